@@ -1,0 +1,1 @@
+//! Servers as network namespaces on one machine. Drives the binary; links nothing of the node.

@@ -1,0 +1,11 @@
+//! The decisions of Mainstay, pure.
+//!
+//! Nothing here opens a socket, reads a clock or touches a file: time and randomness are arguments,
+//! so that every decision can be replayed, simulated, and compared with a model over all short histories.
+//!
+//! State machines share one idiom: `new(config, now)`, `handle(now, input)`, `poll() -> Option<Output>` until it is
+//! `None`, then sleep until `deadline()`.
+
+mod time;
+
+pub use time::Time;

@@ -1,0 +1,2 @@
+//! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
+pub mod service;

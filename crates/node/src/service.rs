@@ -1,0 +1,127 @@
+//! The contract between the supervisor and a service, seen from the service.
+//!
+//! A service is the process `mainstay service NAME`. It is given, by inheritance:
+//! - a [`Launch`] as JSON in the file descriptor that `MAINSTAY_LAUNCH_FD` names (a memfd: secrets touch no disk);
+//! - its listening sockets from descriptor 3 on, counted by `LISTEN_FDS` and named by `LISTEN_FDNAMES`, as
+//!   sd_listen_fds(3) has it;
+//! - standard output and error: its log stream, a JSON object a line from Mainstay, anything from foreign programs.
+//!
+//! It answers `GET /v1/report` on `run/NAME/report.sock`; SIGTERM asks it to finish what it has and end with 0.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mainstay_site::names::{Domain, Generation, ServerName};
+use mainstay_site::plan::Service;
+use mainstay_site::secrets::Secrets;
+use mainstay_site::wire::{Report, State};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// Everything that a service must know at its start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// The site.
+    pub site: Domain,
+    /// The server that it runs on.
+    pub server: ServerName,
+    /// The plan's generation.
+    pub generation: Generation,
+    /// Its part of the plan.
+    pub service: Service,
+    /// The server's state directory, absolute.
+    pub state: PathBuf,
+    /// Only the secrets that it needs.
+    pub secrets: Secrets,
+}
+
+impl Launch {
+    /// The folder for its own sockets and pid files: `run/NAME`.
+    pub fn run_folder(&self) -> PathBuf {
+        self.state.join("run").join(self.service.name.as_str())
+    }
+}
+
+/// What a service runs with.
+pub struct Context {
+    /// What it is.
+    pub launch: Launch,
+    /// What it listens on.
+    pub sockets: Sockets,
+    /// Where it says how it is.
+    pub reporter: Reporter,
+    /// When to end.
+    pub shutdown: Shutdown,
+}
+
+/// The listening sockets that were handed over, with the name of their [`mainstay_site::plan::Listen`].
+#[derive(Default)]
+pub struct Sockets {
+    /// Streams, already listening.
+    pub tcp: Vec<(String, TcpListener)>,
+    /// Datagrams.
+    pub udp: Vec<(String, UdpSocket)>,
+}
+
+impl Sockets {
+    /// Takes every TCP listener called `name`: one per core where the plan says so.
+    pub fn take_tcp(&mut self, name: &str) -> Vec<TcpListener> {
+        let (taken, kept) = std::mem::take(&mut self.tcp).into_iter().partition(|(is, _)| is == name);
+        self.tcp = kept;
+        Vec::into_iter(taken).map(|(_, socket)| socket).collect()
+    }
+
+    /// Takes every UDP socket called `name`.
+    pub fn take_udp(&mut self, name: &str) -> Vec<UdpSocket> {
+        let (taken, kept) = std::mem::take(&mut self.udp).into_iter().partition(|(is, _)| is == name);
+        self.udp = kept;
+        Vec::into_iter(taken).map(|(_, socket)| socket).collect()
+    }
+}
+
+/// Where a service says how it is; cheap to clone, swapped whole.
+#[derive(Clone)]
+pub struct Reporter(Arc<ArcSwap<Report>>);
+
+impl Default for Reporter {
+    fn default() -> Self {
+        Reporter(Arc::new(ArcSwap::from_pointee(Report {
+            state: State::Starting,
+            because: "just started".into(),
+            facts: Vec::new(),
+            parts: Vec::new(),
+            counters: Default::default(),
+        })))
+    }
+}
+
+impl Reporter {
+    /// Replaces the report.
+    pub fn publish(&self, report: Report) {
+        self.0.store(Arc::new(report));
+    }
+
+    /// The report as it stands.
+    pub fn current(&self) -> Arc<Report> {
+        self.0.load_full()
+    }
+}
+
+/// Tells when to end; cheap to clone.
+#[derive(Clone)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    /// A switch and what it switches: send `true` to end.
+    pub fn new() -> (watch::Sender<bool>, Shutdown) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Shutdown(receiver))
+    }
+
+    /// Returns once the service is asked to end (also when whoever would ask is gone).
+    pub async fn requested(&mut self) {
+        let _ = self.0.wait_for(|end| *end).await;
+    }
+}

@@ -1,0 +1,392 @@
+//! The site: a declaration that was found valid, with every default filled in.
+//!
+//! Built only by `declaration`, so whoever holds a [`Site`] need not check it again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
+
+/// The format of the declaration, of every state file, and of every `--json` answer that this build writes.
+pub const FORMAT: u32 = 1;
+
+/// The whole site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// `foobar.com`.
+    pub domain: Domain,
+    /// How `www` is answered.
+    pub www: Www,
+    /// What the owner adds to the zone.
+    pub records: Vec<Record>,
+    /// The applications, most specific route first.
+    pub apps: Vec<App>,
+    /// The web tier.
+    pub web: Web,
+    /// The balancer tier; `None` where no server has the role.
+    pub balancer: Option<Balancer>,
+    /// The database tier; `None` where no server has the role.
+    pub database: Option<Database>,
+    /// HTTPS; `None` where `[tls]` is absent.
+    pub tls: Option<Tls>,
+    /// Packet filtering; `None` where `[firewall]` is absent.
+    pub firewall: Option<Firewall>,
+    /// Watching; `None` where no server has the role `monitor`.
+    pub monitor: Option<Monitor>,
+    /// Every server, in the order of the file.
+    pub servers: Vec<Server>,
+    /// Where the site's services listen.
+    pub ports: Ports,
+}
+
+impl Site {
+    /// The servers that have `role`, in the order of the file.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(move |server| server.has(role))
+    }
+
+    /// How many servers have `role`.
+    pub fn count(&self, role: Role) -> usize {
+        self.with_role(role).count()
+    }
+
+    /// The server called `name`.
+    pub fn server(&self, name: &ServerName) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == *name)
+    }
+
+    /// The role that takes the visitors' connections: `balancer` if there is one, else `web`.
+    pub fn front(&self) -> Role {
+        if self.balancer.is_some() { Role::Balancer } else { Role::Web }
+    }
+
+    /// Where visitors are sent: the floating address if there is one, else the front servers' own addresses.
+    pub fn public_addresses(&self) -> Vec<IpAddr> {
+        match self.balancer.as_ref().and_then(|balancer| balancer.cluster.as_ref()) {
+            Some(cluster) => cluster.addresses.clone(),
+            None => self.with_role(self.front()).map(|server| server.address).collect(),
+        }
+    }
+
+    /// The declared primary: the first database server of the file.
+    pub fn primary(&self) -> Option<&Server> {
+        self.with_role(Role::Database).next()
+    }
+
+    /// The declared replicas: every database server but the first.
+    pub fn replicas(&self) -> impl Iterator<Item = &Server> {
+        self.with_role(Role::Database).skip(1)
+    }
+}
+
+/// How the name `www.DOMAIN` is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Www {
+    /// An alias of the apex, so that one address is kept in one place. The default.
+    #[default]
+    Cname,
+    /// Address records of its own: one look-up less for resolvers that do not chase the alias.
+    Address,
+}
+
+/// A record that the owner adds to the zone, in zone-file syntax (RFC 1035 § 5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Relative to the domain; `@` is the domain itself.
+    pub name: String,
+    /// `A`, `AAAA`, `MX`, `TXT`, `CNAME`, `NS`, `SRV` or `CAA`.
+    pub kind: String,
+    /// The record's data as a zone file writes it: `10 mail.example.com.`
+    pub value: String,
+    /// Seconds that resolvers may keep it.
+    pub ttl: u32,
+}
+
+/// One application: a codebase, how it is run, and which requests are its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// `site` for the short form `[app]`.
+    pub name: AppName,
+    /// The codebase, as the file names it (relative to the file).
+    pub path: String,
+    /// How it is run.
+    pub kind: AppKind,
+    /// Worker processes on every application server.
+    pub workers: u16,
+    /// Paths below the codebase that the code writes to; kept across releases.
+    pub shared: Vec<String>,
+    /// Environment variables for the worker processes.
+    pub settings: BTreeMap<String, String>,
+    /// A shell command run once per release, before the release gets traffic.
+    pub migrate: Option<String>,
+    /// Only requests for this host; any host if `None`.
+    pub host: Option<String>,
+    /// Only requests below this path prefix, which starts with `/`.
+    pub prefix: String,
+    /// URL prefix → folder below the codebase that the web tier serves by itself.
+    pub statics: BTreeMap<String, String>,
+    /// The path that health checks ask for.
+    pub health: String,
+}
+
+/// How a codebase is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AppKind {
+    /// Python, PEP 3333: `module:callable`.
+    Wsgi {
+        /// `module:callable`.
+        entry: String,
+    },
+    /// Python, ASGI 3: `module:callable`.
+    Asgi {
+        /// `module:callable`.
+        entry: String,
+    },
+    /// PHP by FastCGI: files that exist are run or served, everything else goes to the front controller.
+    Php {
+        /// The front controller below the codebase: `index.php`.
+        entry: String,
+    },
+    /// Any program that speaks HTTP on `$SOCKET` (a Unix socket) or `$HOST:$PORT`.
+    Http {
+        /// The shell command that starts one worker.
+        command: String,
+    },
+}
+
+impl AppKind {
+    /// The word in the declaration.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            AppKind::Wsgi { .. } => "wsgi",
+            AppKind::Asgi { .. } => "asgi",
+            AppKind::Php { .. } => "php",
+            AppKind::Http { .. } => "http",
+        }
+    }
+}
+
+/// The web tier.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Web {
+    /// How requests are spread over the application servers.
+    pub algorithm: Algorithm,
+}
+
+/// The balancer tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Balancer {
+    /// How requests are spread over the web servers.
+    pub algorithm: Algorithm,
+    /// The floating address, if the balancers share one.
+    pub cluster: Option<Cluster>,
+}
+
+/// How a balancer chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Each in turn, by weight. The default: needs no measurement and is easy to follow in a log.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests outstanding.
+    LeastConnections,
+    /// The one that answers quickest.
+    Fastest,
+    /// Latency times outstanding requests.
+    Observed,
+    /// As observed, following the trend.
+    Predictive,
+    /// The same client to the same server.
+    SourceHash,
+}
+
+impl Algorithm {
+    /// Every algorithm with its word in the declaration.
+    pub const ALL: [(&'static str, Algorithm); 6] = [
+        ("round-robin", Algorithm::RoundRobin),
+        ("least-connections", Algorithm::LeastConnections),
+        ("fastest", Algorithm::Fastest),
+        ("observed", Algorithm::Observed),
+        ("predictive", Algorithm::Predictive),
+        ("source-hash", Algorithm::SourceHash),
+    ];
+}
+
+/// Balancers that share floating addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// One for active-passive; one per balancer for active-active.
+    pub addresses: Vec<IpAddr>,
+    /// Who serves.
+    pub mode: ClusterMode,
+}
+
+/// Who of a cluster serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterMode {
+    /// One serves, the others wait.
+    #[default]
+    ActivePassive,
+    /// All serve, each on an address of its own, each backing the others up.
+    ActiveActive,
+}
+
+/// The database tier. The first database server of the file is the primary, the others are replicas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// Who replaces a dead primary.
+    pub failover: Failover,
+    /// What a commit waits for.
+    pub durability: Durability,
+}
+
+/// Who replaces a dead primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failover {
+    /// An operator. The default.
+    #[default]
+    Manual,
+    /// Mainstay.
+    Automatic,
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// The primary's own disk.
+    Async,
+    /// One replica has it too. The default: what was acknowledged exists twice.
+    #[default]
+    SemiSync,
+    /// Every node of a multi-primary cluster.
+    Galera,
+}
+
+/// HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Where the certificate comes from.
+    pub certificate: Certificate,
+    /// Between the tiers.
+    pub inside: Inside,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certificate {
+    /// Made by Mainstay; browsers warn.
+    SelfSigned,
+    /// Obtained and renewed by RFC 8555.
+    Acme,
+    /// The owner's own.
+    Files {
+        /// PEM chain, leaf first.
+        certificate: String,
+        /// PEM private key.
+        key: String,
+    },
+}
+
+/// Encryption between the tiers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inside {
+    /// In the clear. The default of `[tls]`.
+    #[default]
+    Off,
+    /// Both ends show a certificate of the site's own authority.
+    Mutual,
+}
+
+/// Packet filtering.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firewall {
+    /// Networks (CIDR) that may reach SSH; nobody if empty.
+    pub ssh_from: Vec<String>,
+}
+
+/// Watching.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Monitor {
+    /// Where alerts go: `mailto:ops@foobar.com`, `https://hooks.example.com/…`.
+    pub alerts_to: Vec<String>,
+    /// How long history is kept.
+    pub retention: Duration,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// `web1`.
+    pub name: ServerName,
+    /// Where the other servers reach it.
+    pub address: IpAddr,
+    /// What it is for, sorted, at least one.
+    pub roles: Vec<Role>,
+    /// Its share of requests under round robin.
+    pub weight: u16,
+    /// Serves only when no other of its tier does (active-passive).
+    pub spare: bool,
+}
+
+impl Server {
+    /// Whether it has `role`.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+/// Where the services listen. The defaults are the well-known ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The front door's HTTP: 80.
+    pub http: u16,
+    /// The front door's HTTPS: 443.
+    pub https: u16,
+    /// The name server: 53.
+    pub dns: u16,
+    /// Web servers behind a balancer: 8080, the registered alternate for HTTP, so that a server may be both.
+    pub web: u16,
+    /// The first application; the next ones follow: 8000.
+    pub app: u16,
+    /// MariaDB: 3306.
+    pub database: u16,
+    /// The writer endpoint on an application server: 6446, as MySQL Router's read-write port.
+    pub sql_writer: u16,
+    /// The reader endpoint: 6447, as MySQL Router's read-only port.
+    pub sql_reader: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Ports {
+            http: 80,
+            https: 443,
+            dns: 53,
+            web: 8080,
+            app: 8000,
+            database: 3306,
+            sql_writer: 6446,
+            sql_reader: 6447,
+        }
+    }
+}
+
+/// What must be known of a codebase on the disk; the caller looks, this crate does no I/O.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Codebase {
+    /// Which application it belongs to.
+    pub app: AppName,
+    /// The release that its contents make.
+    pub release: ReleaseId,
+}

@@ -1,0 +1,309 @@
+//! The plan: everything that one server must run, with no choice left to whoever carries it out.
+//!
+//! A plan is a pure function of the [`Site`](crate::model::Site), the releases, and a generation: the same input gives
+//! the same bytes. It holds no secret; those are named, and kept by the server. Paths are relative to the server's
+//! state directory.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Algorithm, AppKind, Durability, Www};
+use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
+
+/// What one server runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`crate::model::FORMAT`].
+    pub format: u32,
+    /// Rises with every change; a server refuses to go back.
+    pub generation: Generation,
+    /// The site's domain.
+    pub site: Domain,
+    /// The server that this plan is for.
+    pub server: ServerName,
+    /// Its own address.
+    pub address: IpAddr,
+    /// In the order in which they are started; stopped in reverse.
+    pub services: Vec<Service>,
+    /// What the declaration asks for and this build does not do yet.
+    pub notices: Vec<Notice>,
+}
+
+impl Plan {
+    /// The service called `name`.
+    pub fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == *name)
+    }
+}
+
+/// One service: a process of its own under a user of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// `web`, `app-site`.
+    pub name: ServiceName,
+    /// The role that asks for it; the SQL endpoints belong to `app`.
+    pub role: Role,
+    /// Numeric user and group when the supervisor is root.
+    pub user: u32,
+    /// The sockets that the supervisor binds and hands over, in this order.
+    pub listens: Vec<Listen>,
+    /// Folders that it may write, created by the supervisor and owned by `user`.
+    pub writes: Vec<String>,
+    /// Whom it talks to.
+    pub talks: Vec<Flow>,
+    /// What it does.
+    pub config: Config,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// What it is for: `http`, `dns`, `writer`.
+    pub name: String,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Where.
+    pub address: SocketAddr,
+    /// One socket per core with `SO_REUSEPORT`; the service must accept on every one.
+    pub per_core: bool,
+}
+
+/// The transport of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A stream.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// An arrow of the drawing: this service opens connections to `to`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// The other end.
+    pub server: ServerName,
+    /// The other end's service.
+    pub service: ServiceName,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `HTTP`, `FastCGI`, `MySQL`, `replication`.
+    pub protocol: String,
+}
+
+/// What a service does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "service", rename_all = "kebab-case")]
+pub enum Config {
+    /// The name server.
+    Dns(Dns),
+    /// The balancer.
+    Balancer(Balancer),
+    /// The web server.
+    Web(Web),
+    /// One application's workers.
+    App(App),
+    /// The SQL endpoints.
+    Sql(Sql),
+    /// MariaDB.
+    Database(Database),
+}
+
+/// The zone to answer for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// `foobar.com`.
+    pub zone: Domain,
+    /// How `www` is answered.
+    pub www: Www,
+    /// The SOA's serial (RFC 1035 § 3.3.13): the plan's generation.
+    pub serial: u32,
+    /// Where visitors are sent.
+    pub addresses: Vec<IpAddr>,
+    /// Every name server: `ns1.foobar.com` and its address, in order.
+    pub name_servers: Vec<(String, IpAddr)>,
+    /// Every server's own name: `web1.foobar.com`.
+    pub hosts: Vec<(String, IpAddr)>,
+    /// What the owner adds.
+    pub records: Vec<crate::model::Record>,
+    /// Seconds that resolvers may keep the records above.
+    pub ttl: u32,
+}
+
+/// The balancer: one pool of web servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Balancer {
+    /// The web servers.
+    pub pool: Pool,
+}
+
+/// The web server: static folders first, then the applications.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Web {
+    /// Whether it is the front door itself: it then trusts no `X-Forwarded-*` of its caller.
+    pub front: bool,
+    /// Tried in order; the first that matches host and prefix serves.
+    pub routes: Vec<Route>,
+}
+
+/// Requests of one application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Which application.
+    pub app: AppName,
+    /// Only this host (without port, lower case); any if `None`. `DOMAIN.localhost` names reach it too.
+    pub host: Option<String>,
+    /// Only paths below this prefix.
+    pub prefix: String,
+    /// Served from files, longest prefix first.
+    pub statics: Vec<Static>,
+    /// The application servers.
+    pub pool: Pool,
+}
+
+/// A folder served from files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Static {
+    /// URL prefix.
+    pub prefix: String,
+    /// Folder, relative to the state directory.
+    pub folder: String,
+    /// `true`: a file that is not there is asked of the application (PHP's document root); `false`: it is a 404.
+    pub fall_through: bool,
+    /// Suffixes that are never served as files: `.php`.
+    pub never: Vec<String>,
+}
+
+/// Backends among which requests are spread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The role behind it, for errors: `web`, `app-site`.
+    pub name: String,
+    /// How to choose.
+    pub algorithm: Algorithm,
+    /// Whom to choose from.
+    pub backends: Vec<Backend>,
+    /// How to tell who is well.
+    pub health: Health,
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backend {
+    /// The server's name.
+    pub name: ServerName,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share.
+    pub weight: u16,
+    /// Only when no other is well.
+    pub spare: bool,
+}
+
+/// An active health check. Defaults are HAProxy's `rise 2 fall 3` at half its interval: a dead server is out in 3 s
+/// instead of 6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `GET` this path; 2xx and 3xx are well. It is answered by the next tier itself if it starts with `/.mainstay/`.
+    pub path: String,
+    /// Milliseconds between checks.
+    pub interval_ms: u64,
+    /// Milliseconds until a check counts as failed.
+    pub timeout_ms: u64,
+    /// Successes in a row that bring it back.
+    pub rise: u32,
+    /// Failures in a row that take it out.
+    pub fall: u32,
+}
+
+/// One application's workers on one server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Which application.
+    pub app: AppName,
+    /// How it is run.
+    pub kind: AppKind,
+    /// The release.
+    pub release: ReleaseId,
+    /// The release's code, relative to the state directory.
+    pub code: String,
+    /// The release's Python environment, relative to the state directory; WSGI and ASGI only.
+    pub venv: Option<String>,
+    /// How many workers.
+    pub workers: u16,
+    /// Folders below the code that are links to folders kept across releases: (path below the code, kept folder).
+    pub shared: Vec<(String, String)>,
+    /// The declared environment.
+    pub settings: BTreeMap<String, String>,
+    /// Run once per release on one of the application servers, before traffic.
+    pub migrate: Option<String>,
+    /// What the worker's health is asked by.
+    pub health: String,
+    /// The SQL endpoints and the schema; `None` without a database.
+    pub database: Option<AppDatabase>,
+}
+
+/// How an application reaches its database. Account and password come from the server's secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppDatabase {
+    /// Takes every write.
+    pub writer: SocketAddr,
+    /// Serves reads, possibly a moment behind.
+    pub reader: SocketAddr,
+    /// The schema; the account has the same name.
+    pub schema: String,
+}
+
+/// The SQL endpoints of an application server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sql {
+    /// The declared primary.
+    pub primary: (ServerName, SocketAddr),
+    /// The declared replicas.
+    pub replicas: Vec<(ServerName, SocketAddr)>,
+}
+
+/// MariaDB on one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// MariaDB's own listener; it binds this itself.
+    pub address: SocketAddr,
+    /// Replication's identity, unique in the site: the server's place in the file, from 1.
+    pub server_id: u32,
+    /// What it is.
+    pub role: DatabaseRole,
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// How many replicas the site has; semi-sync needs one.
+    pub replicas: usize,
+    /// One schema and account per application.
+    pub schemas: Vec<String>,
+    /// The data directory, relative to the state directory.
+    pub data: String,
+}
+
+/// What a database server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case")]
+pub enum DatabaseRole {
+    /// Takes the writes.
+    Primary,
+    /// Replays `of`.
+    Replica {
+        /// The primary's name.
+        of: ServerName,
+        /// The primary's listener.
+        address: SocketAddr,
+    },
+}
+
+/// Something declared that this build does not enforce: said in `check`, `plan` and `status`, never passed over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Notice {
+    /// What the declaration says: `tls.inside = "mutual"`.
+    pub declared: String,
+    /// What happens instead: `traffic between the tiers is in the clear`.
+    pub instead: String,
+}

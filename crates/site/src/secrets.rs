@@ -1,0 +1,61 @@
+//! What a plan names and does not hold: keys and passwords, made once per site and kept in every server's state
+//! directory (`secrets.json`, readable by root alone).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::FORMAT;
+use crate::names::AppName;
+
+/// Length of every secret before it is written as hexadecimal: 256 bits, so that none is ever the weakest link.
+const SECRET_BYTES: usize = 32;
+
+/// The secrets of a site.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secrets {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// `SECRET_KEY` of each application; stable, since sessions are signed with it.
+    pub app_keys: BTreeMap<AppName, String>,
+    /// The password of each application's database account.
+    pub database: BTreeMap<AppName, String>,
+    /// The password of Mainstay's own account on every database server.
+    pub database_admin: String,
+    /// The password of the replication account.
+    pub replication: String,
+}
+
+impl Secrets {
+    /// Fills in what is missing for `apps` and keeps everything that is there. `random` fills a buffer with
+    /// unpredictable bytes.
+    pub fn complete<'a>(
+        known: Option<Secrets>,
+        apps: impl IntoIterator<Item = &'a AppName>,
+        mut random: impl FnMut(&mut [u8]),
+    ) -> Secrets {
+        let mut fresh = || {
+            let mut bytes = [0; SECRET_BYTES];
+            random(&mut bytes);
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let mut secrets = known.unwrap_or_else(|| Secrets {
+            format: FORMAT,
+            app_keys: BTreeMap::new(),
+            database: BTreeMap::new(),
+            database_admin: fresh(),
+            replication: fresh(),
+        });
+        for app in apps {
+            secrets.app_keys.entry(app.clone()).or_insert_with(&mut fresh);
+            secrets.database.entry(app.clone()).or_insert_with(&mut fresh);
+        }
+        secrets
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(…)")
+    }
+}

@@ -1,0 +1,137 @@
+//! The control wire: what a server says of itself, and what may be asked of it.
+//!
+//! HTTP/1.1 with JSON on a Unix socket (`control.sock` in the server's state directory), every path below `/v1`:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`ServerStatus`] |
+//! | `GET /v1/logs/SERVICE?lines=N` | the last lines of its log stream, text |
+//! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
+//! | `POST /v1/restart/SERVICE` | 202 |
+//! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
+//!
+//! A service answers its supervisor in the same way on a socket of its own: `GET /v1/report` → [`Report`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Domain, Generation, Role, ServerName, ServiceName};
+use crate::plan::Notice;
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// [`crate::model::FORMAT`].
+    pub format: u32,
+    /// The site.
+    pub site: Domain,
+    /// The server.
+    pub server: ServerName,
+    /// The plan in force.
+    pub generation: Generation,
+    /// The Mainstay version that runs it.
+    pub version: String,
+    /// The supervisor's process.
+    pub pid: u32,
+    /// When the supervisor started: Unix time in milliseconds.
+    pub since_ms: u64,
+    /// In the order of the plan.
+    pub services: Vec<ServiceStatus>,
+    /// What is declared and not enforced.
+    pub notices: Vec<Notice>,
+}
+
+/// What a service is up to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// `app-site`.
+    pub name: ServiceName,
+    /// The role that asked for it.
+    pub role: Role,
+    /// How it is.
+    pub state: State,
+    /// Since when: Unix time in milliseconds.
+    pub since_ms: u64,
+    /// Why it is in this state, with the culprit and the next step where there is one.
+    pub because: String,
+    /// Its main process, if it runs.
+    pub pid: Option<u32>,
+    /// How often it was started again since the supervisor first started it.
+    pub restarts: u32,
+    /// Resident memory of its main process in bytes.
+    pub rss_bytes: u64,
+    /// What the service says of itself, if it answered.
+    pub report: Option<Report>,
+}
+
+/// How a service is, worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Doing what it is for.
+    Serving,
+    /// Serving, but something is wrong: a worker is down, a backend is out, replication lags.
+    Degraded,
+    /// Not yet serving.
+    Starting,
+    /// Ending as asked.
+    Stopping,
+    /// Ended as asked.
+    Stopped,
+    /// Not serving; tried again after a pause.
+    Failed,
+}
+
+impl State {
+    /// The word in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Serving => "serving",
+            State::Degraded => "degraded",
+            State::Starting => "starting",
+            State::Stopping => "stopping",
+            State::Stopped => "stopped",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// What a service says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// How it is, in its own opinion.
+    pub state: State,
+    /// Why.
+    pub because: String,
+    /// Facts for the table, in order: `("replica", "0.0 s behind db1")`.
+    pub facts: Vec<(String, String)>,
+    /// Its parts: workers, backends, the database process.
+    pub parts: Vec<Part>,
+    /// Totals since it started; names as Prometheus writes them: `requests_total`.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A part of a service: a worker, a backend, `mariadbd`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// `worker 0`, `web1`, `mariadbd`.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// Since when: Unix time in milliseconds.
+    pub since_ms: u64,
+    /// Why.
+    pub because: String,
+    /// Its process, if it is one of this server.
+    pub pid: Option<u32>,
+}
+
+/// Why something asked for was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is wrong, naming the culprit.
+    pub error: String,
+    /// The next step, if one is known.
+    pub hint: Option<String>,
+}
