@@ -121,13 +121,14 @@ pub fn next(wanted: &Wanted, seen: &Observed) -> Step {
     }
 }
 
-// Waiting for replicas is on before the first write is let in, or that write would be on one disk only.
+// The accounts come first: no replica can log in and acknowledge before they exist. Waiting for replicas is on before
+// the first write is let in, or that write would be on one disk only.
 fn primary(semi_sync: bool, seen: &Observed) -> Step {
     match &seen.replication {
         Some(_) if !seen.read_only => Step::Close,
         Some(replication) => Step::Refuse(Refusal::IsReplica { of: replication.source.clone() }),
-        None if seen.semi_sync != semi_sync => Step::SemiSync(semi_sync),
         None if !seen.accounts => Step::Prepare,
+        None if seen.semi_sync != semi_sync => Step::SemiSync(semi_sync),
         None if seen.read_only => Step::Open,
         None => Step::Rest,
     }
@@ -299,8 +300,8 @@ mod tests {
         let replica = to_replica();
         let running = following(SOURCE, Thread::Running, Thread::Running);
         let rows = [
-            (&primary, fresh(), Step::SemiSync(true)),
-            (&primary, Observed { semi_sync: true, ..fresh() }, Step::Prepare),
+            (&primary, fresh(), Step::Prepare),
+            (&primary, Observed { accounts: true, ..fresh() }, Step::SemiSync(true)),
             (&primary, Observed { semi_sync: true, accounts: true, ..fresh() }, Step::Open),
             (
                 &primary,
