@@ -8,6 +8,7 @@
 
 pub mod balance;
 pub mod health;
+pub mod database;
 mod time;
 
 pub use time::Time;
