@@ -1,2 +1,3 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
+pub mod release;
 pub mod service;
