@@ -1,9 +1,9 @@
 //! Runs a command to its end: line by line to whoever watches, with a deadline, keeping the last lines.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::io::{BufRead, BufReader, PipeReader, pipe};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,9 +26,13 @@ pub(super) struct Ended {
 pub(super) fn run(mut command: Command, limit: Duration, line: &mut dyn FnMut(&str)) -> Result<Ended, Error> {
     let shown = show(&command);
     let failed = |tail: String| Error::Command { command: shown.clone(), tail };
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (output, input) = pipe().map_err(|error| failed(error.to_string()))?;
+    let errors = input.try_clone().map_err(|error| failed(error.to_string()))?;
+    command.stdin(Stdio::null()).stdout(input).stderr(errors);
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-    let lines = lines(&mut child);
+    // It holds the pipe's writing end too: the lines would never end.
+    drop(command);
+    let lines = lines(output);
     let mut tail = VecDeque::new();
     if !drain(&lines, Instant::now() + limit, &mut tail, line) {
         let _ = child.kill();
@@ -56,18 +60,9 @@ fn drain(lines: &Receiver<String>, until: Instant, tail: &mut VecDeque<String>, 
     }
 }
 
-fn lines(child: &mut Child) -> Receiver<String> {
+/// One pipe for output and errors, so that they stay in order.
+fn lines(stream: PipeReader) -> Receiver<String> {
     let (sender, receiver) = sync_channel(LINES_WAITING_MAX);
-    if let Some(output) = child.stdout.take() {
-        read(output, sender.clone());
-    }
-    if let Some(errors) = child.stderr.take() {
-        read(errors, sender);
-    }
-    receiver
-}
-
-fn read(stream: impl Read + Send + 'static, sender: SyncSender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
             if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
@@ -75,6 +70,7 @@ fn read(stream: impl Read + Send + 'static, sender: SyncSender<String>) {
             }
         }
     });
+    receiver
 }
 
 fn join(tail: VecDeque<String>) -> String {
