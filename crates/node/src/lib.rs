@@ -1,2 +1,4 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
+pub mod harness;
+pub mod platform;
 pub mod service;
