@@ -1,5 +1,7 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
 pub mod database;
 pub mod dns;
+pub mod harness;
+pub mod platform;
 pub mod release;
 pub mod service;
