@@ -241,7 +241,9 @@ impl<'a> Role<'a> {
 
     async fn stop(mut self) {
         self.say(State::Stopping, "mariadbd is ending as asked".into());
-        self.admin = None;
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
+        }
         if let Some(process) = self.process.take() {
             process.stop(STOP).await;
         }

@@ -23,6 +23,8 @@ pub struct Running {
 impl Running {
     /// Runs `service` on a thread of its own.
     pub fn start(launch: Launch, sockets: Sockets, service: impl FnOnce(Context) + Send + 'static) -> Running {
+        // The log of a test that fails is printed with it.
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let (shutdown, end) = Shutdown::new();
         let reporter = Reporter::default();
         let context = Context { launch, sockets, reporter: reporter.clone(), shutdown: end };
