@@ -21,10 +21,8 @@ const HELD_MAX: usize = 200;
 /// How long a connection waits: longer than a restart of MariaDB with recovery (0.1 s to some seconds), shorter than a
 /// visitor's or a worker's patience (usually 30 s).
 const HOLD: Duration = Duration::from_secs(10);
-/// How long one attempt to connect may take.
-const CONNECT: Duration = Duration::from_secs(1);
-/// After a failed attempt; the check that it provokes takes a few milliseconds.
-const AGAIN: Duration = Duration::from_millis(50);
+/// How long one attempt to connect and be greeted may take.
+const REACH: Duration = Duration::from_secs(1);
 /// How long an error may take to be sent to a client that does not read.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The pause after an accept failed for want of descriptors: it would fail again at once.
@@ -164,7 +162,6 @@ impl Endpoint {
                 if let Ok(server) = self.reach(index).await {
                     return (index, server);
                 }
-                sleep(AGAIN).await;
             } else {
                 // The other side lives as long as we do.
                 let _ = changes.changed().await;
@@ -179,13 +176,20 @@ impl Endpoint {
         }
     }
 
+    /// A server is reached when it greets: the kernel still takes connections for a process that is dying.
     async fn reach(&self, index: usize) -> io::Result<TcpStream> {
-        let attempt = timeout(CONNECT, TcpStream::connect(self.servers.server(index).address)).await;
-        let server = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        if server.is_err() {
-            self.servers.doubt(index);
+        let attempt = async {
+            let server = TcpStream::connect(self.servers.server(index).address).await?;
+            match server.peek(&mut [0]).await? {
+                0 => Err(io::Error::other("it closed the connection without a greeting")),
+                _ => Ok(server),
+            }
+        };
+        let reached = timeout(REACH, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if let Err(why) = &reached {
+            self.servers.failed(index, why);
         }
-        server
+        reached
     }
 
     fn lack(&self) -> String {

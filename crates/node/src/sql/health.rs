@@ -1,5 +1,6 @@
 //! How the database servers are: each is logged in to and asked, again and again.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -99,7 +100,14 @@ impl Servers {
         self.servers.iter().map(|server| server.connections.load(Ordering::Relaxed)).collect()
     }
 
-    /// A connection broke or was refused: the last check may be out of date.
+    /// A connection could not be made: whatever the last check said, nothing goes there before the next one. A server
+    /// that is just back is not open for writes yet.
+    pub fn failed(&self, index: usize, why: &io::Error) {
+        self.note(index, Check::Failed(why.to_string()));
+        self.doubt(index);
+    }
+
+    /// A connection ended from the server's side: the last check may be out of date.
     pub fn doubt(&self, index: usize) {
         self.servers[index].doubt.notify_one();
     }
