@@ -11,6 +11,8 @@ use super::places::Places;
 
 /// Lines that are kept for a reason.
 const KEPT: usize = 40;
+/// Lines that make a cause.
+const CAUSE_LINES: usize = 3;
 /// The file is emptied above this size, once read. A line written in that very moment is lost.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Read at once; the rest comes with the next turn.
@@ -59,17 +61,19 @@ impl Errors {
         self.kept.clear();
     }
 
-    /// The errors of the last lines, or the last lines if none is marked as one.
+    /// The last lines that are marked as errors, or that bear no mark; what MariaDB says at every end is none of them.
     pub fn cause(&self) -> String {
-        let marked: Vec<&str> = self.kept.iter().filter(|line| line.contains("[ERROR]")).map(String::as_str).collect();
-        let lines = if marked.is_empty() { self.kept.iter().map(String::as_str).collect() } else { marked };
-        lines[lines.len().saturating_sub(3)..].join(" | ")
+        let lines = || self.kept.iter().map(String::as_str).filter(|line| *line != "[ERROR] Aborting");
+        let marked: Vec<&str> = lines().filter(|line| line.contains("[ERROR]")).collect();
+        let plain = lines().filter(|line| !line.starts_with(['[', ' ']) && !line.starts_with("Version:")).collect();
+        let said = if marked.is_empty() { plain } else { marked };
+        said[said.len().saturating_sub(CAUSE_LINES)..].join(" | ")
     }
 
     fn pass_on_lines(&mut self) {
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let line = message(String::from_utf8_lossy(&line).trim_end()).to_owned();
+            let line = message(String::from_utf8_lossy(&line).trim_matches(BELL_AND_SPACE)).to_owned();
             log(&line);
             self.kept.push_back(line);
             self.kept.drain(..self.kept.len().saturating_sub(KEPT));
@@ -85,6 +89,9 @@ impl Errors {
         fs::write(&self.places.errors_read, "0")
     }
 }
+
+/// MariaDB rings the bell before its first lines.
+const BELL_AND_SPACE: [char; 4] = ['\x07', ' ', '\r', '\n'];
 
 /// Without the time and the thread that MariaDB puts in front: `2026-11-21  2:10:26 0 [Note] …`.
 fn message(line: &str) -> &str {
@@ -119,6 +126,8 @@ pub fn remedy(cause: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -131,17 +140,34 @@ mod tests {
     }
 
     #[test]
+    fn the_cause_is_what_went_wrong_and_not_what_is_always_said() {
+        let cause = |lines: &[&str]| {
+            let kept = lines.iter().map(|line| (*line).to_owned()).collect();
+            Errors { places: places(Path::new("/nonexistent")), read: 0, partial: Vec::new(), kept }.cause()
+        };
+        assert_eq!(
+            cause(&["[Note] x", "mariadbd: Can't change dir", "[ERROR] Aborting"]),
+            "mariadbd: Can't change dir"
+        );
+        assert_eq!(cause(&["[ERROR] Can't lock", "plain", "[ERROR] Aborting"]), "[ERROR] Can't lock");
+        assert_eq!(cause(&["[Warning] Aborted connection", "Version: '10.11'"]), "", "a kill has no last words");
+    }
+
+    fn places(folder: &Path) -> Places {
+        Places {
+            data: folder.join("data"),
+            configuration: folder.join("my.cnf"),
+            socket: folder.join("socket"),
+            errors: folder.join("err"),
+            errors_read: folder.join("err.read"),
+            user: None,
+        }
+    }
+
+    #[test]
     fn goes_on_where_the_reader_before_stopped() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let places = Places {
-            data: at("data"),
-            configuration: at("my.cnf"),
-            socket: at("socket"),
-            errors: at("err"),
-            errors_read: at("err.read"),
-            user: None,
-        };
+        let places = places(folder.path());
         fs::write(&places.errors, "one\n[ERROR] two\nthr").unwrap();
         let mut errors = Errors::new(&places);
         errors.forward().unwrap();

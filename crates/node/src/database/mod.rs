@@ -56,7 +56,7 @@ pub enum Error {
         most: usize,
     },
     /// It ended by itself.
-    #[error("{cause}; tried again in {wait_s} s. {}", errors::remedy(cause))]
+    #[error("{cause}; {}; tried again in {wait_s} s", errors::remedy(cause))]
     Crashed {
         /// How, and its last words.
         cause: String,

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_site::plan;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::{runtime, time};
@@ -46,7 +45,6 @@ pub enum Error {
 /// # Errors
 /// [`Error`]: a socket that is missing or cannot be used.
 pub fn run(context: Context, config: &plan::Sql) -> Result<(), Error> {
-    raise_descriptors();
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(context, config))
 }
 
@@ -95,13 +93,5 @@ async fn drain(endpoints: &[Arc<Endpoint>]) {
     };
     if time::timeout(DRAIN, all).await.is_err() {
         tracing::warn!(seconds = DRAIN.as_secs(), "cut the connections that were still open");
-    }
-}
-
-/// Each client costs two descriptors; the usual soft limit of 1,024 is for programs that use select(2).
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::warn!(%why, "cannot raise the limit of open files");
     }
 }
