@@ -61,19 +61,15 @@ impl Errors {
         self.kept.clear();
     }
 
-    /// The last lines that are marked as errors, or that bear no mark; what MariaDB says at every end is none of them.
+    /// What its last lines say went wrong.
     pub fn cause(&self) -> String {
-        let lines = || self.kept.iter().map(String::as_str).filter(|line| *line != "[ERROR] Aborting");
-        let marked: Vec<&str> = lines().filter(|line| line.contains("[ERROR]")).collect();
-        let plain = lines().filter(|line| !line.starts_with(['[', ' ']) && !line.starts_with("Version:")).collect();
-        let said = if marked.is_empty() { plain } else { marked };
-        said[said.len().saturating_sub(CAUSE_LINES)..].join(" | ")
+        cause(self.kept.iter().map(String::as_str))
     }
 
     fn pass_on_lines(&mut self) {
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let line = message(String::from_utf8_lossy(&line).trim_matches(BELL_AND_SPACE)).to_owned();
+            let line = message(&String::from_utf8_lossy(&line)).to_owned();
             log(&line);
             self.kept.push_back(line);
             self.kept.drain(..self.kept.len().saturating_sub(KEPT));
@@ -90,11 +86,27 @@ impl Errors {
     }
 }
 
+/// Of MariaDB's lines those that are marked as errors, or else bear no mark, without what it says at every end. The first
+/// errors name the cause, the last one what it came to.
+pub fn cause<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let mut lines: Vec<&str> =
+        lines.map(message).filter(|line| !line.is_empty() && *line != "[ERROR] Aborting").collect();
+    lines.dedup();
+    let plain = |line: &str| !line.starts_with('[') && !line.starts_with("Version:");
+    let marked = lines.iter().any(|line| line.contains("[ERROR]"));
+    lines.retain(|line| if marked { line.contains("[ERROR]") } else { plain(line) });
+    if lines.len() > CAUSE_LINES {
+        lines.drain(CAUSE_LINES - 1..lines.len() - 1);
+    }
+    lines.join(" | ")
+}
+
 /// MariaDB rings the bell before its first lines.
 const BELL_AND_SPACE: [char; 4] = ['\x07', ' ', '\r', '\n'];
 
 /// Without the time and the thread that MariaDB puts in front: `2026-11-21  2:10:26 0 [Note] …`.
 fn message(line: &str) -> &str {
+    let line = line.trim_matches(BELL_AND_SPACE);
     line.find(" [").map_or(line, |at| if line.starts_with("20") { &line[at + 1..] } else { line })
 }
 
@@ -110,10 +122,11 @@ fn log(line: &str) {
 
 /// What to do about a cause that is known.
 pub fn remedy(cause: &str) -> &'static str {
-    const KNOWN: [(&str, &str); 8] = [
+    const KNOWN: [(&str, &str); 9] = [
         ("already in use", "another process listens there: find it with `ss -ltnp` and stop it, or change the port"),
         ("No space left", "the disk is full: free space on the file system of the data directory"),
         ("Errcode: 28", "the disk is full: free space on the file system of the data directory"),
+        ("error 28", "the disk is full: free space on the file system of the data directory"),
         ("Permission denied", "the data directory must belong to the database's user"),
         ("Errcode: 13", "the data directory must belong to the database's user"),
         ("Cannot assign requested address", "this server does not have the address that its plan gives it"),
@@ -141,15 +154,14 @@ mod tests {
 
     #[test]
     fn the_cause_is_what_went_wrong_and_not_what_is_always_said() {
-        let cause = |lines: &[&str]| {
-            let kept = lines.iter().map(|line| (*line).to_owned()).collect();
-            Errors { places: places(Path::new("/nonexistent")), read: 0, partial: Vec::new(), kept }.cause()
-        };
+        let cause = |lines: &[&str]| cause(lines.iter().copied());
         assert_eq!(
             cause(&["[Note] x", "mariadbd: Can't change dir", "[ERROR] Aborting"]),
             "mariadbd: Can't change dir"
         );
         assert_eq!(cause(&["[ERROR] Can't lock", "plain", "[ERROR] Aborting"]), "[ERROR] Can't lock");
+        assert_eq!(cause(&["2026-11-21  3:06:15 13 [ERROR] full", "[ERROR] full"]), "[ERROR] full");
+        assert_eq!(cause(&["[ERROR] 1", "[ERROR] 2", "[ERROR] 3", "[ERROR] 4"]), "[ERROR] 1 | [ERROR] 2 | [ERROR] 4");
         assert_eq!(cause(&["[Warning] Aborted connection", "Version: '10.11'"]), "", "a kill has no last words");
     }
 

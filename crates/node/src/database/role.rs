@@ -223,7 +223,10 @@ impl<'a> Role<'a> {
 
     fn say(&self, state: State, because: String) {
         if self.reporter.current().because != because {
-            tracing::info!(state = state.as_str(), "{because}");
+            match state {
+                State::Failed => tracing::error!(state = state.as_str(), "{because}"),
+                _ => tracing::info!(state = state.as_str(), "{because}"),
+            }
         }
         self.reporter.publish(report::without((state, because), self.process.as_ref(), self.crashes.total));
     }

@@ -14,10 +14,11 @@ use tokio::time::{sleep, timeout};
 use super::health::Servers;
 use super::{choice, packet, relay};
 
-/// Connections at once; below MariaDB's 500, which keeps room for replicas, checks and the administration.
-const CONNECTIONS_MAX: usize = 400;
+/// Connections at once. MariaDB takes 500: enough for both endpoints of two application servers on one server when the
+/// others are gone, less what replicas, checks and the administration need.
+const CONNECTIONS_MAX: usize = 120;
 /// Connections that may wait for a server at once. More would all arrive in the moment that it is back.
-const HELD_MAX: usize = 200;
+const HELD_MAX: usize = 60;
 /// How long a connection waits: longer than a restart of MariaDB with recovery (0.1 s to some seconds), shorter than a
 /// visitor's or a worker's patience (usually 30 s).
 const HOLD: Duration = Duration::from_secs(10);

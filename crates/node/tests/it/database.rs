@@ -11,13 +11,14 @@ use mainstay_site::plan::{Config, DatabaseRole};
 use mainstay_site::wire::State;
 
 use crate::mariadb::{Server, login};
-use crate::support::{eventually, secrets};
+use crate::support::{eventually, log, secrets};
 
 /// Not a test: what [`Server::role_process`] starts.
 #[test]
 #[ignore = "started by the tests that kill a role"]
 fn a_role_in_a_process_of_its_own() {
     let Some(state) = std::env::var_os("MAINSTAY_TEST_STATE") else { return };
+    log();
     let text = fs::read(std::path::Path::new(&state).join("launch.json")).unwrap();
     let launch: Launch = serde_json::from_slice(&text).unwrap();
     let Config::Database(config) = launch.service.config.clone() else { panic!("a database's launch") };

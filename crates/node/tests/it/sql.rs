@@ -110,13 +110,13 @@ fn who_waits_in_vain_is_told_why() {
 #[test]
 fn too_many_who_wait_are_sent_away_at_once_and_leavers_make_room() {
     let endpoints = Endpoints::before(free_address(), &[]);
-    let held: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(endpoints.writer).unwrap()).collect();
-    endpoints.running.until("they wait", |report| report.counters["writer_held_total"] == 200);
+    let held: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(endpoints.writer).unwrap()).collect();
+    endpoints.running.until("they wait", |report| report.counters["writer_held_total"] == 60);
     let mut surplus = TcpStream::connect(endpoints.writer).unwrap();
     let mut text = Vec::new();
     surplus.read_to_end(&mut text).unwrap();
     let text = String::from_utf8_lossy(&text[4..]).into_owned();
-    assert!(text.contains("200 connections wait") && text.contains("db1"), "{text}");
+    assert!(text.contains("60 connections wait") && text.contains("db1"), "{text}");
     drop(held);
     endpoints.running.until("their places are free", |report| report.facts[0].1 == "0");
 }

@@ -23,8 +23,7 @@ pub struct Running {
 impl Running {
     /// Runs `service` on a thread of its own.
     pub fn start(launch: Launch, sockets: Sockets, service: impl FnOnce(Context) + Send + 'static) -> Running {
-        // The log of a test that fails is printed with it.
-        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+        log();
         let (shutdown, end) = Shutdown::new();
         let reporter = Reporter::default();
         let context = Context { launch, sockets, reporter: reporter.clone(), shutdown: end };
@@ -51,6 +50,11 @@ impl Drop for Running {
             assert!(ended.is_none_or(|result| result.is_ok()), "the service ended with a failure");
         }
     }
+}
+
+/// Logs to where a test that fails shows it.
+pub fn log() {
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
 }
 
 /// The deadline of every wait: far above what anything here takes, so that a slow machine fails no test.
