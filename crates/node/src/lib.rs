@@ -5,3 +5,4 @@ pub mod harness;
 pub mod platform;
 pub mod release;
 pub mod service;
+pub mod sql;
