@@ -7,8 +7,8 @@
 //! `None`, then sleep until `deadline()`.
 
 pub mod balance;
-pub mod health;
 pub mod database;
+pub mod health;
 mod time;
 
 pub use time::Time;

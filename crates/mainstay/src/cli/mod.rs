@@ -1,5 +1,7 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
+mod service;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,9 +15,14 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Verb {}
+enum Verb {
+    #[command(hide = true)]
+    Service(service::Args),
+}
 
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
-    match Cli::parse().verb {}
+    match Cli::parse().verb {
+        Verb::Service(args) => service::run(args),
+    }
 }

@@ -1,0 +1,4 @@
+//! The only direct system calls of the node.
+
+pub mod inherit;
+pub mod log_pipe;
