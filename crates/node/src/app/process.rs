@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::command::{Start, package_of};
 use super::environment::Environment;
 use super::logs::{Tail, pass_on};
+use crate::platform::tie;
 
 /// How long the last words of an ended process may take to arrive; a grandchild may hold the pipe open for ever.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(300);
@@ -31,15 +32,14 @@ pub(super) struct Running {
 impl Running {
     /// Starts `start` in `folder` with exactly `environment`; what it prints is passed on as `who`'s.
     ///
-    /// It must be called on a thread that lives as long as the service: the kernel ends the child when the *thread*
-    /// that started it ends (prctl(2), `PR_SET_PDEATHSIG`).
+    /// To be called on a thread that lives as long as the service: see [`tie::ends_with_us`].
     pub fn start(start: &Start, folder: &Path, environment: &Environment, who: String) -> io::Result<Running> {
         let (output, input) = io::pipe()?;
         let mut command = Command::new(&start.program);
         command.args(&start.arguments).current_dir(folder).env_clear().envs(environment);
         command.envs(start.variables.iter().copied()).process_group(0);
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-        die_with_us(&mut command);
+        tie::ends_with_us(&mut command);
         let child = command.spawn()?;
         drop(command);
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
@@ -77,18 +77,6 @@ impl Drop for Running {
         self.signal(Signal::KILL);
         self.log.abort();
     }
-}
-
-/// Has the kernel end the child when we die, so that no worker of a dead service keeps running with old code.
-fn die_with_us(command: &mut Command) {
-    let us = rustix::process::getpid();
-    let tie = move || {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // We may have died before the line above.
-        if rustix::process::getppid() == Some(us) { Ok(()) } else { Err(io::Error::from_raw_os_error(3)) }
-    };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are two plain system calls.
-    unsafe { command.pre_exec(tie) };
 }
 
 /// `exited with status 1`, `was killed by signal 9`.

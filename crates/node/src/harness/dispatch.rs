@@ -24,7 +24,7 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
         Config::Dns(_) => missing("name server"),
         Config::Balancer(_) => missing("balancer"),
         Config::Web(_) => missing("web"),
-        Config::App(_) => missing("application"),
+        Config::App(config) => Ok(crate::app::run(context, config)?),
         Config::Sql(_) => missing("SQL endpoint"),
         Config::Database(_) => missing("database"),
     }

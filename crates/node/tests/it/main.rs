@@ -1,5 +1,6 @@
-//! The services against foreign peers: dig, MariaDB's own server and client.
+//! The services against foreign peers: dig, MariaDB's own server and client, Python from the package index.
 
+mod app;
 mod database;
 mod dns;
 mod mariadb;
