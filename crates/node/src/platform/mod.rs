@@ -2,3 +2,4 @@
 
 pub mod inherit;
 pub mod log_pipe;
+pub mod tie;
