@@ -1,4 +1,5 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
 pub mod harness;
+pub mod log;
 pub mod platform;
 pub mod service;

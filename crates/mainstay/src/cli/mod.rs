@@ -1,5 +1,6 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
+mod init;
 mod service;
 
 use std::process::ExitCode;
@@ -17,12 +18,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     #[command(hide = true)]
+    Init(init::Args),
+    #[command(hide = true)]
     Service(service::Args),
 }
 
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
     match Cli::parse().verb {
+        Verb::Init(args) => init::run(args),
         Verb::Service(args) => service::run(args),
     }
 }
