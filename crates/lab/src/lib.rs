@@ -12,6 +12,7 @@
 //!
 //! What exists is on record ([`Record`]) before it is made, so that whoever comes after a killed `up` can clean up.
 
+pub mod init;
 mod lab;
 mod names;
 mod namespace;

@@ -1,21 +1,43 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
+mod check;
+mod declaration;
+mod exit;
+mod init;
+mod plan;
+mod schema;
+mod service;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 /// The whole web infrastructure of one site, from one file.
 #[derive(Parser)]
-#[command(name = "mainstay", version, arg_required_else_help = true)]
+#[command(name = "mainstay", version, arg_required_else_help = true, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Subcommand)]
-enum Verb {}
+enum Verb {
+    Check(check::Args),
+    Plan(plan::Args),
+    Schema(schema::Args),
+    #[command(hide = true)]
+    Init(init::Args),
+    #[command(hide = true)]
+    Service(service::Args),
+}
 
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
-    match Cli::parse().verb {}
+    exit::code(match Cli::parse().verb {
+        Verb::Check(args) => check::run(args),
+        Verb::Plan(args) => plan::run(args),
+        Verb::Schema(args) => schema::run(args),
+        Verb::Init(args) => return init::run(args),
+        Verb::Service(args) => return service::run(args),
+    })
 }
