@@ -90,8 +90,11 @@ impl Wires {
 
     /// Removes every namespace that there is; cables and bridge go with them.
     pub fn remove(&self) -> anyhow::Result<()> {
-        let doomed: String =
-            self.namespaces().filter(|name| namespace::exists(name)).map(|name| format!("netns del {name}\n")).collect();
+        let doomed: String = self
+            .namespaces()
+            .filter(|name| namespace::exists(name))
+            .map(|name| format!("netns del {name}\n"))
+            .collect();
         if doomed.is_empty() { Ok(()) } else { ip(None, &doomed) }
     }
 

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn ends_the_polite_and_kills_the_stubborn() {
-        let mut children: Vec<_> = ["sleep 60", "trap '' TERM; echo; while :; do sleep 60; done"]
+        let mut children: Vec<_> = ["sleep 60", "trap '' TERM; echo; exec sleep 60"]
             .iter()
             .map(|script| {
                 let mut command = std::process::Command::new("sh");
@@ -140,6 +140,8 @@ mod tests {
         let ids: Vec<ProcessId> = children.iter().map(|child| ProcessId::of(child.id()).unwrap()).collect();
         assert_eq!(end(&ids, Duration::from_millis(300)), 1);
         assert!(ids.iter().all(|process| !process.alive()));
-        children.iter_mut().for_each(|child| drop(child.wait().unwrap()));
+        for mut child in children {
+            child.wait().unwrap();
+        }
     }
 }

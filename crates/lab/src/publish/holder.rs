@@ -16,10 +16,12 @@ pub fn of(port: u16, transport: Transport) -> Option<String> {
     };
     let inode = tables.iter().find_map(|table| inode(&fs::read_to_string(table).ok()?, port, transport))?;
     let link = format!("socket:[{inode}]");
-    fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|process| {
-        has(&process.path(), &link).then(|| {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            format!("{} (process {})", name.trim(), process.file_name().display())
+    let processes =
+        fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    processes.map(|pid| (pid, Path::new("/proc").join(pid.to_string()))).find_map(|(pid, process)| {
+        has(&process, &link).then(|| {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            format!("{} (process {pid})", name.trim())
         })
     })
 }
