@@ -6,3 +6,4 @@ pub mod harness;
 pub mod platform;
 pub mod release;
 pub mod service;
+pub mod sql;

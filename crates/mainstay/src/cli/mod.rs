@@ -1,5 +1,9 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
+mod check;
+mod declaration;
+mod exit;
+mod schema;
 mod service;
 
 use std::process::ExitCode;
@@ -8,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 /// The whole web infrastructure of one site, from one file.
 #[derive(Parser)]
-#[command(name = "mainstay", version, arg_required_else_help = true)]
+#[command(name = "mainstay", version, arg_required_else_help = true, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -16,13 +20,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Check(check::Args),
+    Schema(schema::Args),
     #[command(hide = true)]
     Service(service::Args),
 }
 
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
-    match Cli::parse().verb {
-        Verb::Service(args) => service::run(args),
-    }
+    exit::code(match Cli::parse().verb {
+        Verb::Check(args) => check::run(args),
+        Verb::Schema(args) => schema::run(args),
+        Verb::Service(args) => return service::run(args),
+    })
 }

@@ -76,7 +76,10 @@ async fn create_schema(admin: &mut Admin, schema: &str) -> Result<(), Error> {
 
 async fn bring_up(admin: &mut Admin, account: &Account<'_>) -> Result<(), Error> {
     let hash: Option<String> = admin.value("SELECT PASSWORD(?)", (account.password,)).await?;
-    let hash = hash.unwrap_or_default();
+    // The hash of nothing is nothing, and an account with that lets everybody in.
+    let Some(hash) = hash.filter(|hash| !hash.is_empty()) else {
+        return Err(Error::NoPassword(account.name.to_owned()));
+    };
     let granted = granted(admin, account.name).await?;
     if granted == account.grants(&hash) {
         return Ok(());

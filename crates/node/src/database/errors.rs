@@ -11,6 +11,8 @@ use super::places::Places;
 
 /// Lines that are kept for a reason.
 const KEPT: usize = 40;
+/// Lines that make a cause.
+const CAUSE_LINES: usize = 3;
 /// The file is emptied above this size, once read. A line written in that very moment is lost.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Read at once; the rest comes with the next turn.
@@ -59,17 +61,15 @@ impl Errors {
         self.kept.clear();
     }
 
-    /// The errors of the last lines, or the last lines if none is marked as one.
+    /// What its last lines say went wrong.
     pub fn cause(&self) -> String {
-        let marked: Vec<&str> = self.kept.iter().filter(|line| line.contains("[ERROR]")).map(String::as_str).collect();
-        let lines = if marked.is_empty() { self.kept.iter().map(String::as_str).collect() } else { marked };
-        lines[lines.len().saturating_sub(3)..].join(" | ")
+        cause(self.kept.iter().map(String::as_str))
     }
 
     fn pass_on_lines(&mut self) {
         while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
-            let line = message(String::from_utf8_lossy(&line).trim_end()).to_owned();
+            let line = message(&String::from_utf8_lossy(&line)).to_owned();
             log(&line);
             self.kept.push_back(line);
             self.kept.drain(..self.kept.len().saturating_sub(KEPT));
@@ -86,8 +86,27 @@ impl Errors {
     }
 }
 
+/// Of MariaDB's lines those that are marked as errors, or else bear no mark, without what it says at every end. The first
+/// errors name the cause, the last one what it came to.
+pub fn cause<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let mut lines: Vec<&str> =
+        lines.map(message).filter(|line| !line.is_empty() && *line != "[ERROR] Aborting").collect();
+    lines.dedup();
+    let plain = |line: &str| !line.starts_with('[') && !line.starts_with("Version:");
+    let marked = lines.iter().any(|line| line.contains("[ERROR]"));
+    lines.retain(|line| if marked { line.contains("[ERROR]") } else { plain(line) });
+    if lines.len() > CAUSE_LINES {
+        lines.drain(CAUSE_LINES - 1..lines.len() - 1);
+    }
+    lines.join(" | ")
+}
+
+/// MariaDB rings the bell before its first lines.
+const BELL_AND_SPACE: [char; 4] = ['\x07', ' ', '\r', '\n'];
+
 /// Without the time and the thread that MariaDB puts in front: `2026-11-21  2:10:26 0 [Note] …`.
 fn message(line: &str) -> &str {
+    let line = line.trim_matches(BELL_AND_SPACE);
     line.find(" [").map_or(line, |at| if line.starts_with("20") { &line[at + 1..] } else { line })
 }
 
@@ -103,10 +122,11 @@ fn log(line: &str) {
 
 /// What to do about a cause that is known.
 pub fn remedy(cause: &str) -> &'static str {
-    const KNOWN: [(&str, &str); 8] = [
+    const KNOWN: [(&str, &str); 9] = [
         ("already in use", "another process listens there: find it with `ss -ltnp` and stop it, or change the port"),
         ("No space left", "the disk is full: free space on the file system of the data directory"),
         ("Errcode: 28", "the disk is full: free space on the file system of the data directory"),
+        ("error 28", "the disk is full: free space on the file system of the data directory"),
         ("Permission denied", "the data directory must belong to the database's user"),
         ("Errcode: 13", "the data directory must belong to the database's user"),
         ("Cannot assign requested address", "this server does not have the address that its plan gives it"),
@@ -119,6 +139,8 @@ pub fn remedy(cause: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -131,17 +153,33 @@ mod tests {
     }
 
     #[test]
+    fn the_cause_is_what_went_wrong_and_not_what_is_always_said() {
+        let cause = |lines: &[&str]| cause(lines.iter().copied());
+        assert_eq!(
+            cause(&["[Note] x", "mariadbd: Can't change dir", "[ERROR] Aborting"]),
+            "mariadbd: Can't change dir"
+        );
+        assert_eq!(cause(&["[ERROR] Can't lock", "plain", "[ERROR] Aborting"]), "[ERROR] Can't lock");
+        assert_eq!(cause(&["2026-11-21  3:06:15 13 [ERROR] full", "[ERROR] full"]), "[ERROR] full");
+        assert_eq!(cause(&["[ERROR] 1", "[ERROR] 2", "[ERROR] 3", "[ERROR] 4"]), "[ERROR] 1 | [ERROR] 2 | [ERROR] 4");
+        assert_eq!(cause(&["[Warning] Aborted connection", "Version: '10.11'"]), "", "a kill has no last words");
+    }
+
+    fn places(folder: &Path) -> Places {
+        Places {
+            data: folder.join("data"),
+            configuration: folder.join("my.cnf"),
+            socket: folder.join("socket"),
+            errors: folder.join("err"),
+            errors_read: folder.join("err.read"),
+            user: None,
+        }
+    }
+
+    #[test]
     fn goes_on_where_the_reader_before_stopped() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let places = Places {
-            data: at("data"),
-            configuration: at("my.cnf"),
-            socket: at("socket"),
-            errors: at("err"),
-            errors_read: at("err.read"),
-            user: None,
-        };
+        let places = places(folder.path());
         fs::write(&places.errors, "one\n[ERROR] two\nthr").unwrap();
         let mut errors = Errors::new(&places);
         errors.forward().unwrap();

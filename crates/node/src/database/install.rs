@@ -6,20 +6,18 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{ADMIN, Error, places::Places, programs};
+use super::{ADMIN, Error, errors, places::Places, programs};
 
 /// Making a data directory takes half a second; a disk that needs this long for 70 MB serves no site.
 const INSTALL: Duration = Duration::from_secs(60);
-/// Lines of the installer's output that go into the error: it puts the cause last.
-const LINES: usize = 8;
 /// What a data directory in the making is called.
 const MAKING: &str = "mariadb.making";
 
@@ -31,32 +29,37 @@ pub async fn ensure(places: &Places, password: &str) -> Result<bool, Error> {
     if places.data.exists() {
         return Ok(false);
     }
+    let installer = programs::find("mariadb-install-db")?;
     let making = places.data_parent().join(MAKING);
+    // What a role that was killed left.
     set_aside(&making)?;
     fs::create_dir(&making)?;
     places.give(&making)?;
-    make(places, &making, password).await?;
+    if let Err(why) = make(&installer, places, &making, password).await {
+        return Err(Error::Install { why, kept: set_aside(&making)? });
+    }
     fs::rename(&making, &places.data)?;
     fs::File::open(places.data_parent())?.sync_all()?;
     Ok(true)
 }
 
-/// Keeps the leftover of the attempt before, and only that one: they are 70 MB each and hold no data of anybody.
-fn set_aside(making: &Path) -> io::Result<()> {
+/// Keeps what became of a failed attempt, and only the last: they have 70 MB each and hold no data of anybody.
+fn set_aside(making: &Path) -> io::Result<PathBuf> {
     let aside = making.with_extension("failed");
-    if !making.exists() {
-        return Ok(());
+    if making.exists() {
+        if aside.exists() {
+            fs::remove_dir_all(&aside)?;
+        }
+        fs::rename(making, &aside)?;
+        tracing::warn!(folder = %aside.display(), "kept a half-made data directory; it holds no data and may be deleted");
     }
-    if aside.exists() {
-        fs::remove_dir_all(&aside)?;
-    }
-    tracing::warn!(folder = %aside.display(), "kept a half-made data directory; it holds no data and may be deleted");
-    fs::rename(making, aside)
+    Ok(aside)
 }
 
-async fn make(places: &Places, making: &Path, password: &str) -> Result<(), Error> {
-    let accounts = accounts_file(password)?;
-    let mut command = Command::new(programs::find("mariadb-install-db")?);
+/// Why it failed, if it did.
+async fn make(installer: &Path, places: &Places, making: &Path, password: &str) -> Result<(), String> {
+    let accounts = accounts_file(password).map_err(|why| why.to_string())?;
+    let mut command = Command::new(installer);
     command
         .arg("--no-defaults")
         .arg(format!("--datadir={}", making.display()))
@@ -71,21 +74,21 @@ async fn make(places: &Places, making: &Path, password: &str) -> Result<(), Erro
     if let Some(user) = places.user {
         command.uid(user).gid(user);
     }
-    let failed = |why: String| Error::Install { why, kept: making.to_owned() };
     let output = timeout(INSTALL, command.output())
         .await
-        .map_err(|_| failed(format!("it did not end within {} s", INSTALL.as_secs())))?
-        .map_err(|why| failed(why.to_string()))?;
+        .map_err(|_| format!("it did not end within {} s", INSTALL.as_secs()))?
+        .map_err(|why| why.to_string())?;
     if output.status.success() {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(last_words(&[output.stdout, output.stderr].concat(), output.status))
     }
-    Err(failed(format!("{}: {}", output.status, last_lines(&[output.stdout, output.stderr].concat()))))
 }
 
-fn last_lines(output: &[u8]) -> String {
+fn last_words(output: &[u8], status: ExitStatus) -> String {
     let text = String::from_utf8_lossy(output);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].join(" | ")
+    let cause = errors::cause(text.lines());
+    format!("{status}: {cause}; {}", errors::remedy(&cause))
 }
 
 /// The statements that leave Mainstay's account as the only one, in a memory file that the installer inherits: the

@@ -56,7 +56,7 @@ pub enum Error {
         most: usize,
     },
     /// It ended by itself.
-    #[error("{cause}; tried again in {wait_s} s. {}", errors::remedy(cause))]
+    #[error("{cause}; {}; tried again in {wait_s} s", errors::remedy(cause))]
     Crashed {
         /// How, and its last words.
         cause: String,
@@ -70,7 +70,7 @@ pub enum Error {
     Schema(String),
     /// The supervisor did not hand over a password.
     #[error(
-        "there is no password for the schema \"{0}\" in the site's secrets; restart the supervisor, which makes the missing ones"
+        "there is no password for the account \"{0}\" in the site's secrets; restart the supervisor, which makes the missing ones"
     )]
     NoPassword(String),
     /// The data directory knows another password.

@@ -223,7 +223,10 @@ impl<'a> Role<'a> {
 
     fn say(&self, state: State, because: String) {
         if self.reporter.current().because != because {
-            tracing::info!(state = state.as_str(), "{because}");
+            match state {
+                State::Failed => tracing::error!(state = state.as_str(), "{because}"),
+                _ => tracing::info!(state = state.as_str(), "{because}"),
+            }
         }
         self.reporter.publish(report::without((state, because), self.process.as_ref(), self.crashes.total));
     }
@@ -241,7 +244,9 @@ impl<'a> Role<'a> {
 
     async fn stop(mut self) {
         self.say(State::Stopping, "mariadbd is ending as asked".into());
-        self.admin = None;
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
+        }
         if let Some(process) = self.process.take() {
             process.stop(STOP).await;
         }

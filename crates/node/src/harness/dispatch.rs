@@ -3,6 +3,7 @@
 use mainstay_site::plan::Config;
 
 use crate::service::Context;
+use crate::{app, database, dns, sql};
 
 /// Why a service ended without being asked.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -21,11 +22,11 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
     let config = context.launch.service.config.clone();
     let missing = |service| Err(Missing { service, role }.into());
     match &config {
-        Config::Dns(_) => missing("name server"),
+        Config::Dns(config) => Ok(dns::run(context, config)?),
         Config::Balancer(_) => missing("balancer"),
         Config::Web(_) => missing("web"),
-        Config::App(config) => Ok(crate::app::run(context, config)?),
-        Config::Sql(_) => missing("SQL endpoint"),
-        Config::Database(_) => missing("database"),
+        Config::App(config) => Ok(app::run(context, config)?),
+        Config::Sql(config) => Ok(sql::run(context, config)?),
+        Config::Database(config) => Ok(database::run(context, config)?),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use mainstay_node::database;
@@ -10,13 +11,14 @@ use mainstay_site::plan::{Config, DatabaseRole};
 use mainstay_site::wire::State;
 
 use crate::mariadb::{Server, login};
-use crate::support::{eventually, secrets};
+use crate::support::{eventually, log, secrets};
 
 /// Not a test: what [`Server::role_process`] starts.
 #[test]
 #[ignore = "started by the tests that kill a role"]
 fn a_role_in_a_process_of_its_own() {
     let Some(state) = std::env::var_os("MAINSTAY_TEST_STATE") else { return };
+    log();
     let text = fs::read(std::path::Path::new(&state).join("launch.json")).unwrap();
     let launch: Launch = serde_json::from_slice(&text).unwrap();
     let Config::Database(config) = launch.service.config.clone() else { panic!("a database's launch") };
@@ -223,4 +225,39 @@ fn a_plan_that_contradicts_the_data_is_refused() {
         report.state == State::Failed && report.because.contains("is a replica of")
     });
     assert!(empty.data().exists());
+}
+
+#[test]
+fn a_changed_address_restarts_what_was_adopted() {
+    let mut server = Server::primary(0);
+    let mut first = server.role_process();
+    eventually("the first role's database takes writes", || server.site("CREATE TABLE site.t (i INT)").is_ok());
+    let pid = server.pid().unwrap();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    server.config.address = crate::mariadb::free_address();
+    let _second = server.serve();
+    assert_ne!(server.pid(), Some(pid));
+    assert_eq!(server.site("SELECT COUNT(*) FROM site.t").unwrap(), "0");
+}
+
+#[test]
+fn a_folder_that_mariadbd_may_not_enter_is_named() {
+    let server = Server::primary(0);
+    drop(server.serve());
+    fs::set_permissions(server.data(), fs::Permissions::from_mode(0o000)).unwrap();
+    let role = server.run();
+    role.until("whom the folder must belong to", |report| {
+        report.state == State::Failed && report.because.contains("must belong to the database's user")
+    });
+}
+
+#[test]
+fn an_installation_that_fails_leaves_nothing_to_be_used() {
+    let server = Server::primary(0);
+    let parent = server.data().parent().unwrap().to_owned();
+    fs::create_dir_all(parent.join("mariadb.making/mysql")).unwrap();
+    let _role = server.serve();
+    assert!(parent.join("mariadb.failed/mysql").exists(), "what an interrupted start left is kept aside");
+    assert!(!parent.join("mariadb.making").exists());
 }

@@ -1,7 +1,9 @@
 //! The services against foreign peers: dig, MariaDB's own server and client, Python from the package index.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod app;
 mod database;
 mod dns;
 mod mariadb;
+mod sql;
 mod support;

@@ -23,6 +23,7 @@ pub struct Running {
 impl Running {
     /// Runs `service` on a thread of its own.
     pub fn start(launch: Launch, sockets: Sockets, service: impl FnOnce(Context) + Send + 'static) -> Running {
+        log();
         let (shutdown, end) = Shutdown::new();
         let reporter = Reporter::default();
         let context = Context { launch, sockets, reporter: reporter.clone(), shutdown: end };
@@ -32,7 +33,12 @@ impl Running {
 
     /// Waits until the report satisfies `condition`.
     pub fn until(&self, what: &str, condition: impl Fn(&Report) -> bool) {
-        eventually(&format!("{what}; it says {:?}", self.reporter.current()), || condition(&self.reporter.current()));
+        let start = Instant::now();
+        while !condition(&self.reporter.current()) {
+            let said = self.reporter.current();
+            assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; it says {said:#?}");
+            thread::park_timeout(PAUSE);
+        }
     }
 }
 
@@ -46,15 +52,23 @@ impl Drop for Running {
     }
 }
 
+/// Logs to where a test that fails shows it.
+pub fn log() {
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+}
+
 /// The deadline of every wait: far above what anything here takes, so that a slow machine fails no test.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits for a condition.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        thread::park_timeout(Duration::from_millis(10));
+        thread::park_timeout(PAUSE);
     }
 }
 
