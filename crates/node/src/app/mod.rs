@@ -7,6 +7,7 @@
 //! What a worker finds in its environment is listed in `environment`.
 
 mod board;
+mod cgi;
 mod command;
 mod environment;
 mod health;
@@ -23,7 +24,8 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -100,7 +102,7 @@ impl Folders {
         };
         folders.check()?;
         for folder in [&folders.run, &folders.data, &folders.temporary, &folders.sessions()] {
-            fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+            private_folder(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
         }
         folders.write_starters(&config.kind)?;
         Ok(folders)
@@ -128,6 +130,12 @@ impl Folders {
             AppKind::Http { .. } => Ok(()),
         }
     }
+}
+
+/// For this user alone: whoever may connect to a PHP worker may have it run anything.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
