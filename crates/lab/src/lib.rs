@@ -1,1 +1,3 @@
 //! Servers as network namespaces on one machine. Drives the binary; links nothing of the node.
+
+pub mod init;

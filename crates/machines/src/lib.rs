@@ -6,6 +6,7 @@
 //! State machines share one idiom: `new(config, now)`, `handle(now, input)`, `poll() -> Option<Output>` until it is
 //! `None`, then sleep until `deadline()`.
 
+pub mod backoff;
 pub mod balance;
 pub mod database;
 pub mod health;

@@ -16,14 +16,10 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::platform::inherit::{self, Socket};
-use crate::platform::log_pipe;
 use crate::service::{Context, Launch, Reporter, Shutdown, Sockets};
 
 /// The environment variable that names the descriptor of the [`Launch`].
 pub const LAUNCH_FD: &str = "MAINSTAY_LAUNCH_FD";
-
-/// The environment variable that sets what is logged: `debug`, or `info,mainstay_http=trace`.
-pub const LOG: &str = "MAINSTAY_LOG";
 
 /// Descriptors that a service may have open if the machine allows as many: two for each of 30,000 requests under way,
 /// and some files.
@@ -48,7 +44,7 @@ enum Unusable {
 ///
 /// To be called by `main` before it starts any thread.
 pub fn run(name: &str) -> ExitCode {
-    start_log();
+    crate::log::start();
     let code = match prepare(name) {
         Ok(context) => work(context),
         Err(unusable) => {
@@ -127,17 +123,6 @@ fn raise_open_files() {
             tracing::warn!("the limit on open files stays at {:?}: {error}", limit.current);
         }
     }
-}
-
-/// Logs JSON lines to standard error, panics included.
-fn start_log() {
-    use tracing_subscriber::filter::{LevelFilter, Targets};
-    use tracing_subscriber::prelude::*;
-    let filter = std::env::var(LOG).ok().and_then(|text| text.parse::<Targets>().ok());
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| log_pipe::Writer);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
-    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
 /// An error with all that it came from, since a log line has no second line.

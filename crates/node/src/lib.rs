@@ -3,6 +3,7 @@ pub mod app;
 pub mod database;
 pub mod dns;
 pub mod harness;
+pub mod log;
 pub mod platform;
 pub mod release;
 pub mod service;

@@ -3,6 +3,7 @@
 mod check;
 mod declaration;
 mod exit;
+mod init;
 mod schema;
 mod service;
 
@@ -23,6 +24,8 @@ enum Verb {
     Check(check::Args),
     Schema(schema::Args),
     #[command(hide = true)]
+    Init(init::Args),
+    #[command(hide = true)]
     Service(service::Args),
 }
 
@@ -31,6 +34,7 @@ pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Check(args) => check::run(args),
         Verb::Schema(args) => schema::run(args),
+        Verb::Init(args) => return init::run(args),
         Verb::Service(args) => return service::run(args),
     })
 }
