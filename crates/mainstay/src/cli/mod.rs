@@ -4,6 +4,7 @@ mod check;
 mod declaration;
 mod exit;
 mod init;
+mod plan;
 mod schema;
 mod service;
 
@@ -22,6 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Check(check::Args),
+    Plan(plan::Args),
     Schema(schema::Args),
     #[command(hide = true)]
     Init(init::Args),
@@ -33,6 +35,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Check(args) => check::run(args),
+        Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
         Verb::Init(args) => return init::run(args),
         Verb::Service(args) => return service::run(args),
