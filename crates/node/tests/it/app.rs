@@ -160,7 +160,7 @@ fn installed(state: &Path, folder: &Path) -> release::Release {
         statics: BTreeMap::new(),
         health: "/".into(),
     };
-    let built = release::build(&app, &source, &folder.join("builds"), &mut |line| println!("{line}")).unwrap();
+    let built = release::build(&app, &source, &folder.join("builds"), &mut |_| {}).unwrap();
     release::install(&built, state, &[], None).unwrap();
     built
 }
