@@ -7,6 +7,9 @@
 //! `None`, then sleep until `deadline()`.
 
 pub mod backoff;
+pub mod balance;
+pub mod database;
+pub mod health;
 mod time;
 
 pub use time::Time;

@@ -1,6 +1,7 @@
 //! The whole web infrastructure of one site as one binary and one file.
 
 mod cli;
+mod render;
 
 use std::process::ExitCode;
 

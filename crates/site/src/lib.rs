@@ -8,6 +8,8 @@
 //!                                                                └→ plan::Plan, one per server
 //! ```
 
+pub mod declaration;
+pub mod findings;
 pub mod model;
 pub mod names;
 pub mod plan;

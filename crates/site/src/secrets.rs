@@ -24,6 +24,10 @@ pub struct Secrets {
     pub database_admin: String,
     /// The password of the replication account.
     pub replication: String,
+    /// The password of the account by which the SQL endpoints ask a database server how it is. Empty in files written
+    /// before there was one; [`Secrets::complete`] fills it in.
+    #[serde(default)]
+    pub database_check: String,
 }
 
 impl Secrets {
@@ -45,7 +49,11 @@ impl Secrets {
             database: BTreeMap::new(),
             database_admin: fresh(),
             replication: fresh(),
+            database_check: String::new(),
         });
+        if secrets.database_check.is_empty() {
+            secrets.database_check = fresh();
+        }
         for app in apps {
             secrets.app_keys.entry(app.clone()).or_insert_with(&mut fresh);
             secrets.database.entry(app.clone()).or_insert_with(&mut fresh);

@@ -1,6 +1,10 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
+mod check;
+mod declaration;
+mod exit;
 mod init;
+mod schema;
 mod service;
 
 use std::process::ExitCode;
@@ -9,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 /// The whole web infrastructure of one site, from one file.
 #[derive(Parser)]
-#[command(name = "mainstay", version, arg_required_else_help = true)]
+#[command(name = "mainstay", version, arg_required_else_help = true, after_help = exit::HELP)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -17,6 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Check(check::Args),
+    Schema(schema::Args),
     #[command(hide = true)]
     Init(init::Args),
     #[command(hide = true)]
@@ -25,8 +31,10 @@ enum Verb {
 
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
-    match Cli::parse().verb {
-        Verb::Init(args) => init::run(args),
-        Verb::Service(args) => service::run(args),
-    }
+    exit::code(match Cli::parse().verb {
+        Verb::Check(args) => check::run(args),
+        Verb::Schema(args) => schema::run(args),
+        Verb::Init(args) => return init::run(args),
+        Verb::Service(args) => return service::run(args),
+    })
 }

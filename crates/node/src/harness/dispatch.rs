@@ -3,6 +3,7 @@
 use mainstay_site::plan::Config;
 
 use crate::service::Context;
+use crate::{database, dns, sql};
 
 /// Why a service ended without being asked.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -21,11 +22,11 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
     let config = context.launch.service.config.clone();
     let missing = |service| Err(Missing { service, role }.into());
     match &config {
-        Config::Dns(_) => missing("name server"),
+        Config::Dns(config) => Ok(dns::run(context, config)?),
         Config::Balancer(_) => missing("balancer"),
         Config::Web(_) => missing("web"),
         Config::App(_) => missing("application"),
-        Config::Sql(_) => missing("SQL endpoint"),
-        Config::Database(_) => missing("database"),
+        Config::Sql(config) => Ok(sql::run(context, config)?),
+        Config::Database(config) => Ok(database::run(context, config)?),
     }
 }

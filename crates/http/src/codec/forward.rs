@@ -1,0 +1,103 @@
+//! Writing a request head for the next hop.
+
+use super::head::Line;
+use super::{Kind, Request};
+
+/// What the next hop is told about where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarding<'a> {
+    /// We are the front door: nothing that the client says of these matters is believed.
+    pub front: bool,
+    /// The address at the other end of the connection: `192.0.2.7`, `2001:db8::1`.
+    pub client: &'a str,
+    /// `http` or `https`.
+    pub proto: &'a str,
+    /// Who we are: `web=server1`.
+    pub via: &'a str,
+    /// The id of the request.
+    pub id: &'a str,
+    /// The Host for HTTP/1.0 requests that have none.
+    pub host: &'a str,
+}
+
+impl Request {
+    /// Writes the head for the next hop behind `out`: origin form, HTTP/1.1, headers of this hop gone, forwarding
+    /// headers set. Persistent connection.
+    pub fn forward(&self, forwarding: &Forwarding<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.method_name().as_bytes());
+        out.push(b' ');
+        let target = self.target();
+        if target.starts_with('?') {
+            out.push(b'/');
+        }
+        out.extend_from_slice(target.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        self.head.copy_lines(out, |line| forwarding.keeps(line));
+        let host = if self.authority().is_empty() { forwarding.host } else { self.authority() };
+        if self.head.of_kind(Kind::Host).is_none() {
+            put(out, "Host: ", &[host.as_bytes()]);
+        }
+        self.forwarding_headers(forwarding, host, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn forwarding_headers(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
+        self.appended(out, forwarding, Kind::ForwardedFor, "X-Forwarded-For: ", &[forwarding.client.as_bytes()]);
+        let says = |kind| !forwarding.front && self.head.of_kind(kind).is_some();
+        if !says(Kind::ForwardedProto) {
+            put(out, "X-Forwarded-Proto: ", &[forwarding.proto.as_bytes()]);
+        }
+        if !says(Kind::ForwardedHost) {
+            put(out, "X-Forwarded-Host: ", &[host.as_bytes()]);
+        }
+        self.forwarded(forwarding, host, out);
+        if !says(Kind::RequestId) {
+            put(out, "X-Request-Id: ", &[forwarding.id.as_bytes()]);
+        }
+        self.appended(out, forwarding, Kind::Via, "X-Mainstay-Via: ", &[forwarding.via.as_bytes()]);
+    }
+
+    /// RFC 7239 § 4: the front door says everything, inner tiers add their own hop. IPv6 is quoted (§ 6).
+    fn forwarded(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
+        let (open, close) = if forwarding.client.contains(':') { ("\"[", "]\"") } else { ("", "") };
+        let node = [b"for=", open.as_bytes(), forwarding.client.as_bytes(), close.as_bytes()];
+        let said = [b";proto=", forwarding.proto.as_bytes(), b";host=\"", host.as_bytes(), b"\""];
+        if forwarding.front || self.head.of_kind(Kind::Forwarded).is_none() {
+            put(out, "Forwarded: ", &[&node.concat()[..], &said.concat()[..]]);
+        } else {
+            self.appended(out, forwarding, Kind::Forwarded, "Forwarded: ", &node);
+        }
+    }
+
+    /// A list header: what was there (unless we are the front door), then our own member.
+    fn appended(&self, out: &mut Vec<u8>, forwarding: &Forwarding<'_>, kind: Kind, name: &str, member: &[&[u8]]) {
+        out.extend_from_slice(name.as_bytes());
+        if !forwarding.front {
+            for (_, _, value) in self.head.headers().filter(|(is, _, value)| *is == kind && !value.is_empty()) {
+                out.extend_from_slice(value);
+                out.extend_from_slice(b", ");
+            }
+        }
+        put(out, "", member);
+    }
+}
+
+impl Forwarding<'_> {
+    /// Whether a line goes on as it stands.
+    fn keeps(&self, line: &Line) -> bool {
+        if line.dropped {
+            return false;
+        }
+        match line.kind {
+            Kind::ForwardedFor | Kind::Forwarded | Kind::Via => false,
+            Kind::ForwardedProto | Kind::ForwardedHost | Kind::RequestId => !self.front,
+            _ => true,
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, name: &str, value: &[&[u8]]) {
+    out.extend_from_slice(name.as_bytes());
+    value.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,69 @@
+//! The headers that mean something to a proxy.
+
+/// What a header line is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Forwarded as it stands.
+    Other,
+    /// `Connection`: names further headers of this hop (RFC 9110 § 7.6.1).
+    Connection,
+    /// Of this hop alone; dropped: `Keep-Alive`, `Proxy-Connection`, `TE`, `Proxy-Auth…` (RFC 9110 § 7.6.1, § 11.7).
+    Hop,
+    /// `Upgrade`: of this hop alone.
+    Upgrade,
+    /// `Content-Length`.
+    Length,
+    /// `Transfer-Encoding`.
+    Encoding,
+    /// `Host`.
+    Host,
+    /// `Expect`.
+    Expect,
+    /// `X-Forwarded-For`.
+    ForwardedFor,
+    /// `X-Forwarded-Proto`.
+    ForwardedProto,
+    /// `X-Forwarded-Host`.
+    ForwardedHost,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Request-Id`.
+    RequestId,
+    /// `X-Mainstay-Via`: who has handled the request so far.
+    Via,
+}
+
+impl Kind {
+    /// Tells what the header called `name` is. Sorted by length first: most names match none.
+    pub fn of(name: &[u8]) -> Kind {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is(b"te") => Kind::Hop,
+            4 if is(b"host") => Kind::Host,
+            6 if is(b"expect") => Kind::Expect,
+            7 if is(b"upgrade") => Kind::Upgrade,
+            9 if is(b"forwarded") => Kind::Forwarded,
+            10 if is(b"connection") => Kind::Connection,
+            10 if is(b"keep-alive") => Kind::Hop,
+            12 if is(b"x-request-id") => Kind::RequestId,
+            14 if is(b"content-length") => Kind::Length,
+            14 if is(b"x-mainstay-via") => Kind::Via,
+            15 if is(b"x-forwarded-for") => Kind::ForwardedFor,
+            16 if is(b"proxy-connection") || is(b"x-forwarded-host") => Kind::of_sixteen(name),
+            17 if is(b"transfer-encoding") => Kind::Encoding,
+            17 if is(b"x-forwarded-proto") => Kind::ForwardedProto,
+            18 if is(b"proxy-authenticate") => Kind::Hop,
+            19 if is(b"proxy-authorization") => Kind::Hop,
+            _ => Kind::Other,
+        }
+    }
+
+    fn of_sixteen(name: &[u8]) -> Kind {
+        if name[0].eq_ignore_ascii_case(&b'x') { Kind::ForwardedHost } else { Kind::Hop }
+    }
+
+    /// Whether `Connection` may name it: only what carries neither framing nor routing.
+    pub fn may_be_named_by_connection(self) -> bool {
+        matches!(self, Kind::Other | Kind::Hop | Kind::Upgrade)
+    }
+}

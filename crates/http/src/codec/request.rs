@@ -1,0 +1,185 @@
+//! Request heads.
+
+use std::ops::Range;
+
+use super::head::{diagnose, table};
+use super::{Authority, Framing, Head, HeadLimits, Kind, Refusal, end, target};
+
+/// What a method means to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Method {
+    /// Safe (RFC 9110 § 9.3.1).
+    #[default]
+    Get,
+    /// As GET, without a body in the answer.
+    Head,
+    /// May alone say `*`.
+    Options,
+    /// PUT and DELETE: repeating changes nothing (RFC 9110 § 9.2.2).
+    Idempotent,
+    /// Everything else.
+    Other,
+}
+
+impl Method {
+    fn of(name: &str) -> Method {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "OPTIONS" => Method::Options,
+            "PUT" | "DELETE" => Method::Idempotent,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether a request may be sent again without harm (RFC 9110 § 9.2.2).
+    pub fn is_idempotent(self) -> bool {
+        self != Method::Other
+    }
+}
+
+/// A request head, used again for the next request.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// Its lines.
+    pub head: Head,
+    /// What its method means.
+    pub method: Method,
+    /// How its body is delimited.
+    pub framing: Framing,
+    /// HTTP/1.0.
+    pub old: bool,
+    /// The client will use the connection again.
+    pub persists: bool,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    method_name: Range<u16>,
+    path: Range<u16>,
+    host: Range<u16>,
+}
+
+impl Request {
+    /// Reads the head at the start of `buffer`; the number of bytes it took, or `None` if more must come.
+    pub fn read(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
+        let Some((start, end)) = end::find(buffer, limits)? else { return Ok(None) };
+        self.parse(&buffer[start..end], limits)?;
+        Ok(Some(end))
+    }
+
+    /// `GET`
+    pub fn method_name(&self) -> &str {
+        self.head.text(&self.method_name)
+    }
+
+    /// Path and query; `/` if the target has none, `*` if it says so.
+    pub fn target(&self) -> &str {
+        let path = self.head.text(&self.path);
+        if path.is_empty() { "/" } else { path }
+    }
+
+    /// The path without the query, as it was sent.
+    pub fn path(&self) -> &str {
+        let target = self.target();
+        let end = target.find('?').unwrap_or(target.len());
+        if end == 0 { "/" } else { &target[..end] }
+    }
+
+    /// What follows the `?`; empty if there is none.
+    pub fn query(&self) -> &str {
+        self.target().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Host with port as sent; empty in HTTP/1.0 without one.
+    pub fn authority(&self) -> &str {
+        self.head.text(&self.host)
+    }
+
+    /// Host without port.
+    pub fn host(&self) -> &str {
+        Authority::parse(self.authority().as_bytes()).map_or("", |authority| authority.host)
+    }
+
+    fn parse(&mut self, head: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
+        let mut headers = table();
+        let mut request = httparse::Request::new(&mut []);
+        let ended = request
+            .parse_with_uninit_headers(head, &mut headers)
+            .map_err(|error| diagnose(head, error, Refusal::RequestLineInvalid))?;
+        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+            return Err(Refusal::RequestLineInvalid);
+        };
+        if ended != httparse::Status::Complete(head.len()) {
+            return Err(Refusal::RequestLineInvalid);
+        }
+        if request.headers.len() > limits.headers_max {
+            return Err(Refusal::HeadersTooMany);
+        }
+        self.head.keep(head, request.headers);
+        self.old = version == 0;
+        self.method = Method::of(method);
+        self.method_name = 0..method.len() as u16;
+        if matches!(method, "CONNECT" | "TRACE") {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        self.locate(target, method.len() + 1)?;
+        self.settle()
+    }
+
+    /// Finds path and host, and that they agree.
+    fn locate(&mut self, target: &str, at: usize) -> Result<(), Refusal> {
+        let parts = target::split(target, self.method == Method::Options)?;
+        let shift = |range: &Range<usize>| (range.start + at) as u16..(range.end + at) as u16;
+        self.path = shift(&parts.path);
+        let mut hosts = self.head.lines.iter().filter(|line| line.kind == Kind::Host);
+        let host = hosts.next().map(|line| self.head.value(line));
+        if hosts.next().is_some() {
+            return Err(Refusal::HostRepeated);
+        }
+        match (host, parts.authority) {
+            (None, _) if !self.old => Err(Refusal::HostMissing),
+            (Some(host), _) if Authority::parse(host).is_none() => Err(Refusal::HostInvalid),
+            (_, Some(range)) if Authority::parse(target[range.clone()].as_bytes()).is_none() => {
+                Err(Refusal::TargetInvalid)
+            }
+            (Some(host), Some(range)) if !host.eq_ignore_ascii_case(target[range.clone()].as_bytes()) => {
+                Err(Refusal::HostDisagrees)
+            }
+            (Some(host), _) => {
+                let start = host.as_ptr() as usize - self.head.bytes.as_ptr() as usize;
+                self.host = start as u16..(start + host.len()) as u16;
+                Ok(())
+            }
+            (None, authority) => {
+                self.host = authority.as_ref().map_or(0..0, shift);
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides what the header lines mean.
+    fn settle(&mut self) -> Result<(), Refusal> {
+        let scan = self.head.scan()?;
+        self.framing = scan.clues.verdict(self.old)?.unwrap_or(Framing::None);
+        self.persists = scan.persists(self.old);
+        self.expects_continue = self.expectation()?;
+        if scan.upgrade && self.asks_websocket() {
+            return Err(Refusal::UpgradeUnsupported);
+        }
+        Ok(())
+    }
+
+    /// An expectation in HTTP/1.0 is ignored (RFC 9110 § 10.1.1).
+    fn expectation(&self) -> Result<bool, Refusal> {
+        match self.head.of_kind(Kind::Expect) {
+            Some(value) if !value.eq_ignore_ascii_case(b"100-continue") => Err(Refusal::ExpectationUnknown),
+            Some(_) => Ok(!self.old && self.framing != Framing::None),
+            None => Ok(false),
+        }
+    }
+
+    /// Other protocols may be ignored by RFC 9110 § 7.8 (clients that offer `h2c` go on with HTTP/1.1); WebSocket has
+    /// no such way back.
+    fn asks_websocket(&self) -> bool {
+        self.head.of_kind(Kind::Upgrade).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
+    }
+}

@@ -1,0 +1,90 @@
+//! Response heads.
+
+use super::head::{diagnose, table};
+use super::{Framing, Head, HeadLimits, Kind, Refusal, end};
+
+/// What must be known of the request to read its response.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseContext {
+    /// The request was HEAD: there is no body, whatever the headers say.
+    pub head: bool,
+}
+
+/// A response head, used again for the next response.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Its lines.
+    pub head: Head,
+    /// 100 to 599.
+    pub status: u16,
+    /// How its body is delimited on the wire.
+    pub framing: Framing,
+    /// The backend will use the connection again.
+    pub persists: bool,
+}
+
+impl Response {
+    /// Reads the head at the start of `buffer`; the number of bytes it took, or `None` if more must come.
+    pub fn read(
+        &mut self,
+        buffer: &[u8],
+        limits: &HeadLimits,
+        context: ResponseContext,
+    ) -> Result<Option<usize>, Refusal> {
+        let Some((start, end)) = end::find(buffer, limits)? else { return Ok(None) };
+        self.parse(&buffer[start..end], limits, context)?;
+        Ok(Some(end))
+    }
+
+    fn parse(&mut self, bytes: &[u8], limits: &HeadLimits, context: ResponseContext) -> Result<(), Refusal> {
+        let mut headers = table();
+        let mut response = httparse::Response::new(&mut []);
+        let ended = httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut response, bytes, &mut headers)
+            .map_err(|error| diagnose(bytes, error, Refusal::StatusLineInvalid))?;
+        let (Some(status), Some(version)) = (response.code, response.version) else {
+            return Err(Refusal::StatusLineInvalid);
+        };
+        if ended != httparse::Status::Complete(bytes.len()) || !(100..600).contains(&status) {
+            return Err(Refusal::StatusLineInvalid);
+        }
+        if response.headers.len() > limits.headers_max {
+            return Err(Refusal::HeadersTooMany);
+        }
+        self.head.keep(bytes, response.headers);
+        self.status = status;
+        self.settle(version == 0, context)
+    }
+
+    /// RFC 9112 § 6.3, in its order.
+    fn settle(&mut self, old: bool, context: ResponseContext) -> Result<(), Refusal> {
+        let scan = self.head.scan()?;
+        let said = scan.clues.verdict(old)?;
+        if self.status == 101 {
+            return Err(Refusal::SwitchedUnasked);
+        }
+        let bodiless = context.head || self.status < 200 || self.status == 204 || self.status == 304;
+        self.framing = if bodiless { Framing::None } else { said.unwrap_or(Framing::Close) };
+        self.persists = scan.persists(old) && self.framing != Framing::Close;
+        Ok(())
+    }
+
+    /// Whether it is `100 Continue` or its like, which the real response follows.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200
+    }
+
+    /// Writes the head for the client behind `out`. `dechunk`: the client cannot read chunks, so the body goes
+    /// without them. `connection`: the value of our own Connection line.
+    pub fn forward(&self, out: &mut Vec<u8>, dechunk: bool, connection: Option<&str>) {
+        out.extend_from_slice(b"HTTP/1.1");
+        out.extend_from_slice(&self.head.bytes[8..usize::from(self.head.fields)]);
+        self.head.copy_lines(out, |line| !line.dropped && !(dechunk && line.kind == Kind::Encoding));
+        if let Some(connection) = connection {
+            out.extend_from_slice(b"Connection: ");
+            out.extend_from_slice(connection.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}

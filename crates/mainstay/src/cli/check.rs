@@ -1,0 +1,99 @@
+//! `mainstay check`: is the declaration valid, and what is wrong with the design?
+
+use std::process::ExitCode;
+
+use mainstay_site::findings::{Finding, Group, findings, notices};
+use mainstay_site::model::{FORMAT, Site};
+use mainstay_site::plan::Notice;
+use serde::Serialize;
+
+use super::declaration::File;
+use super::exit::DENIED;
+use crate::render::{self, Paint, wrap};
+
+/// Check the declaration, and tell what is wrong with the design
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    file: File,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// End with exit code 4 if there are findings of these groups
+    #[arg(long, value_name = "GROUP", value_delimiter = ',', value_parser = group)]
+    deny: Vec<Group>,
+}
+
+fn group(word: &str) -> Result<Group, String> {
+    let words = Group::ALL.map(Group::as_str).join(", ");
+    Group::ALL.into_iter().find(|group| group.as_str() == word).ok_or(format!("one of {words}"))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Checked {
+    format: u32,
+    site: String,
+    servers: usize,
+    findings: Vec<Finding>,
+    notices: Vec<Notice>,
+}
+
+/// Checks and tells.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let site = args.file.load()?.site;
+    let checked = Checked {
+        format: FORMAT,
+        site: site.domain.to_string(),
+        servers: site.servers.len(),
+        findings: findings(&site),
+        notices: notices(&site),
+    };
+    if args.json {
+        render::print_json(&checked)?;
+    } else {
+        render::print(&told(&site, &checked, &Paint(render::colour(&std::io::stdout()))));
+    }
+    let denied = checked.findings.iter().any(|finding| args.deny.contains(&finding.group));
+    Ok(if denied { ExitCode::from(DENIED) } else { ExitCode::SUCCESS })
+}
+
+/// Lines no longer than this are read without turning the head.
+const WIDTH: usize = 100;
+
+fn told(site: &Site, checked: &Checked, paint: &Paint) -> String {
+    let servers = if checked.servers == 1 { "1 server".to_owned() } else { format!("{} servers", checked.servers) };
+    let mut out =
+        format!("{} {}: the declaration is valid, {servers}\n", paint.green("✓"), paint.bold(site.domain.as_str()));
+    for group in Group::ALL {
+        let found: Vec<&Finding> = checked.findings.iter().filter(|finding| finding.group == group).collect();
+        if found.is_empty() {
+            out.push_str(&format!("\n{}  {}\n", paint.bold(group.title()), paint.dim("none")));
+            continue;
+        }
+        out.push_str(&format!("\n{}  {}\n", paint.bold(group.title()), found.len()));
+        for finding in found {
+            out.push_str(&finding_told(finding, paint));
+        }
+    }
+    if !checked.notices.is_empty() {
+        out.push_str(&format!("\n{}\n", paint.bold("Declared, not enforced by this version")));
+        for notice in &checked.notices {
+            let line = format!("{}: {}", notice.declared, notice.instead);
+            out.push_str(&format!("  {} {}\n", paint.yellow("!"), wrap(&line, WIDTH, 4)));
+        }
+    }
+    out
+}
+
+fn finding_told(finding: &Finding, paint: &Paint) -> String {
+    let line = |label: &str, text: &str| format!("      {} {}\n", paint.dim(label), wrap(text, WIDTH, 14));
+    format!(
+        "  {} {}  {}\n{}{}",
+        paint.red("✗"),
+        wrap(&finding.what, WIDTH, 4),
+        paint.dim(&finding.id),
+        line("so:    ", &finding.consequence),
+        line("remedy:", &finding.remedy),
+    )
+}

@@ -1,0 +1,40 @@
+//! How the program ends.
+
+use std::process::ExitCode;
+
+/// Something went wrong that standard error explains.
+pub const FAILED: u8 = 1;
+/// The declaration has mistakes. (2 is clap's: the command line has.)
+pub const INVALID: u8 = 3;
+/// The declaration is valid and has findings that `--deny` forbids.
+pub const DENIED: u8 = 4;
+
+/// What `mainstay help` says of them.
+pub const HELP: &str = "Exit codes: 0 all is well; 1 something failed, and standard error says what; 2 the command line \
+is wrong; 3 the declaration has mistakes; 4 it has findings that --deny forbids.";
+
+/// A declaration with mistakes: the whole text for standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+/// Says what went wrong, each cause on a line of its own, and gives the code.
+#[expect(clippy::print_stderr, reason = "this is where errors are said")]
+pub fn code(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref::<Invalid>() {
+            Some(Invalid(text)) => {
+                eprint!("{text}");
+                ExitCode::from(INVALID)
+            }
+            None => {
+                eprintln!("error: {error}");
+                for cause in error.chain().skip(1) {
+                    eprintln!("  because: {cause}");
+                }
+                ExitCode::from(FAILED)
+            }
+        },
+    }
+}

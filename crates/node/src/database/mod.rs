@@ -1,0 +1,99 @@
+//! The database: one role owns the life of one `mariadbd`.
+//!
+//! A reconciler: at every turn it looks at what runs, asks `machines::database` for the next step, carries it out and
+//! says how things are. What it finds running it adopts, so its own death interrupts nothing.
+
+mod accounts;
+mod admin;
+mod configuration;
+mod crashes;
+mod errors;
+mod install;
+mod places;
+mod process;
+mod programs;
+mod report;
+mod role;
+mod steps;
+
+use std::io;
+use std::path::PathBuf;
+
+use mainstay_site::plan;
+use tokio::runtime;
+
+use self::admin::{ADMIN, Fault};
+use crate::service::Context;
+
+/// The account that replicas log in with.
+const REPLICATION: &str = "mainstay_replication";
+/// The account that asks for the health of a server and may read nothing. The SQL endpoints know it by this name.
+const CHECK: &str = "mainstay_check";
+
+/// What is wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program of MariaDB is not there.
+    #[error("{program} was not found in {}; install the Debian package mariadb-server-core", programs::PATH)]
+    Missing {
+        /// Its name.
+        program: &'static str,
+    },
+    /// No data directory could be made.
+    #[error("mariadb-install-db failed: {why}; the half-made data directory is kept at {} and not used", kept.display())]
+    Install {
+        /// The end of its output.
+        why: String,
+        /// What it left.
+        kept: PathBuf,
+    },
+    /// The state directory is too deep.
+    #[error("the path {} has more than {most} bytes, which no Unix socket may; choose a shorter state directory", socket.display())]
+    SocketPath {
+        /// The socket.
+        socket: PathBuf,
+        /// The limit.
+        most: usize,
+    },
+    /// It ended by itself.
+    #[error("{cause}; {}; tried again in {wait_s} s", errors::remedy(cause))]
+    Crashed {
+        /// How, and its last words.
+        cause: String,
+        /// The pause.
+        wait_s: u64,
+    },
+    /// A schema with such a name cannot be made.
+    #[error(
+        "an application cannot have a schema called \"{0}\": it must be 1 to 64 of a-z 0-9 _ -, not one of MariaDB's own, and not begin with \"mainstay\"; rename the application"
+    )]
+    Schema(String),
+    /// The supervisor did not hand over a password.
+    #[error(
+        "there is no password for the account \"{0}\" in the site's secrets; restart the supervisor, which makes the missing ones"
+    )]
+    NoPassword(String),
+    /// The data directory knows another password.
+    #[error("{} does not know the password of {ADMIN} in the site's secrets; put the secrets.json back that it was made with", data.display())]
+    Password {
+        /// The data directory.
+        data: PathBuf,
+    },
+    /// A statement failed.
+    #[error(transparent)]
+    Statement(#[from] Fault),
+    /// A file or process operation failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Looks after `mariadbd` until asked to end, then ends it too.
+///
+/// # Errors
+/// Only what no waiting mends: [`Error::SocketPath`], a runtime that cannot be made. Everything else is in the report and
+/// tried again.
+pub fn run(context: Context, config: &plan::Database) -> Result<(), Error> {
+    let places = places::Places::new(&context.launch, config)?;
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(role::serve(context, config, places));
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! The loop.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use mainstay_machines::database::{self, Observed, Step, Thread, Wanted};
+use mainstay_site::plan;
+use mainstay_site::secrets::Secrets;
+use mainstay_site::wire::State;
+
+use super::admin::{Admin, Fault, Seen};
+use super::crashes::Crashes;
+use super::errors::{self, Errors};
+use super::places::Places;
+use super::process::{Process, now_ms};
+use super::report::{self, Around};
+use super::{Error, configuration, install, steps};
+use crate::service::{Context, Reporter};
+
+/// Between two looks at a server that is as wanted.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at one that is starting: it takes about 80 ms.
+const LOOK_STARTING: Duration = Duration::from_millis(20);
+/// Until a fault is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// What `mariadbd` gets for a clean end; a service has 10 s in all.
+const STOP: Duration = Duration::from_secs(8);
+/// Of MariaDB: a wrong password (ER_ACCESS_DENIED_ERROR).
+const ACCESS_DENIED: u16 = 1045;
+
+/// Looks after the server until asked to end.
+pub async fn serve(context: Context, config: &plan::Database, places: Places) {
+    let Context { launch, reporter, mut shutdown, .. } = context;
+    let mut role = Role::new(config, places, launch.secrets, reporter);
+    loop {
+        let pause = tokio::select! {
+            pause = role.turn() => pause,
+            () = shutdown.requested() => break,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            how = ended(role.process.as_ref()) => role.note_end(how),
+            () = shutdown.requested() => break,
+        }
+    }
+    role.stop().await;
+}
+
+async fn ended(process: Option<&Process>) -> String {
+    match process {
+        Some(process) => process.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Role<'a> {
+    config: &'a plan::Database,
+    wanted: Wanted,
+    places: Places,
+    secrets: Secrets,
+    reporter: Reporter,
+    errors: Errors,
+    process: Option<Process>,
+    admin: Option<Admin>,
+    accounts: bool,
+    crashes: Crashes,
+    alone_since_ms: Option<u64>,
+    last_step: Option<Step>,
+}
+
+impl<'a> Role<'a> {
+    fn new(config: &'a plan::Database, places: Places, secrets: Secrets, reporter: Reporter) -> Role<'a> {
+        let wanted = match steps::source(config) {
+            None => Wanted::Primary { semi_sync: report::semi_sync(config) },
+            Some(source) => Wanted::Replica { source: source.to_string() },
+        };
+        let errors = Errors::new(&places);
+        Role {
+            config,
+            wanted,
+            places,
+            secrets,
+            reporter,
+            errors,
+            process: None,
+            admin: None,
+            accounts: false,
+            crashes: Crashes::default(),
+            alone_since_ms: None,
+            last_step: None,
+        }
+    }
+
+    /// One look and at most one step. How long to wait for the next.
+    async fn turn(&mut self) -> Duration {
+        match self.advance().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                self.admin = None;
+                self.say(State::Failed, error.to_string());
+                if matches!(error, Error::Crashed { .. }) { self.crashes.wait(Instant::now()) } else { RETRY }
+            }
+        }
+    }
+
+    async fn advance(&mut self) -> Result<Duration, Error> {
+        self.errors.forward()?;
+        if self.process.is_none() {
+            self.bring_process().await?;
+        }
+        let Some(mut admin) = self.connection().await? else { return Ok(LOOK_STARTING) };
+        let seen = admin.observe().await?;
+        let step = database::next(&self.wanted, &self.observed(&seen).await);
+        self.note_step(&step);
+        self.publish(&seen, &step);
+        steps::carry_out(&step, &mut admin, self.config, &self.secrets).await?;
+        self.accounts |= step == Step::Prepare;
+        self.admin = Some(admin);
+        Ok(if matches!(step, Step::Rest | Step::Wait(_) | Step::Refuse(_)) { LOOK } else { Duration::ZERO })
+    }
+
+    /// Adopts what runs, or makes a data directory where there is none and starts.
+    async fn bring_process(&mut self) -> Result<(), Error> {
+        let wait = self.crashes.wait(Instant::now());
+        if !wait.is_zero() {
+            let cause = self.crashes.cause.clone().unwrap_or_default();
+            return Err(Error::Crashed { cause, wait_s: wait.as_secs() + 1 });
+        }
+        self.places.prepare()?;
+        let text = configuration::render(self.config, &self.places);
+        if let Some(process) = Process::find(&self.places)? {
+            if fs::read_to_string(&self.places.configuration).is_ok_and(|known| known == text) {
+                tracing::info!(pid = process.pid, "adopted the running mariadbd");
+                self.process = Some(process);
+                return Ok(());
+            }
+            tracing::info!(pid = process.pid, "the configuration changed: mariadbd is restarted");
+            process.stop(STOP).await;
+        }
+        if !self.places.data.exists() {
+            self.say(State::Starting, "making a data directory".into());
+        }
+        install::ensure(&self.places, &self.secrets.database_admin).await?;
+        fs::write(&self.places.configuration, text)?;
+        self.errors.begin();
+        self.process = Some(Process::start(&self.places)?);
+        Ok(())
+    }
+
+    /// The connection, if the server takes one yet. However long it recovers: ending it would only start that over.
+    async fn connection(&mut self) -> Result<Option<Admin>, Error> {
+        if let Some(admin) = self.admin.take() {
+            return Ok(Some(admin));
+        }
+        match Admin::connect(&self.places, &self.secrets.database_admin).await {
+            Ok(admin) => Ok(Some(admin)),
+            Err(fault) if fault.code() == Some(ACCESS_DENIED) => {
+                Err(Error::Password { data: self.places.data.clone() })
+            }
+            Err(fault) => {
+                self.say(State::Starting, self.starting(&fault));
+                Ok(None)
+            }
+        }
+    }
+
+    fn starting(&self, fault: &Fault) -> String {
+        let again = self.crashes.cause.as_ref().map(|cause| format!("started again: {cause}"));
+        match (self.process.as_ref(), again) {
+            (Some(process), _) if process.adopted => format!("the adopted mariadbd does not answer: {fault}"),
+            (_, Some(again)) => again,
+            _ => "mariadbd is starting".into(),
+        }
+    }
+
+    async fn observed(&self, seen: &Seen) -> Observed {
+        let replication = seen.replication.as_ref().map(|replication| database::Replication {
+            source: replication.source.clone(),
+            io: replication.io,
+            sql: replication.sql,
+            drained: replication.drained,
+        });
+        // Asked only where a step may hang on it: the source would log an aborted login each time.
+        let connected = replication.as_ref().is_some_and(|replication| {
+            replication.io != Thread::Stopped && Some(&replication.source) == self.source_text().as_ref()
+        });
+        Observed {
+            read_only: seen.variables.read_only,
+            semi_sync: seen.variables.semi_sync,
+            accounts: self.accounts,
+            history: !seen.variables.binlog_state.is_empty(),
+            replication,
+            source_reachable: connected || steps::source_reachable(self.config).await,
+        }
+    }
+
+    fn source_text(&self) -> Option<String> {
+        steps::source(self.config).map(|source| source.to_string())
+    }
+
+    fn note_step(&mut self, step: &Step) {
+        if self.last_step.as_ref() != Some(step) {
+            tracing::info!(?step, "next");
+            self.last_step = Some(step.clone());
+        }
+    }
+
+    fn publish(&mut self, seen: &Seen, step: &Step) {
+        let alone = seen.variables.semi_sync
+            && !(seen.is_on("Rpl_semi_sync_master_status") && seen.number("Rpl_semi_sync_master_clients") > 0);
+        self.alone_since_ms = if alone { self.alone_since_ms.or_else(|| Some(now_ms())) } else { None };
+        let Some(process) = self.process.as_ref() else { return };
+        let around = Around {
+            config: self.config,
+            process,
+            step,
+            alone_since_ms: self.alone_since_ms,
+            data: &self.places.data,
+            restarts: self.crashes.total,
+        };
+        self.reporter.publish(report::running(&around, seen));
+    }
+
+    fn say(&self, state: State, because: String) {
+        if self.reporter.current().because != because {
+            match state {
+                State::Failed => tracing::error!(state = state.as_str(), "{because}"),
+                _ => tracing::info!(state = state.as_str(), "{because}"),
+            }
+        }
+        self.reporter.publish(report::without((state, because), self.process.as_ref(), self.crashes.total));
+    }
+
+    fn note_end(&mut self, how: String) {
+        let _ = self.errors.forward();
+        let Some(process) = self.process.take() else { return };
+        let lived = Duration::from_millis(now_ms().saturating_sub(process.since_ms));
+        let last_words = self.errors.cause();
+        let cause = if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") };
+        tracing::error!(pid = process.pid, remedy = errors::remedy(&cause), "{cause}");
+        self.admin = None;
+        self.crashes.note(Instant::now(), lived, cause);
+    }
+
+    async fn stop(mut self) {
+        self.say(State::Stopping, "mariadbd is ending as asked".into());
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
+        }
+        if let Some(process) = self.process.take() {
+            process.stop(STOP).await;
+        }
+        let _ = self.errors.forward();
+        self.say(State::Stopped, "ended as asked".into());
+    }
+}

@@ -1,0 +1,154 @@
+//! Places a release on a server.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::error::{At, Error};
+use super::tree::{Kind, entries, place, remove, world_folder};
+use super::{Release, tree};
+
+/// The one that runs, the one before it to go back to, and one more for a start that was interrupted between the two.
+pub const RELEASES_KEPT: usize = 3;
+
+/// The user that the application's workers run as; `None` where everything runs as one user (without root).
+pub type SharedOwner = Option<u32>;
+
+/// Puts `release` below the server's state directory: `releases/APP-RELEASE/code` (hard links where the file system
+/// allows), `releases/APP-RELEASE/venv` (a link), and for each of `shared` a link from the code to
+/// `shared/APP/PATH`, which at the first time gets what the codebase has there. Releases beyond the last
+/// [`RELEASES_KEPT`] of this application are removed. Returns the release's folder there.
+///
+/// # Errors
+/// See [`Error`]; what was there before stays.
+pub fn install(release: &Release, state: &Path, shared: &[String], owner: SharedOwner) -> Result<PathBuf, Error> {
+    world_folder(state)?;
+    let state = state.canonicalize().at("read", state)?;
+    let releases = state.join("releases");
+    world_folder(&releases)?;
+    let name = Release::folder_name(&release.app, &release.id);
+    let folder = releases.join(&name);
+    if !folder.join("code").is_dir() {
+        let unfinished = releases.join(format!(".{name}"));
+        remove(&unfinished)?;
+        link_code(&release.code(), &unfinished.join("code"))?;
+        link_venv(release, &unfinished)?;
+        fs::rename(&unfinished, &folder).at("create", &folder)?;
+    }
+    for path in shared {
+        share(release, &state, &folder, Path::new(path), owner)?;
+    }
+    if let Some(user) = owner {
+        check_reachable(&folder, user)?;
+    }
+    touch(&folder)?;
+    prune(&releases, release)?;
+    Ok(folder)
+}
+
+/// Hard links: a release costs no space per server, and nobody but root may write to either name. Compiled Python
+/// belongs to it though it is no part of the release's name.
+fn link_code(from: &Path, to: &Path) -> Result<(), Error> {
+    place(&entries(from)?, from, to, |source, target| {
+        fs::hard_link(source, target).or_else(|_| fs::copy(source, target).map(drop))
+    })?;
+    link_compiled(from, to)
+}
+
+/// Brings the `__pycache__` folders along, which [`entries`] leaves out.
+fn link_compiled(from: &Path, to: &Path) -> Result<(), Error> {
+    let folders = entries(from)?.into_iter().filter(|entry| entry.kind == Kind::Folder).map(|entry| entry.path);
+    for folder in std::iter::once(PathBuf::new()).chain(folders) {
+        let compiled = folder.join("__pycache__");
+        if from.join(&compiled).is_dir() {
+            link_all(&from.join(&compiled), &to.join(&compiled))?;
+        }
+    }
+    Ok(())
+}
+
+fn link_all(from: &Path, to: &Path) -> Result<(), Error> {
+    place(&entries(from)?, from, to, |source, target| {
+        fs::hard_link(source, target).or_else(|_| fs::copy(source, target).map(drop))
+    })
+}
+
+fn link_venv(release: &Release, folder: &Path) -> Result<(), Error> {
+    match release.venv() {
+        Some(venv) => symlink(venv.canonicalize().at("read", &venv)?, folder.join("venv")).at("link", folder),
+        None => Ok(()),
+    }
+}
+
+/// Replaces `path` of the release by a link to where it is kept across releases.
+fn share(release: &Release, state: &Path, folder: &Path, path: &Path, owner: SharedOwner) -> Result<(), Error> {
+    let kept = state.join("shared").join(release.app.as_str()).join(path);
+    let link = folder.join("code").join(path);
+    if link.is_symlink() {
+        return Ok(());
+    }
+    if !kept.exists() {
+        seed(&release.code().join(path), &kept)?;
+        own(&kept, owner)?;
+    }
+    if let Some(parent) = link.parent() {
+        world_folder(parent)?;
+    }
+    remove(&link)?;
+    symlink(&kept, &link).at("link", &link)
+}
+
+/// The first contents of a shared folder: copied, since the application will write to them.
+fn seed(from: &Path, kept: &Path) -> Result<(), Error> {
+    if from.is_dir() { tree::copy(&entries(from)?, from, kept) } else { world_folder(kept) }
+}
+
+fn own(kept: &Path, owner: SharedOwner) -> Result<(), Error> {
+    let Some(user) = owner else { return Ok(()) };
+    let chown = |path: &Path| std::os::unix::fs::lchown(path, Some(user), Some(user)).at("change the owner of", path);
+    chown(kept)?;
+    entries(kept)?.iter().try_for_each(|entry| chown(&kept.join(&entry.path)))
+}
+
+/// Whether `user` gets at the code and its Python: every folder above them must let it through.
+fn check_reachable(folder: &Path, user: u32) -> Result<(), Error> {
+    let mut targets = vec![folder.join("code")];
+    let venv = folder.join("venv");
+    if venv.is_symlink() {
+        targets.push(venv.canonicalize().at("read", &venv)?);
+    }
+    for part in targets.iter().flat_map(|target| target.ancestors()) {
+        let found = part.metadata().at("read", part)?;
+        let bit = if found.uid() == user { 0o100 } else { 0o001 };
+        if found.permissions().mode() & bit == 0 {
+            return Err(Error::Closed { folder: part.to_owned(), user });
+        }
+    }
+    Ok(())
+}
+
+/// The time of a release's folder says when it was last asked for: the newest are kept.
+fn touch(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|open| open.set_modified(SystemTime::now())).at("touch", folder)
+}
+
+fn prune(releases: &Path, current: &Release) -> Result<(), Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(releases).at("list", releases)? {
+        let path = entry.at("list", releases)?.path();
+        if is_release_of(&path, current) {
+            found.push((path.metadata().and_then(|found| found.modified()).at("read", &path)?, path));
+        }
+    }
+    found.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
+    found.iter().skip(RELEASES_KEPT).try_for_each(|(_, path)| remove(path))
+}
+
+/// `APP-` and a release's twelve digits: the application `api` must not take `api-v2-…` for its own.
+fn is_release_of(path: &Path, current: &Release) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.strip_prefix(current.app.as_str())
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|id| id.len() == current.id.as_str().len() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}

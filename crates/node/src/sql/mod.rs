@@ -1,0 +1,97 @@
+//! The SQL endpoints of an application server: one address that takes writes, one that serves reads.
+//!
+//! A proxy of connections, not of statements: it chooses a server when a client connects, and then only copies. New
+//! connections wait while no server is fit, so that an application sees a restart of the database as a pause.
+
+mod choice;
+mod endpoint;
+mod health;
+mod packet;
+mod relay;
+mod report;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_site::plan;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::{runtime, time};
+
+use self::endpoint::{Endpoint, Kind};
+use self::health::Servers;
+use crate::service::Context;
+
+/// How often the report is renewed.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// What open connections get to end by themselves: the applications were asked to end before us, and no statement can be
+/// told from the next without reading along.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Why the endpoints ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A socket is missing.
+    #[error("the SQL endpoints were given no socket called \"{0}\"; their plan must list one")]
+    NoSocket(&'static str),
+    /// The runtime or a socket failed.
+    #[error("the SQL endpoints cannot use their sockets")]
+    Io(#[from] io::Error),
+}
+
+/// Serves both endpoints until asked to end.
+///
+/// # Errors
+/// [`Error`]: a socket that is missing or cannot be used.
+pub fn run(context: Context, config: &plan::Sql) -> Result<(), Error> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(context, config))
+}
+
+async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
+    let servers = Arc::new(Servers::new(config, &context.launch.secrets.database_check));
+    let (mut endpoints, mut accepting) = (Vec::new(), Vec::new());
+    for kind in [Kind::Writer, Kind::Reader] {
+        let endpoint = Arc::new(Endpoint::new(kind, servers.clone()));
+        let listeners = context.sockets.take_tcp(kind.name());
+        if listeners.is_empty() {
+            return Err(Error::NoSocket(kind.name()));
+        }
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            accepting.push(tokio::spawn(endpoint.clone().accept(TcpListener::from_std(listener)?)));
+        }
+        endpoints.push(endpoint);
+    }
+    for index in 0..servers.count() {
+        tokio::spawn(servers.clone().check(index));
+    }
+    let mut shutdown = context.shutdown.clone();
+    tokio::select! {
+        () = publish(&context, &servers, &endpoints) => {}
+        () = shutdown.requested() => {}
+    }
+    // Those who come now wait in the kernel's queue for the next process.
+    accepting.iter().for_each(JoinHandle::abort);
+    drain(&endpoints).await;
+    Ok(())
+}
+
+async fn publish(context: &Context, servers: &Servers, endpoints: &[Arc<Endpoint>]) {
+    let mut changes = servers.changes();
+    loop {
+        context.reporter.publish(report::report(servers, endpoints));
+        let _ = time::timeout(REPORT_EVERY, changes.changed()).await;
+    }
+}
+
+async fn drain(endpoints: &[Arc<Endpoint>]) {
+    let all = async {
+        for endpoint in endpoints {
+            endpoint.closed().await;
+        }
+    };
+    if time::timeout(DRAIN, all).await.is_err() {
+        tracing::warn!(seconds = DRAIN.as_secs(), "cut the connections that were still open");
+    }
+}

@@ -1,0 +1,8 @@
+//! The services against foreign peers: dig, MariaDB's own server and client.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
+mod database;
+mod dns;
+mod mariadb;
+mod sql;
+mod support;

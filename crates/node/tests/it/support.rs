@@ -1,0 +1,119 @@
+//! A service with a context of its own, and waiting for what it should come to.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mainstay_node::service::{Context, Launch, Reporter, Shutdown, Sockets};
+use mainstay_site::names::{AppName, Domain, Generation, Role, ServerName, ServiceName};
+use mainstay_site::plan::{Config, Service};
+use mainstay_site::secrets::Secrets;
+use mainstay_site::wire::Report;
+use tokio::sync::watch;
+
+/// A service that runs in this process until it is dropped.
+pub struct Running {
+    pub reporter: Reporter,
+    shutdown: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Runs `service` on a thread of its own.
+    pub fn start(launch: Launch, sockets: Sockets, service: impl FnOnce(Context) + Send + 'static) -> Running {
+        log();
+        let (shutdown, end) = Shutdown::new();
+        let reporter = Reporter::default();
+        let context = Context { launch, sockets, reporter: reporter.clone(), shutdown: end };
+        let thread = thread::spawn(move || service(context));
+        Running { reporter, shutdown, thread: Some(thread) }
+    }
+
+    /// Waits until the report satisfies `condition`.
+    pub fn until(&self, what: &str, condition: impl Fn(&Report) -> bool) {
+        let start = Instant::now();
+        while !condition(&self.reporter.current()) {
+            let said = self.reporter.current();
+            assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; it says {said:#?}");
+            thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.shutdown.send(true);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(ended.is_none_or(|result| result.is_ok()), "the service ended with a failure");
+        }
+    }
+}
+
+/// Logs to where a test that fails shows it.
+pub fn log() {
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+}
+
+/// The deadline of every wait: far above what anything here takes, so that a slow machine fails no test.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits for a condition.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        thread::park_timeout(PAUSE);
+    }
+}
+
+/// A launch for the service `config`.
+pub fn launch(name: &str, role: Role, config: Config, state: &Path) -> Launch {
+    Launch {
+        site: Domain::from("foobar.com"),
+        server: ServerName::from("server1"),
+        generation: Generation(1),
+        service: Service {
+            name: ServiceName::from(name),
+            role,
+            user: role.user(),
+            listens: Vec::new(),
+            writes: Vec::new(),
+            talks: Vec::new(),
+            config,
+        },
+        state: state.to_owned(),
+        secrets: secrets(),
+    }
+}
+
+/// The same secrets every time.
+pub fn secrets() -> Secrets {
+    let mut next = 0;
+    Secrets::complete(None, [&AppName::from("site")], |bytes| {
+        next += 1;
+        bytes.fill(next);
+    })
+}
+
+/// A listener and a datagram socket on the same free port.
+pub fn sockets(name: &str) -> (Sockets, u16) {
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)) {
+            return (Sockets { tcp: vec![(name.into(), tcp)], udp: vec![(name.into(), udp)] }, port);
+        }
+    }
+}
+
+/// A program's standard output.
+pub fn output(program: &str, arguments: &[&str]) -> String {
+    let out = Command::new(program).args(arguments).output().unwrap_or_else(|why| panic!("{program}: {why}"));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}

@@ -1,0 +1,168 @@
+//! Every key of the declaration: the one list that the reader checks against and the JSON Schema is made from.
+
+use crate::model::Algorithm;
+use crate::names::Role;
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Text,
+    Flag,
+    Count {
+        least: u64,
+        most: u64,
+    },
+    Word(&'static [&'static str]),
+    Texts,
+    Words(&'static [&'static str]),
+    TextMap,
+    /// A section of its own keys.
+    Keys(&'static [Key]),
+    /// A list of sections.
+    List(&'static [Key]),
+    /// A table of named sections.
+    Named(&'static [Key]),
+    /// One of these words, or a section.
+    WordOr(&'static [&'static str], &'static [Key]),
+}
+
+/// A key, and what an editor says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) doc: &'static str,
+    pub(super) required: bool,
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc, required: false }
+}
+
+const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc, required: true }
+}
+
+/// Twice what a server with hundreds of cores would want.
+pub(super) const WORKERS_MAX: u64 = 1024;
+/// HAProxy's bound for a weight.
+pub(super) const WEIGHT_MAX: u64 = 256;
+/// RFC 2181 § 8 bounds a TTL by 2^31 − 1; a week is what resolvers honour anyway.
+pub(super) const TTL_MAX: u64 = 604_800;
+
+pub(super) const WWW: [&str; 2] = ["cname", "address"];
+pub(super) const APP_KINDS: [&str; 4] = ["wsgi", "asgi", "php", "http"];
+pub(super) const MODES: [&str; 2] = ["active-passive", "active-active"];
+pub(super) const FAILOVER: [&str; 2] = ["manual", "automatic"];
+pub(super) const DURABILITY: [&str; 3] = ["async", "semi-sync", "galera"];
+pub(super) const CERTIFICATES: [&str; 2] = ["self-signed", "acme"];
+pub(super) const INSIDE: [&str; 2] = ["off", "mutual"];
+pub(super) const RECORDS: [&str; 8] = ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"];
+pub(super) const ALGORITHMS: [&str; Algorithm::ALL.len()] = {
+    let mut words = [""; Algorithm::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Algorithm::ALL[at].0;
+        at += 1;
+    }
+    words
+};
+pub(super) const ROLES: [&str; Role::ALL.len()] = {
+    let mut words = [""; Role::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = Role::ALL[at].as_str();
+        at += 1;
+    }
+    words
+};
+
+const SITE: &[Key] = &[
+    must("domain", Kind::Text, "The site's domain, such as foobar.com."),
+    key(
+        "www",
+        Kind::Word(&WWW),
+        "How www is answered: an alias of the domain (cname, the default) or addresses of its own.",
+    ),
+];
+const RECORD: &[Key] = &[
+    must("name", Kind::Text, "Relative to the domain; @ is the domain itself."),
+    must("type", Kind::Word(&RECORDS), "The record's type."),
+    must("value", Kind::Text, "The data as a zone file writes it: \"10 mail.example.com.\""),
+    key("ttl", Kind::Count { least: 0, most: TTL_MAX }, "Seconds that resolvers may keep it (default 300)."),
+];
+const DNS: &[Key] = &[key("records", Kind::List(RECORD), "Further records of the zone.")];
+pub(super) const APP: &[Key] = &[
+    must("path", Kind::Text, "The codebase, relative to this file."),
+    must("kind", Kind::Word(&APP_KINDS), "How it is run."),
+    key("entry", Kind::Text, "wsgi, asgi: module:callable. php: the front controller (default index.php)."),
+    key("command", Kind::Text, "http: the shell command of one worker; it listens on $SOCKET or $HOST:$PORT."),
+    key(
+        "workers",
+        Kind::Count { least: 1, most: WORKERS_MAX },
+        "Worker processes per application server (default 2: one can restart).",
+    ),
+    key("shared", Kind::Texts, "Paths below the codebase that the code writes to; kept across releases."),
+    key("settings", Kind::TextMap, "Environment variables for the workers."),
+    key("migrate", Kind::Text, "A shell command run once per release, before it gets traffic."),
+    key("host", Kind::Text, "Only requests for this host (default: any)."),
+    key("route", Kind::Text, "Only requests below this path prefix (default /)."),
+    key("static", Kind::TextMap, "URL prefix to folder below the codebase, served by the web tier."),
+    key("health", Kind::Text, "The path that health checks ask a worker for (default /)."),
+];
+const WEB: &[Key] = &[
+    key("static", Kind::TextMap, "URL prefix to folder below the codebase of the only application."),
+    key(
+        "algorithm",
+        Kind::Word(&ALGORITHMS),
+        "How requests are spread over application servers (default round-robin).",
+    ),
+];
+pub(super) const CLUSTER: &[Key] = &[
+    key("address", Kind::Text, "The floating address."),
+    key("addresses", Kind::Texts, "The floating addresses; one per balancer for active-active."),
+    key("mode", Kind::Word(&MODES), "Who serves (default active-passive)."),
+];
+const BALANCER: &[Key] = &[
+    key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),
+    key("cluster", Kind::Keys(CLUSTER), "A floating address that the balancers share."),
+];
+const DATABASE: &[Key] = &[
+    key("failover", Kind::Word(&FAILOVER), "Who replaces a dead primary (default manual)."),
+    key("durability", Kind::Word(&DURABILITY), "What a commit waits for (default semi-sync: a replica has it too)."),
+];
+pub(super) const OWN_CERTIFICATE: &[Key] = &[
+    must("certificate", Kind::Text, "PEM file with the chain, leaf first."),
+    must("key", Kind::Text, "PEM file with the private key."),
+];
+const TLS: &[Key] = &[
+    must("certificate", Kind::WordOr(&CERTIFICATES, OWN_CERTIFICATE), "Where the certificate comes from."),
+    key("inside", Kind::Word(&INSIDE), "Encryption between the tiers (default off)."),
+];
+const FIREWALL: &[Key] = &[key("ssh-from", Kind::Texts, "Networks that may reach SSH (default: none).")];
+const MONITOR: &[Key] = &[
+    key("alerts-to", Kind::Texts, "mailto: or https: addresses that alerts go to."),
+    key("retention", Kind::Text, "How long history is kept: 12h, 30d, 2y (default 30d)."),
+];
+pub(super) const SERVER: &[Key] = &[
+    must("address", Kind::Text, "Where the other servers reach it."),
+    must("roles", Kind::Words(&ROLES), "What it is for."),
+    key("weight", Kind::Count { least: 1, most: WEIGHT_MAX }, "Its share of requests (default 1)."),
+    key("spare", Kind::Flag, "Serves only when no other server of its tier does (default false)."),
+];
+
+/// The whole file.
+pub(super) const FILE: &[Key] = &[
+    must("format", Kind::Count { least: 1, most: 1 }, "The format of this file; this version reads 1."),
+    must("site", Kind::Keys(SITE), "The site's name."),
+    key("dns", Kind::Keys(DNS), "Further records of the zone."),
+    key("app", Kind::Keys(APP), "The application; short for [apps.site]."),
+    key("apps", Kind::Named(APP), "The applications, if there are several."),
+    key("web", Kind::Keys(WEB), "The web tier."),
+    key("balancer", Kind::Keys(BALANCER), "The balancer tier."),
+    key("database", Kind::Keys(DATABASE), "The database tier. The first database server is the primary."),
+    key("tls", Kind::Keys(TLS), "HTTPS."),
+    key("firewall", Kind::Keys(FIREWALL), "Packet filtering."),
+    key("monitor", Kind::Keys(MONITOR), "Watching."),
+    must("servers", Kind::Named(SERVER), "The servers."),
+];

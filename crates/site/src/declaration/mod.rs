@@ -1,0 +1,138 @@
+//! Text → [`Site`]. Every mistake is found at once, each with its place.
+//!
+//! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps`, `servers` and `tiers` read
+//! the sections; `rules` checks what must hold between them; `schema` says the same to editors.
+
+mod apps;
+mod diagnostic;
+mod keys;
+mod reader;
+mod rules;
+mod schema;
+mod servers;
+mod syntax;
+mod tiers;
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+pub use diagnostic::Diagnostic;
+pub use schema::schema;
+
+use crate::model::{App, Balancer, Cluster, Database, Ports, Server, Site, Web};
+use crate::names::Role;
+use diagnostic::Errors;
+use reader::{At, Section};
+use rules::Draft;
+
+/// What a declaration's paths lead to. Paths are relative to the declaration's folder.
+pub trait Disk {
+    /// Whether there is a folder at `path`.
+    fn is_folder(&self, path: &str) -> bool;
+    /// Whether there is a file at `path`.
+    fn is_file(&self, path: &str) -> bool;
+}
+
+/// A disk on which everything is there: for looking at a declaration away from its codebase.
+pub struct Anywhere;
+
+impl Disk for Anywhere {
+    fn is_folder(&self, _: &str) -> bool {
+        true
+    }
+    fn is_file(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Reads a declaration.
+///
+/// # Errors
+/// Every mistake, in the order of the text.
+pub fn parse(text: &str, disk: &dyn Disk) -> Result<Site, Vec<Diagnostic>> {
+    let mut errors = Errors::default();
+    let (table, faults) = DeTable::parse_recoverable(text);
+    for fault in &faults {
+        let span = within(text, fault.span().unwrap_or(0..text.len().min(1)));
+        errors.add(&span, format!("not TOML: {}", fault.message())).label("here");
+    }
+    // A broken line makes the sections around it look wrong in ways they are not.
+    if !faults.is_empty() {
+        return Err(errors.into_sorted());
+    }
+    // What is missing from the whole file is shown at its first line.
+    let start = 0..text.find('\n').unwrap_or(text.len());
+    let file = Section::open(table.get_ref(), &start, "the declaration", keys::FILE, &mut errors);
+    let site = read(&file, &start, disk, &mut errors);
+    match site {
+        Some(site) if errors.is_empty() => Ok(site),
+        _ => Err(errors.into_sorted()),
+    }
+}
+
+/// A span that can be shown: inside the text, on the borders of characters.
+fn within(text: &str, span: Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.ceil_char_boundary(span.end.min(text.len()));
+    start..end.max(start)
+}
+
+fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut Errors) -> Option<Site> {
+    file.count("format", errors);
+    let site = tiers::site(file, errors);
+    let records = tiers::records(file, errors);
+    let apps = apps::read(file, disk, errors);
+    let web = Web { algorithm: tiers::web(file, errors) };
+    let balancer = tiers::balancer(file, errors);
+    let database = tiers::database(file, errors);
+    let tls = tiers::tls(file, disk, errors);
+    let firewall = tiers::firewall(file, errors);
+    let monitor = tiers::monitor(file, errors);
+    let servers = servers::read(file, errors);
+    let draft = Draft {
+        www: site.as_ref().map_or_else(Default::default, |(_, www)| *www),
+        records: &records,
+        apps: &apps,
+        balancer: balancer.as_ref(),
+        database: &database,
+        monitor: monitor.as_ref().map(|at| &at.span),
+        servers: &servers,
+        servers_span: file.value("servers").map_or(start.clone(), |at| at.span()),
+    };
+    rules::check(&draft, file, errors);
+    let (domain, www) = site?;
+    rules::hosts(domain.value.as_str(), &apps, errors);
+
+    let count = |role: Role| servers.iter().filter(|server| server.value.has(role)).count();
+    let balancer = (count(Role::Balancer) > 0).then(|| Balancer {
+        algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
+        cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
+            addresses: addresses.into_iter().map(|at| at.value).collect(),
+            mode,
+        }),
+    });
+    let database = (count(Role::Database) > 0).then(|| Database {
+        failover: database.failover.map_or_else(Default::default, |at| at.value),
+        durability: database.durability.map_or_else(Default::default, |at| at.value),
+    });
+    let monitor = (count(Role::Monitor) > 0).then(|| monitor.map_or_else(tiers::default_monitor, |at| at.value));
+    Some(Site {
+        domain: domain.value,
+        www,
+        records: records.into_iter().map(|at| at.value).collect(),
+        apps: values::<App>(apps),
+        web,
+        balancer,
+        database,
+        tls,
+        firewall,
+        monitor,
+        servers: values::<Server>(servers),
+        ports: Ports::default(),
+    })
+}
+
+fn values<T>(at: Vec<At<T>>) -> Vec<T> {
+    at.into_iter().map(|at| at.value).collect()
+}

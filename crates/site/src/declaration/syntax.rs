@@ -1,0 +1,145 @@
+//! What a name, a path, a network or a duration may look like.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A DNS label in its canonical, lower-case form (RFC 1123 § 2.1): what is wrong with `text`, if anything.
+pub(super) fn label_fault(text: &str) -> Option<&'static str> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty() || text.len() > 63 {
+        Some("a name has 1 to 63 characters")
+    } else if !text.bytes().all(inner) {
+        Some("only a–z, 0–9 and - are allowed")
+    } else if text.starts_with('-') || text.ends_with('-') {
+        Some("a name neither starts nor ends with -")
+    } else {
+        None
+    }
+}
+
+/// A domain of at least two labels.
+pub(super) fn domain_fault(text: &str) -> Option<&'static str> {
+    if text.ends_with('.') {
+        return Some("leave the final dot out");
+    }
+    // RFC 1035 § 2.3.4 bounds a name by 255 octets; `www.` must fit in front.
+    if text.len() > 249 {
+        return Some("a domain has at most 249 characters, so that www. fits in front");
+    }
+    if !text.contains('.') {
+        return Some("a domain has at least two parts, such as foobar.com");
+    }
+    text.split('.').find_map(label_fault)
+}
+
+/// A path below a folder: relative, and never out of it.
+pub(super) fn below_fault(text: &str) -> Option<&'static str> {
+    if text.starts_with('/') {
+        Some("must be relative to the codebase")
+    } else if text.split('/').any(|part| part == "..") {
+        Some("must not leave the codebase by ..")
+    } else {
+        None
+    }
+}
+
+/// A URL path prefix: `/` or `/something/`.
+pub(super) fn prefix_fault(text: &str) -> Option<&'static str> {
+    if !text.starts_with('/') || !text.ends_with('/') {
+        Some("must start and end with /")
+    } else if text.contains("//") || text.split('/').any(|part| part == ".." || part == ".") {
+        Some("must not hold //, . or ..")
+    } else if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || b"?#%".contains(&byte)) {
+        Some("must be plain ASCII without ?, # and %")
+    } else if text.starts_with("/.mainstay/") {
+        Some("/.mainstay/ belongs to the health checks")
+    } else {
+        None
+    }
+}
+
+/// An address that a server can have.
+pub(super) fn address_fault(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("stands for every address"),
+        _ if address.is_multicast() => Some("is a multicast address"),
+        IpAddr::V4(four) if four.is_broadcast() => Some("is the broadcast address"),
+        _ => None,
+    }
+}
+
+/// A network as `192.0.2.0/24`; a single address stands for itself.
+pub(super) fn network_fault(text: &str) -> Option<String> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return Some("a network looks like 192.0.2.0/24 or 2001:db8::/32".into());
+    };
+    let most: u32 = if address.is_ipv4() { 32 } else { 128 };
+    let length = length?;
+    match length.parse::<u32>() {
+        Ok(length) if length <= most => {
+            let bits = match address {
+                IpAddr::V4(four) => u128::from(four.to_bits()) << 96,
+                IpAddr::V6(six) => six.to_bits(),
+            };
+            let host = bits.checked_shl(length).unwrap_or(0);
+            (host != 0).then(|| format!("has bits set behind the first {length}"))
+        }
+        _ => Some(format!("the length of the prefix is from 0 to {most}")),
+    }
+}
+
+/// A duration as `12h`, `30d`, `2y`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    const HOUR: u64 = 3600;
+    let unit = match text.chars().last()? {
+        'h' => HOUR,
+        'd' => 24 * HOUR,
+        'y' => 365 * 24 * HOUR,
+        _ => return None,
+    };
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    (number > 0).then(|| number.checked_mul(unit).map(Duration::from_secs)).flatten()
+}
+
+/// Whether `text` is `module:callable`, both dotted Python names.
+pub(super) fn is_python_entry(text: &str) -> bool {
+    let name = |text: &str| {
+        text.split('.').all(|part| {
+            part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+    };
+    text.split_once(':').is_some_and(|(module, callable)| name(module) && name(callable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(domain_fault("foobar.com"), None);
+        for wrong in ["foobar", "foobar.com.", "Foo.com", "-a.com", "a..com", ""] {
+            assert!(domain_fault(wrong).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for right in ["192.0.2.0/24", "192.0.2.7", "0.0.0.0/0", "2001:db8::/32", "10.0.0.1/32"] {
+            assert_eq!(network_fault(right), None, "{right}");
+        }
+        for wrong in ["192.0.2.1/24", "192.0.2.0/33", "home", "2001:db8::1/32", "1.2.3.4/"] {
+            assert!(network_fault(wrong).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_and_entries() {
+        assert_eq!(duration("12h"), Some(Duration::from_secs(43_200)));
+        assert!(["", "0d", "d", "5", "-1d", "99999999999999999y", "1é"].iter().all(|text| duration(text).is_none()));
+        assert!(is_python_entry("guestbook:app") && is_python_entry("a.b_c:d.e"));
+        assert!(!is_python_entry("guestbook") && !is_python_entry("a b:c") && !is_python_entry("1a:b"));
+    }
+}

@@ -1,0 +1,228 @@
+//! `[site]`, `[dns]`, `[balancer]`, `[database]`, `[tls]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::Disk;
+use super::diagnostic::Errors;
+use super::keys::OWN_CERTIFICATE;
+use super::reader::{At, Section, Span};
+use super::servers::parse_address;
+use super::syntax::{domain_fault, duration, network_fault};
+use crate::model::{
+    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Record, Tls, Www,
+};
+use crate::names::Domain;
+
+/// Five minutes: a change is everywhere soon, and a busy resolver asks twelve times an hour.
+const TTL: u32 = 300;
+/// A month: enough to compare this week with the last ones.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+pub(super) fn site(file: &Section<'_>, errors: &mut Errors) -> Option<(At<Domain>, Www)> {
+    let (section, _) = file.section("site", "[site]", errors)?;
+    let www = match section.word("www", errors).map(|at| at.value) {
+        Some("address") => Www::Address,
+        _ => Www::Cname,
+    };
+    let domain = section.text("domain", errors)?;
+    if let Some(fault) = domain_fault(&domain.value) {
+        let diagnostic = errors.add(&domain.span, format!("`{}` is no domain", domain.value)).label(fault);
+        let better = domain.value.to_lowercase().trim_matches('.').trim_start_matches("www.").to_owned();
+        if better != domain.value && domain_fault(&better).is_none() {
+            diagnostic.hint(format!("write domain = \"{better}\""));
+        }
+    } else if domain.value.starts_with("www.") {
+        let bare = domain.value.trim_start_matches("www.").to_owned();
+        errors
+            .add(&domain.span, "the domain is written without www")
+            .label("www is added by Mainstay")
+            .hint(format!("write domain = \"{bare}\""));
+    }
+    Some((At { value: Domain(domain.value), span: domain.span }, www))
+}
+
+pub(super) fn records(file: &Section<'_>, errors: &mut Errors) -> Vec<At<Record>> {
+    let Some((dns, _)) = file.section("dns", "[dns]", errors) else { return Vec::new() };
+    let mut records = Vec::new();
+    for (section, span) in dns.list("records", "a record of [dns]", errors) {
+        let (name, kind, value) =
+            (section.text("name", errors), section.word("type", errors), section.text("value", errors));
+        let ttl = section.count("ttl", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(TTL);
+        if let (Some(name), Some(kind), Some(value)) = (name, kind, value) {
+            record_value(kind.value, &value, errors);
+            let record = Record { name: name.value, kind: kind.value.to_owned(), value: value.value, ttl };
+            records.push(At { value: record, span });
+        }
+    }
+    records
+}
+
+/// What can be said of a record's data without a zone parser.
+fn record_value(kind: &str, at: &At<String>, errors: &mut Errors) {
+    let words = at.value.split_whitespace().count();
+    let fault = match kind {
+        "A" if at.value.parse::<std::net::Ipv4Addr>().is_err() => "an A record holds an IPv4 address",
+        "AAAA" if at.value.parse::<std::net::Ipv6Addr>().is_err() => "an AAAA record holds an IPv6 address",
+        "CNAME" | "NS" if words != 1 => "holds one name",
+        "MX" if words != 2 => "an MX record holds a preference and a name: 10 mail.example.com.",
+        "SRV" if words != 4 => "an SRV record holds priority, weight, port and name",
+        "CAA" if words < 3 => "a CAA record holds flags, tag and value: 0 issue \"ca.example.net\"",
+        _ => return,
+    };
+    errors.add(&at.span, format!("`{}` is no value of a record of type {kind}", at.value)).label(fault);
+}
+
+pub(super) fn algorithm(section: &Section<'_>, errors: &mut Errors) -> Algorithm {
+    let word = section.word("algorithm", errors);
+    word.and_then(|at| Algorithm::ALL.into_iter().find(|(is, _)| *is == at.value))
+        .map_or(Algorithm::default(), |(_, algorithm)| algorithm)
+}
+
+pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Algorithm {
+    let section = file.section("web", "[web]", errors);
+    section.map_or(Algorithm::default(), |(section, _)| algorithm(&section, errors))
+}
+
+/// `[balancer]` as written.
+pub(super) struct BalancerDraft {
+    pub(super) span: Span,
+    pub(super) algorithm: Algorithm,
+    pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
+}
+
+pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
+    let (section, span) = file.section("balancer", "[balancer]", errors)?;
+    let algorithm = algorithm(&section, errors);
+    let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
+        let one = cluster.text("address", errors);
+        let several = cluster.texts("addresses", errors);
+        match (&one, &several) {
+            (Some(one), Some(several)) => {
+                errors
+                    .add(&several.span, "`cluster` has both `address` and `addresses`")
+                    .label("several")
+                    .also(&one.span, "one")
+                    .hint("keep `addresses` and write the other into it");
+            }
+            (None, None) if cluster.value("address").is_none() && cluster.value("addresses").is_none() => {
+                errors
+                    .add(&span, "`cluster` has no floating address")
+                    .label("`address` is missing")
+                    .hint("a free address of the servers' network, such as address = \"10.80.0.100\"");
+            }
+            _ => {}
+        }
+        let written = several.map(|at| at.value).unwrap_or_default();
+        let addresses = one.iter().chain(&written).filter_map(|at| parse_address(at, errors)).collect();
+        let mode = match cluster.word("mode", errors).map(|at| at.value) {
+            Some("active-active") => ClusterMode::ActiveActive,
+            _ => ClusterMode::ActivePassive,
+        };
+        (span, addresses, mode)
+    });
+    Some(BalancerDraft { span, algorithm, cluster })
+}
+
+/// `[database]` as written: what was not written has no span.
+#[derive(Default)]
+pub(super) struct DatabaseDraft {
+    pub(super) span: Option<Span>,
+    pub(super) failover: Option<At<Failover>>,
+    pub(super) durability: Option<At<Durability>>,
+}
+
+pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft {
+    let Some((section, span)) = file.section("database", "[database]", errors) else {
+        return DatabaseDraft::default();
+    };
+    let failover = section.word("failover", errors).map(|at| At {
+        value: if at.value == "automatic" { Failover::Automatic } else { Failover::Manual },
+        span: at.span,
+    });
+    let durability = section.word("durability", errors).map(|at| At {
+        value: match at.value {
+            "async" => Durability::Async,
+            "galera" => Durability::Galera,
+            _ => Durability::SemiSync,
+        },
+        span: at.span,
+    });
+    DatabaseDraft { span: Some(span), failover, durability }
+}
+
+pub(super) fn tls(file: &Section<'_>, disk: &dyn Disk, errors: &mut Errors) -> Option<Tls> {
+    let (section, _) = file.section("tls", "[tls]", errors)?;
+    let inside = match section.word("inside", errors).map(|at| at.value) {
+        Some("mutual") => Inside::Mutual,
+        _ => Inside::Off,
+    };
+    let value = section.value("certificate")?;
+    let certificate = match value.get_ref() {
+        DeValue::Table(table) => {
+            let own = Section::open(table, &value.span(), "`certificate`", OWN_CERTIFICATE, errors);
+            let mut file = |key: &str| {
+                let at = own.text(key, errors)?;
+                if !disk.is_file(&at.value) {
+                    errors
+                        .add(&at.span, format!("there is no file `{}`", at.value))
+                        .label("no such file")
+                        .hint("the path is relative to the folder of the declaration");
+                }
+                Some(at.value)
+            };
+            let (certificate, key) = (file("certificate"), file("key"));
+            Certificate::Files { certificate: certificate?, key: key? }
+        }
+        _ => match section.word("certificate", errors)?.value {
+            "acme" => Certificate::Acme,
+            _ => Certificate::SelfSigned,
+        },
+    };
+    Some(Tls { certificate, inside })
+}
+
+pub(super) fn firewall(file: &Section<'_>, errors: &mut Errors) -> Option<Firewall> {
+    let (section, _) = file.section("firewall", "[firewall]", errors)?;
+    let networks = section.texts("ssh-from", errors).map(|at| at.value).unwrap_or_default();
+    for at in &networks {
+        if let Some(fault) = network_fault(&at.value) {
+            errors.add(&at.span, format!("`{}` is no network", at.value)).label(fault);
+        }
+    }
+    Some(Firewall { ssh_from: networks.into_iter().map(|at| at.value).collect() })
+}
+
+/// `[monitor]` and where it stands.
+pub(super) fn monitor(file: &Section<'_>, errors: &mut Errors) -> Option<At<Monitor>> {
+    let (section, span) = file.section("monitor", "[monitor]", errors)?;
+    let alerts = section.texts("alerts-to", errors).map(|at| at.value).unwrap_or_default();
+    for at in &alerts {
+        let rest = at.value.strip_prefix("https://").or_else(|| {
+            at.value.strip_prefix("mailto:").filter(|mail| mail.split_once('@').is_some_and(|(_, at)| !at.is_empty()))
+        });
+        if rest.is_none_or(str::is_empty) {
+            errors
+                .add(&at.span, format!("`{}` is no destination for alerts", at.value))
+                .label("neither mailto: nor https:")
+                .hint("for example \"mailto:ops@foobar.com\"");
+        }
+    }
+    let retention = section.text("retention", errors);
+    if let Some(at) = retention.as_ref().filter(|at| duration(&at.value).is_none()) {
+        errors
+            .add(&at.span, format!("`{}` is no length of time", at.value))
+            .label("a number with h, d or y")
+            .hint("for example retention = \"30d\"");
+    }
+    let retention = retention.and_then(|at| duration(&at.value)).unwrap_or(RETENTION);
+    let monitor = Monitor { alerts_to: alerts.into_iter().map(|at| at.value).collect(), retention };
+    Some(At { value: monitor, span })
+}
+
+/// The retention of a monitor role without `[monitor]`.
+pub(super) fn default_monitor() -> Monitor {
+    Monitor { alerts_to: Vec::new(), retention: RETENTION }
+}

@@ -1,0 +1,51 @@
+//! What is declared and not enforced by this version.
+
+use crate::model::{Algorithm, Certificate, Durability, Failover, Inside, Site};
+use crate::names::Role;
+use crate::plan::Notice;
+
+/// Everything that the declaration asks for and this version does not do, each with what happens instead.
+pub fn notices(site: &Site) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut add = |declared: String, instead: &str| notices.push(Notice { declared, instead: instead.into() });
+    if let Some(tls) = &site.tls {
+        let certificate = match &tls.certificate {
+            Certificate::SelfSigned => "\"self-signed\"",
+            Certificate::Acme => "\"acme\"",
+            Certificate::Files { .. } => "{ … }",
+        };
+        add(format!("tls.certificate = {certificate}"), "the site is served over plain HTTP");
+        if tls.inside == Inside::Mutual {
+            add("tls.inside = \"mutual\"".into(), "traffic between the servers is in the clear");
+        }
+    }
+    if site.firewall.is_some() {
+        add("[firewall]".into(), "no packet is filtered");
+    }
+    for (section, algorithm) in [
+        ("web", site.web.algorithm),
+        ("balancer", site.balancer.as_ref().map_or_else(Default::default, |it| it.algorithm)),
+    ] {
+        if !matches!(algorithm, Algorithm::RoundRobin | Algorithm::LeastConnections) {
+            let word = Algorithm::ALL.iter().find(|(_, is)| *is == algorithm).map_or("", |(word, _)| word);
+            add(format!("{section}.algorithm = \"{word}\""), "requests are spread round robin");
+        }
+    }
+    if site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
+        add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");
+    }
+    if let Some(database) = &site.database {
+        if database.failover == Failover::Automatic {
+            add("database.failover = \"automatic\"".into(), "the primary stays the first database server of the file");
+        }
+        if database.durability == Durability::Galera {
+            add("database.durability = \"galera\"".into(), "the servers replicate asynchronously from the first");
+        }
+    }
+    for role in [Role::Firewall, Role::Cache, Role::Monitor] {
+        if site.count(role) > 0 {
+            add(format!("the role `{role}`"), "its servers start and run nothing for it");
+        }
+    }
+    notices
+}

@@ -1,0 +1,91 @@
+//! Single points of failure.
+
+use super::{Group, List, Redundancy, Told, names, redundancy};
+use crate::names::Role;
+
+/// What is lost with the only server of a role, and what mends it.
+const LOSSES: [(Role, &str, &str); 7] = [
+    (
+        Role::Dns,
+        "the name is no longer found, and visitors who do not have the address yet cannot come",
+        "give a second server the role `dns`",
+    ),
+    (Role::Firewall, "nobody reaches the site through it", "give a second server the role `firewall`"),
+    (
+        Role::Balancer,
+        "the site is down, although the servers behind it are well",
+        "add a second server with the role `balancer` and a floating address: [balancer] cluster = { address = \"…\" }",
+    ),
+    (Role::Web, "the site is down", "add a server with the role `web`, and one with the role `balancer` in front"),
+    (Role::App, "only static files are answered", "give a second server the role `app`"),
+    (
+        Role::Cache,
+        "sessions and cached values are lost, and the database carries their load",
+        "give a second server the role `cache`",
+    ),
+    (
+        Role::Database,
+        "the site cannot read or write, and what was not backed up is gone",
+        "add a second server with the role `database`: it becomes the replica",
+    ),
+];
+
+pub(super) fn find(list: &mut List<'_>) {
+    let site = list.site;
+    for (role, consequence, remedy) in LOSSES {
+        if redundancy(site, role) == Redundancy::Single {
+            let one: Vec<_> = site.with_role(role).collect();
+            let told = Told {
+                what: format!("{} is the only server with the role `{role}`", names(one.iter().copied())),
+                consequence: format!("when it fails, {consequence}"),
+                remedy: remedy.into(),
+            };
+            list.add(Group::Spof, role.as_str(), one, told);
+        }
+    }
+    if redundancy(site, Role::Monitor) == Redundancy::Single {
+        let one: Vec<_> = site.with_role(Role::Monitor).collect();
+        let told = Told {
+            what: format!("{} is the only monitor", names(one.iter().copied())),
+            consequence: "when it fails, nobody is told of anything, its own failure included".into(),
+            remedy: "give a second server the role `monitor`".into(),
+        };
+        list.add(Group::Spof, "monitor", one, told);
+    }
+    partial(list);
+}
+
+/// Several servers, of which not every one replaces every other by itself.
+fn partial(list: &mut List<'_>) {
+    let site = list.site;
+    if redundancy(site, Role::Balancer) == Redundancy::Partial {
+        let balancers: Vec<_> = site.with_role(Role::Balancer).collect();
+        let told = Told {
+            what: format!("{} share no floating address", names(balancers.iter().copied())),
+            consequence: "when one fails, every visitor whose resolver gave its address is turned away until the \
+                          name's time to live has passed"
+                .into(),
+            remedy: "declare one: [balancer] cluster = { address = \"…\" }".into(),
+        };
+        list.add(Group::Spof, "floating-address", balancers, told);
+    }
+    if redundancy(site, Role::Web) == Redundancy::Partial {
+        let webs: Vec<_> = site.with_role(Role::Web).collect();
+        let told = Told {
+            what: format!("{} answer visitors directly, without a balancer", names(webs.iter().copied())),
+            consequence: "when one fails, its share of the visitors gets no answer".into(),
+            remedy: "add a server with the role `balancer`".into(),
+        };
+        list.add(Group::Spof, "front-door", webs, told);
+    }
+    if redundancy(site, Role::Database) == Redundancy::Partial
+        && let Some(primary) = site.primary()
+    {
+        let told = Told {
+            what: format!("{} is the only database server that accepts writes", primary.name),
+            consequence: "when it fails, nothing can be written until somebody promotes a replica by hand".into(),
+            remedy: "let Mainstay promote one: [database] failover = \"automatic\"".into(),
+        };
+        list.add(Group::Spof, "database-primary", [primary], told);
+    }
+}
