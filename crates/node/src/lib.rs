@@ -1,4 +1,5 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
+pub mod clock;
 pub mod database;
 pub mod dns;
 pub mod harness;
@@ -7,3 +8,4 @@ pub mod platform;
 pub mod release;
 pub mod service;
 pub mod sql;
+pub mod store;
