@@ -5,6 +5,7 @@ mod declaration;
 mod exit;
 mod init;
 mod schema;
+mod serve;
 mod service;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ struct Cli {
 enum Verb {
     Check(check::Args),
     Schema(schema::Args),
+    Serve(serve::Args),
     #[command(hide = true)]
     Init(init::Args),
     #[command(hide = true)]
@@ -34,6 +36,7 @@ pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Check(args) => check::run(args),
         Verb::Schema(args) => schema::run(args),
+        Verb::Serve(args) => return serve::run(args),
         Verb::Init(args) => return init::run(args),
         Verb::Service(args) => return service::run(args),
     })

@@ -55,11 +55,11 @@ fn name(signal: Signal) -> &'static str {
 }
 
 impl Process {
-    /// The child `pid`, which nobody else may have waited for. Needs a tokio runtime.
+    /// The process `pid`, which must not have been reaped yet, or be known by other signs. Needs a tokio runtime.
     ///
     /// # Errors
     /// If the kernel gives no pidfd.
-    pub fn child(pid: u32) -> io::Result<Process> {
+    pub fn open(pid: u32) -> io::Result<Process> {
         let raw = Pid::from_raw(pid.cast_signed()).ok_or_else(|| io::Error::other("0 is no process"))?;
         Process::hold(pid, pidfd_open(raw, PidfdFlags::NONBLOCK)?)
     }
@@ -162,9 +162,9 @@ mod tests {
     fn tells_how_a_child_ended() {
         within(async {
             let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-            assert_eq!(Process::child(child.id()).unwrap().ended().await, Exit::Code(7));
+            assert_eq!(Process::open(child.id()).unwrap().ended().await, Exit::Code(7));
             let child = Command::new("sleep").arg("100").spawn().unwrap();
-            let process = Process::child(child.id()).unwrap();
+            let process = Process::open(child.id()).unwrap();
             assert!(rss_bytes(process.pid()) > 0);
             assert!(start_ticks(process.pid()).is_some());
             process.signal(Signal::KILL).unwrap();

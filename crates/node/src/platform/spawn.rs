@@ -30,7 +30,7 @@ pub struct Start<'a> {
     pub log: BorrowedFd<'a>,
 }
 
-/// Starts this very program again; returns the child's number.
+/// Starts this very program again; returns the child's number. The caller reaps it, through a pidfd.
 ///
 /// The program is named by `/proc/self/exe`: a link that the kernel follows without walking the path, so the user need
 /// not be able to reach the file, and that stays with this version while the file is replaced (proc_pid_exe(5)).
@@ -39,7 +39,6 @@ pub struct Start<'a> {
 ///
 /// # Errors
 /// If the user may not execute the program, or the machine has no room for a process.
-#[expect(clippy::zombie_processes, reason = "the caller reaps it through a pidfd")]
 pub fn start(start: &Start<'_>) -> io::Result<u32> {
     let end = FIRST_FD + start.descriptors.len() as RawFd;
     let _occupied = occupy(end)?;
