@@ -128,8 +128,7 @@ impl Request {
     /// Finds path and host, and that they agree.
     fn locate(&mut self, target: &str, at: usize) -> Result<(), Refusal> {
         let parts = target::split(target, self.method == Method::Options)?;
-        let shift = |range: &Range<usize>| (range.start + at) as u16..(range.end + at) as u16;
-        self.path = shift(&parts.path);
+        self.path = shifted(&parts.path, at);
         let mut hosts = self.head.lines.iter().filter(|line| line.kind == Kind::Host);
         let host = hosts.next().map(|line| self.head.value(line));
         if hosts.next().is_some() {
@@ -150,7 +149,7 @@ impl Request {
                 Ok(())
             }
             (None, authority) => {
-                self.host = authority.as_ref().map_or(0..0, shift);
+                self.host = authority.map_or(0..0, |range| shifted(&range, at));
                 Ok(())
             }
         }
@@ -182,4 +181,9 @@ impl Request {
     fn asks_websocket(&self) -> bool {
         self.head.of_kind(Kind::Upgrade).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
     }
+}
+
+/// A range of the target, which begins at `at`, as a range of the head.
+fn shifted(range: &Range<usize>, at: usize) -> Range<u16> {
+    (range.start + at) as u16..(range.end + at) as u16
 }
