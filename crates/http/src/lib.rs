@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod counters;
 mod exchange;
+pub mod files;
 mod idle;
 mod page;
 mod pool;
