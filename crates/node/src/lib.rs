@@ -4,6 +4,7 @@ pub mod database;
 pub mod dns;
 pub mod harness;
 pub mod log;
+pub mod page;
 pub mod platform;
 pub mod release;
 pub mod service;
