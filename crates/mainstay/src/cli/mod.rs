@@ -4,6 +4,7 @@ mod check;
 mod declaration;
 mod exit;
 mod init;
+mod plan;
 mod schema;
 mod serve;
 mod service;
@@ -23,6 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Check(check::Args),
+    Plan(plan::Args),
     Schema(schema::Args),
     Serve(serve::Args),
     #[command(hide = true)]
@@ -35,6 +37,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Check(args) => check::run(args),
+        Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
         Verb::Serve(args) => return serve::run(args),
         Verb::Init(args) => return init::run(args),

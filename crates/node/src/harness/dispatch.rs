@@ -3,7 +3,7 @@
 use mainstay_site::plan::Config;
 
 use crate::service::Context;
-use crate::{database, dns, sql};
+use crate::{app, database, dns, sql};
 
 /// Why a service ended without being asked.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -25,7 +25,7 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
         Config::Dns(config) => Ok(dns::run(context, config)?),
         Config::Balancer(_) => missing("balancer"),
         Config::Web(_) => missing("web"),
-        Config::App(_) => missing("application"),
+        Config::App(config) => Ok(app::run(context, config)?),
         Config::Sql(config) => Ok(sql::run(context, config)?),
         Config::Database(config) => Ok(database::run(context, config)?),
     }

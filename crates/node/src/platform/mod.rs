@@ -8,3 +8,4 @@ pub mod log_pipe;
 pub mod notify;
 pub mod process;
 pub mod spawn;
+pub mod tie;

@@ -1,6 +1,7 @@
-//! The services against foreign peers: dig, MariaDB's own server and client.
+//! The services against foreign peers: dig, MariaDB's own server and client, Python from the package index.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod app;
 mod database;
 mod dns;
 mod mariadb;

@@ -12,6 +12,9 @@ use crate::names::AppName;
 /// Two, so that one worker can restart while the other serves.
 const WORKERS: u16 = 2;
 
+/// Databases that every MariaDB has; an application's database has the application's name.
+const SCHEMAS: [&str; 3] = ["mysql", "sys", "test"];
+
 /// The applications with the place of their names, most specific route first.
 pub(super) fn read(file: &Section<'_>, disk: &dyn Disk, errors: &mut Errors) -> Vec<At<App>> {
     let mut apps = Vec::new();
@@ -29,6 +32,10 @@ pub(super) fn read(file: &Section<'_>, disk: &dyn Disk, errors: &mut Errors) -> 
     for (name, section) in file.named("apps", errors) {
         if let Some(fault) = label_fault(&name.value) {
             errors.add(&name.span, format!("`{}` is no name for an application", name.value)).label(fault);
+        } else if SCHEMAS.contains(&name.value.as_str()) || name.value.starts_with("mainstay") {
+            errors
+                .add(&name.span, format!("an application cannot be called `{}`", name.value))
+                .label("its database would clash with MariaDB's or Mainstay's own");
         }
         let read = app(&name.value, &section, &name.span, disk, errors);
         apps.extend(read.map(|value| At { value, span: name.span }));

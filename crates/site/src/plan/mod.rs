@@ -4,6 +4,9 @@
 //! the same bytes. It holds no secret; those are named, and kept by the server. Paths are relative to the server's
 //! state directory.
 
+mod derive;
+mod loopback;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Algorithm, AppKind, Durability, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
+
+pub use derive::derive;
 
 /// What one server runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -202,8 +207,8 @@ pub struct Backend {
     pub spare: bool,
 }
 
-/// An active health check. Defaults are HAProxy's `rise 2 fall 3` at half its interval: a dead server is out in 3 s
-/// instead of 6.
+/// An active health check. The defaults are HAProxy's `rise 2 fall 3` at half its interval of 2 s, with a deadline of one
+/// interval: a server that refuses is out within 3 s, and one that hangs within 4.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `GET` this path; 2xx and 3xx are well. It is answered by the next tier itself if it starts with `/.mainstay/`.

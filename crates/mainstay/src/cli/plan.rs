@@ -1,0 +1,99 @@
+//! `mainstay plan`: what every server will run, listen on, write, and talk to.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use mainstay_node::release::identify;
+use mainstay_site::model::Codebase;
+use mainstay_site::names::{Generation, ServerName};
+use mainstay_site::plan::{Config, Flow, Listen, Plan, Service, derive};
+
+use super::declaration::{Declaration, File};
+use crate::render::{self, Paint};
+
+/// Show what every server will run, listen on, write, and talk to
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    file: File,
+    /// Only this server
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Print JSON: one plan per server
+    #[arg(long)]
+    json: bool,
+}
+
+/// Derives and prints the plans.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let declaration = args.file.load()?;
+    let mut plans = derive(&declaration.site, &codebases(&declaration)?, Generation(1));
+    if let Some(name) = &args.server {
+        plans.retain(|plan| plan.server == ServerName(name.clone()));
+        let known: Vec<&str> = declaration.site.servers.iter().map(|server| server.name.as_str()).collect();
+        anyhow::ensure!(!plans.is_empty(), "there is no server `{name}`; there are {}", known.join(", "));
+    }
+    if args.json {
+        render::print_json(&plans)?;
+    } else {
+        let paint = Paint(render::colour(&std::io::stdout()));
+        render::print(&plans.iter().map(|plan| told(plan, &paint)).collect::<Vec<_>>().join("\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The release that each codebase's contents make.
+pub fn codebases(declaration: &Declaration) -> anyhow::Result<Vec<Codebase>> {
+    let codebase = |app: &mainstay_site::model::App| {
+        Ok(Codebase { app: app.name.clone(), release: identify(&declaration.folder.join(&app.path))? })
+    };
+    declaration.site.apps.iter().map(codebase).collect()
+}
+
+fn told(plan: &Plan, paint: &Paint) -> String {
+    let mut out = format!("{}  {}\n", paint.bold(plan.server.as_str()), plan.address);
+    if plan.services.is_empty() {
+        out.push_str("  runs nothing yet\n");
+    }
+    for service in &plan.services {
+        let _ = writeln!(out, "  {:<12} {}", service.name, paint.dim(&format!("user {}", service.user)));
+        lines(&mut out, paint, "listens", listens(service));
+        lines(&mut out, paint, "talks to", service.talks.iter().map(flow));
+        lines(&mut out, paint, "writes", writes(service));
+    }
+    for notice in &plan.notices {
+        let _ = writeln!(out, "  {} {}: {}", paint.yellow("!"), notice.declared, notice.instead);
+    }
+    out
+}
+
+fn lines(out: &mut String, paint: &Paint, label: &str, all: impl IntoIterator<Item = String>) {
+    for (place, line) in all.into_iter().enumerate() {
+        let label = if place == 0 { label } else { "" };
+        let _ = writeln!(out, "    {} {line}", paint.dim(&format!("{label:<9}")));
+    }
+}
+
+/// MariaDB binds its listener itself.
+fn listens(service: &Service) -> Vec<String> {
+    let mut all: Vec<String> = service.listens.iter().map(listen).collect();
+    if let Config::Database(database) = &service.config {
+        all.push(format!("tcp {}  mysql", database.address));
+    }
+    all
+}
+
+fn listen(listen: &Listen) -> String {
+    let transport = format!("{:?}", listen.transport).to_lowercase();
+    let cores = if listen.per_core { ", a socket per core" } else { "" };
+    format!("{transport} {}  {}{cores}", listen.address, listen.name)
+}
+
+fn flow(flow: &Flow) -> String {
+    format!("{} {} at {}  {}", flow.server, flow.service, flow.address, flow.protocol)
+}
+
+fn writes(service: &Service) -> Vec<String> {
+    let run = format!("run/{}", service.name);
+    std::iter::once(run).chain(service.writes.iter().cloned()).collect()
+}

@@ -1,0 +1,58 @@
+//! The four designs as each verb tells them.
+
+use crate::{DENIED, mainstay, root, text};
+
+const DESIGNS: [&str; 4] = ["0-simple", "1-distributed", "2-secured", "3-scale-up"];
+
+/// Runs a verb on every design and compares what it prints.
+fn golden(verb: &[&str], name: &str) {
+    for design in DESIGNS {
+        let file = format!("designs/{design}.toml");
+        let output = mainstay(&root(), &[verb, &[&file]].concat());
+        assert!(output.status.success(), "{design}: {}", text(output.stderr));
+        insta::with_settings!({ snapshot_path => "designs", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(format!("{design}.{name}"), without_release(text(output.stdout)));
+        });
+    }
+}
+
+#[test]
+fn check() {
+    golden(&["check"], "check");
+    golden(&["check", "--json"], "check-json");
+}
+
+#[test]
+fn check_can_deny_a_group() {
+    let code =
+        |design: &str| mainstay(&root(), &["check", "--deny", "spof", &format!("designs/{design}.toml")]).status.code();
+    assert_eq!(code("1-distributed"), Some(DENIED));
+    assert_eq!(code("3-scale-up"), Some(0));
+}
+
+#[test]
+fn the_schema_is_stable() {
+    insta::with_settings!({ snapshot_path => "designs", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("schema", text(mainstay(&root(), &["schema"]).stdout));
+    });
+}
+
+/// The release follows the codebase's contents; its place is golden, its number is not.
+fn without_release(text: String) -> String {
+    /// Hexadecimal digits of a release.
+    const DIGITS: usize = 12;
+    let mark = "releases/site-";
+    match text.find(mark) {
+        Some(at) => {
+            let release = text[at + mark.len()..][..DIGITS].to_owned();
+            text.replace(&release, "RELEASE")
+        }
+        None => text,
+    }
+}
+
+#[test]
+fn plan() {
+    golden(&["plan"], "plan");
+    golden(&["plan", "--json"], "plan-json");
+}

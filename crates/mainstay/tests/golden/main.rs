@@ -1,0 +1,24 @@
+//! What a person reads, word for word.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+mod designs;
+mod wrong;
+
+/// Runs the binary in `folder`.
+fn mainstay(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mainstay")).args(arguments).current_dir(folder).output().unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The exit codes that `mainstay help` documents.
+const INVALID: i32 = 3;
+const DENIED: i32 = 4;

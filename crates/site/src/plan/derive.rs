@@ -1,0 +1,301 @@
+//! [`Site`] → one [`Plan`] per server.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Flow, Health, Listen, Plan, Pool, Route,
+    Service, Sql, Static, Transport, Web,
+};
+use crate::findings::notices;
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Server, Site};
+use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
+
+/// The path that every tier answers by itself.
+const HEALTH_PATH: &str = "/.mainstay/health";
+
+/// Seconds that resolvers may keep the site's own records: five minutes, so that a change is everywhere soon and a busy
+/// resolver asks twelve times an hour.
+const TTL: u32 = 300;
+
+/// What PHP runs or includes is never sent as a file: it holds passwords.
+const NEVER: [&str; 5] = [".php", ".phtml", ".phar", ".inc", ".ini"];
+
+/// The plan of every server, in the order of the file. The same arguments give the same plans.
+///
+/// `codebases` names the release of each application; one that is missing is planned as the release `unreleased`, which
+/// no server can start.
+pub fn derive(site: &Site, codebases: &[Codebase], generation: Generation) -> Vec<Plan> {
+    let notices = notices(site);
+    let tiers = Tiers { site, codebases, generation, databases: site.with_role(Role::Database).collect() };
+    let plan = |(index, server): (usize, &Server)| Plan {
+        format: FORMAT,
+        generation,
+        site: site.domain.clone(),
+        server: server.name.clone(),
+        address: server.address,
+        services: tiers.services(index, server),
+        notices: notices.clone(),
+    };
+    site.servers.iter().enumerate().map(plan).collect()
+}
+
+/// What every server's plan draws on.
+struct Tiers<'s> {
+    site: &'s Site,
+    codebases: &'s [Codebase],
+    generation: Generation,
+    databases: Vec<&'s Server>,
+}
+
+impl Tiers<'_> {
+    /// From the bottom of the drawing to its top, so that nobody is started before those it asks.
+    fn services(&self, index: usize, server: &Server) -> Vec<Service> {
+        let mut services = Vec::new();
+        for role in [Role::Database, Role::App, Role::Web, Role::Balancer, Role::Dns] {
+            if !server.has(role) {
+                continue;
+            }
+            match role {
+                Role::Database => services.push(self.database(index, server)),
+                Role::App => {
+                    services.extend((!self.databases.is_empty()).then(|| self.sql(server)));
+                    services.extend(self.site.apps.iter().enumerate().map(|(place, app)| self.app(place, app, server)));
+                }
+                Role::Web => services.push(self.web(server)),
+                Role::Balancer => services.push(self.balancer(server)),
+                _ => services.push(self.dns(server)),
+            }
+        }
+        services
+    }
+
+    fn dns(&self, server: &Server) -> Service {
+        let at = SocketAddr::new(server.address, self.site.ports.dns);
+        let listen = |transport| Listen { name: "dns".into(), transport, address: at, per_core: false };
+        let servers = self.site.with_role(Role::Dns).enumerate();
+        let config = Dns {
+            zone: self.site.domain.clone(),
+            www: self.site.www,
+            // RFC 1982: serial numbers wrap; 2^32 edits are beyond any site.
+            serial: self.generation.0 as u32,
+            addresses: self.site.public_addresses(),
+            name_servers: servers.map(|(n, it)| (format!("ns{}.{}", n + 1, self.site.domain), it.address)).collect(),
+            hosts: self
+                .site
+                .servers
+                .iter()
+                .map(|it| (format!("{}.{}", it.name, self.site.domain), it.address))
+                .collect(),
+            records: self.site.records.clone(),
+            ttl: TTL,
+        };
+        let listens = vec![listen(Transport::Udp), listen(Transport::Tcp)];
+        service("dns", Role::Dns, listens, Vec::new(), Config::Dns(config))
+    }
+
+    fn balancer(&self, server: &Server) -> Service {
+        let algorithm = self.site.balancer.as_ref().map_or_else(Default::default, |it| it.algorithm);
+        let pool = self.pool("web", Role::Web, self.web_port(), algorithm);
+        let talks = flows(&pool, "web", "HTTP");
+        let listens = vec![http(server.address, self.site.ports.http)];
+        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool }))
+    }
+
+    fn web(&self, server: &Server) -> Service {
+        let front = self.site.front() == Role::Web;
+        let mut talks = Vec::new();
+        let mut routes = Vec::new();
+        for (place, app) in self.site.apps.iter().enumerate() {
+            let name = app_service(app);
+            let pool = self.pool(&name, Role::App, self.app_port(place), self.site.web.algorithm);
+            talks.extend(flows(&pool, &name, "HTTP"));
+            let (host, prefix) = (app.host.clone(), app.prefix.clone());
+            routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
+        }
+        let listens = vec![http(server.address, self.web_port())];
+        service("web", Role::Web, listens, talks, Config::Web(Web { front, routes }))
+    }
+
+    fn web_port(&self) -> u16 {
+        if self.site.front() == Role::Web { self.site.ports.http } else { self.site.ports.web }
+    }
+
+    fn app_port(&self, place: usize) -> u16 {
+        self.site.ports.app + u16::try_from(place).unwrap_or(u16::MAX - self.site.ports.app)
+    }
+
+    fn pool(&self, name: &str, role: Role, port: u16, algorithm: Algorithm) -> Pool {
+        let backend = |server: &Server| Backend {
+            name: server.name.clone(),
+            address: SocketAddr::new(server.address, port),
+            weight: server.weight,
+            spare: server.spare,
+        };
+        let backends = self.site.with_role(role).map(backend).collect();
+        Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH) }
+    }
+
+    /// Longest prefix first.
+    fn statics(&self, app: &model::App) -> Vec<Static> {
+        let code = self.code(app);
+        let declared = app.statics.iter().map(|(prefix, folder)| Static {
+            prefix: prefix.clone(),
+            folder: format!("{code}/{folder}"),
+            fall_through: false,
+            never: Vec::new(),
+        });
+        let mut statics: Vec<Static> = declared.collect();
+        if matches!(app.kind, AppKind::Php { .. }) {
+            let never: Vec<String> = NEVER.map(String::from).to_vec();
+            // What the code writes lies outside the release, where the document root's links must not lead.
+            statics.extend(app.shared.iter().map(|path| Static {
+                prefix: format!("{}{path}/", app.prefix),
+                folder: shared(app, path),
+                fall_through: false,
+                never: never.clone(),
+            }));
+            statics.push(Static { prefix: app.prefix.clone(), folder: code, fall_through: true, never });
+        }
+        statics.sort_by_key(|at| std::cmp::Reverse(at.prefix.len()));
+        statics
+    }
+
+    fn release(&self, app: &model::App) -> ReleaseId {
+        let known = self.codebases.iter().find(|codebase| codebase.app == app.name);
+        known.map_or_else(|| "unreleased".into(), |codebase| codebase.release.clone())
+    }
+
+    fn folder(&self, app: &model::App) -> String {
+        format!("releases/{}-{}", app.name, self.release(app))
+    }
+
+    fn code(&self, app: &model::App) -> String {
+        format!("{}/code", self.folder(app))
+    }
+
+    fn app(&self, place: usize, app: &model::App, server: &Server) -> Service {
+        let name = app_service(app);
+        let python = matches!(app.kind, AppKind::Wsgi { .. } | AppKind::Asgi { .. });
+        let own = loopback(server.address);
+        let ports = &self.site.ports;
+        let database = (!self.databases.is_empty()).then(|| AppDatabase {
+            writer: SocketAddr::new(own, ports.sql_writer),
+            reader: SocketAddr::new(own, ports.sql_reader),
+            schema: schema(app),
+        });
+        let endpoints = database.iter().flat_map(|it| [it.writer, it.reader]);
+        let talks = endpoints.map(|address| flow(server, "sql", address, "MySQL")).collect();
+        let mut writes: Vec<String> = vec![format!("data/{name}")];
+        writes.extend(app.shared.iter().map(|path| shared(app, path)));
+        let config = App {
+            app: app.name.clone(),
+            kind: app.kind.clone(),
+            release: self.release(app),
+            code: self.code(app),
+            venv: python.then(|| format!("{}/venv", self.folder(app))),
+            workers: app.workers,
+            shared: app.shared.iter().map(|path| (path.clone(), shared(app, path))).collect(),
+            settings: app.settings.clone(),
+            migrate: app.migrate.clone(),
+            health: app.health.clone(),
+            database,
+        };
+        let listens = vec![http(server.address, self.app_port(place))];
+        Service { writes, ..service(&name, Role::App, listens, talks, Config::App(config)) }
+    }
+
+    fn sql(&self, server: &Server) -> Service {
+        let own = loopback(server.address);
+        let listen = |name: &str, port| Listen {
+            name: name.into(),
+            transport: Transport::Tcp,
+            address: SocketAddr::new(own, port),
+            per_core: false,
+        };
+        let at = |database: &&Server| (database.name.clone(), self.database_address(database));
+        let config = Sql { primary: at(&self.databases[0]), replicas: self.databases[1..].iter().map(at).collect() };
+        let talks = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL")).collect();
+        let listens = vec![listen("writer", self.site.ports.sql_writer), listen("reader", self.site.ports.sql_reader)];
+        Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
+    }
+
+    fn database_address(&self, server: &Server) -> SocketAddr {
+        SocketAddr::new(server.address, self.site.ports.database)
+    }
+
+    fn database(&self, index: usize, server: &Server) -> Service {
+        let primary = self.databases[0];
+        let is_primary = primary.name == server.name;
+        let role = if is_primary {
+            DatabaseRole::Primary
+        } else {
+            DatabaseRole::Replica { of: primary.name.clone(), address: self.database_address(primary) }
+        };
+        let talks = if is_primary {
+            Vec::new()
+        } else {
+            vec![flow(primary, "database", self.database_address(primary), "replication")]
+        };
+        let config = Database {
+            address: self.database_address(server),
+            server_id: index as u32 + 1,
+            role,
+            durability: self.site.database.as_ref().map_or_else(Default::default, |it| it.durability),
+            replicas: self.databases.len() - 1,
+            schemas: self.site.apps.iter().map(schema).collect(),
+            data: "data/database/mariadb".into(),
+        };
+        let writes = vec!["data/database".into()];
+        Service { writes, ..service("database", Role::Database, Vec::new(), talks, Config::Database(config)) }
+    }
+}
+
+/// MySQL takes `-` in a name only in quotes; code that forgets them is common.
+fn schema(app: &model::App) -> String {
+    app.name.as_str().replace('-', "_")
+}
+
+fn app_service(app: &model::App) -> String {
+    format!("app-{}", app.name)
+}
+
+fn shared(app: &model::App, path: &str) -> String {
+    format!("shared/{}/{path}", app.name)
+}
+
+/// The server's own loopback: where all servers share one machine, the server's address is one itself.
+fn loopback(address: IpAddr) -> IpAddr {
+    match address {
+        _ if address.is_loopback() => address,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+fn http(address: IpAddr, port: u16) -> Listen {
+    let address = SocketAddr::new(address, port);
+    Listen { name: "http".into(), transport: Transport::Tcp, address, per_core: true }
+}
+
+fn health(path: &str) -> Health {
+    Health { path: path.into(), interval_ms: 1000, timeout_ms: 1000, rise: 2, fall: 3 }
+}
+
+fn flow(server: &Server, service: &str, address: SocketAddr, protocol: &str) -> Flow {
+    Flow { server: server.name.clone(), service: service.into(), address, protocol: protocol.into() }
+}
+
+fn flows(pool: &Pool, service: &str, protocol: &str) -> Vec<Flow> {
+    let to = |backend: &Backend| Flow {
+        server: backend.name.clone(),
+        service: service.into(),
+        address: backend.address,
+        protocol: protocol.into(),
+    };
+    pool.backends.iter().map(to).collect()
+}
+
+/// A service that writes nothing but its own run folder, under its role's user.
+fn service(name: &str, role: Role, listens: Vec<Listen>, talks: Vec<Flow>, config: Config) -> Service {
+    Service { name: ServiceName::from(name), role, user: role.user(), listens, writes: Vec::new(), talks, config }
+}

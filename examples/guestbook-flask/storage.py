@@ -1,0 +1,58 @@
+"""The database: writes go to the primary, reads to a replica."""
+
+import os
+
+import pymysql
+
+# A visitor waits no longer than this for a database that is away.
+TIMEOUT_SECONDS = 5
+SHOWN_MAX = 50
+
+
+class Away(Exception):
+    """The database cannot be reached or does not take this statement now."""
+
+
+def connect(write):
+    prefix = "DB_" if write else "DB_READ_"
+    return pymysql.connect(
+        host=os.environ[prefix + "HOST"],
+        port=int(os.environ[prefix + "PORT"]),
+        user=os.environ["DB_USER"],
+        password=os.environ["DB_PASSWORD"],
+        database=os.environ["DB_NAME"],
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=TIMEOUT_SECONDS,
+        read_timeout=TIMEOUT_SECONDS,
+        write_timeout=TIMEOUT_SECONDS,
+    )
+
+
+def run(statement, values=(), write=False):
+    """The rows, and which database server they came from."""
+    try:
+        with connect(write) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            rows = cursor.fetchall()
+            cursor.execute("SELECT @@hostname, @@server_id, @@read_only")
+            return rows, describe(*cursor.fetchone())
+    except (pymysql.err.OperationalError, pymysql.err.InterfaceError, pymysql.err.ProgrammingError) as error:
+        # A programming error is, for one, a table that the replica does not have yet.
+        raise Away(error) from error
+
+
+def describe(hostname, server_id, read_only):
+    role = "replica" if read_only else "primary"
+    return f"{hostname} #{server_id}, {role}"
+
+
+def add(name, text):
+    run("INSERT INTO messages (name, text) VALUES (%s, %s)", (name, text), write=True)
+
+
+def latest(fresh=False):
+    """The latest messages; `fresh` asks the primary, which has them all."""
+    statement = "SELECT id, name, text, at FROM messages ORDER BY id DESC LIMIT %s"
+    rows, database = run(statement, (SHOWN_MAX,), write=fresh)
+    return [dict(id=id, name=name, text=text, at=f"{at:%Y-%m-%d %H:%M} UTC") for id, name, text, at in rows], database
