@@ -1,5 +1,7 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
 pub mod app;
+pub mod clock;
+pub mod control;
 pub mod database;
 pub mod dns;
 pub mod harness;
@@ -9,3 +11,6 @@ pub mod platform;
 pub mod release;
 pub mod service;
 pub mod sql;
+pub mod store;
+pub mod supervisor;
+mod unix_http;

@@ -6,6 +6,7 @@ mod exit;
 mod init;
 mod plan;
 mod schema;
+mod serve;
 mod service;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ enum Verb {
     Check(check::Args),
     Plan(plan::Args),
     Schema(schema::Args),
+    Serve(serve::Args),
     #[command(hide = true)]
     Init(init::Args),
     #[command(hide = true)]
@@ -37,6 +39,7 @@ pub fn run() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
+        Verb::Serve(args) => return serve::run(args),
         Verb::Init(args) => return init::run(args),
         Verb::Service(args) => return service::run(args),
     })
