@@ -3,6 +3,8 @@
 //!
 //! Keys live below one format number; a store that a newer Mainstay wrote is refused rather than guessed at.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mainstay_site::model::FORMAT;
@@ -96,7 +98,10 @@ impl Store {
     /// If the file cannot be opened, another process has it open, or a newer Mainstay wrote it.
     pub fn open(path: &Path) -> Result<Store, Error> {
         let open = |source| Error::Open { path: path.to_owned(), source };
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+        // A plan holds the applications' settings, which are nobody else's business.
+        let file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
+        let file = file.map_err(|error| open(redb::Error::Io(error)))?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file);
         let store = Store { database: database.map_err(|error| open(error.into()))? };
         match store.stamp()? {
             found if found > u64::from(FORMAT) => Err(Error::Newer { path: path.to_owned(), found }),

@@ -42,7 +42,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn options(args: Args) -> anyhow::Result<Options> {
-    let plan = args.plan.as_deref().map(read).transpose()?;
+    let plan = args.plan.as_deref().map(|path| read(path, &args.server)).transpose()?;
     let state = match (args.state, &plan) {
         (Some(state), _) => state,
         (None, Some(plan)) => supervisor::default_state(&plan.site, &plan.server),
@@ -51,7 +51,20 @@ fn options(args: Args) -> anyhow::Result<Options> {
     Ok(Options { server: args.server.as_str().into(), state, plan })
 }
 
-fn read(path: &Path) -> anyhow::Result<Plan> {
+/// One plan, or the plans of all servers, of which this one's is taken.
+fn read(path: &Path, server: &str) -> anyhow::Result<Plan> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Plans {
+        One(Box<Plan>),
+        All(Vec<Plan>),
+    }
     let text = fs::read(path).with_context(|| format!("the plan {} cannot be read", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no plan", path.display()))
+    match serde_json::from_slice(&text).with_context(|| format!("{} holds no plan", path.display()))? {
+        Plans::One(plan) => Ok(*plan),
+        Plans::All(plans) => plans
+            .into_iter()
+            .find(|plan| plan.server.as_str() == server)
+            .ok_or_else(|| anyhow!("{} holds no plan for {server}", path.display())),
+    }
 }

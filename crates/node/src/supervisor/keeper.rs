@@ -227,7 +227,12 @@ impl Keeper {
         let now = self.house.now();
         let until = self.backoff.ended(now);
         self.restarts = self.restarts.saturating_add(1);
-        tracing::error!("{} {because}; again in {:?}", self.service.name, until - now);
+        tracing::error!(
+            restarts = self.restarts,
+            pause_ms = (until - now).as_millis() as u64,
+            "{} {because}",
+            self.service.name
+        );
         Phase::Pause { until, because }
     }
 
