@@ -12,6 +12,7 @@ mod command;
 mod error;
 mod identify;
 mod install;
+mod kept;
 mod python;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use mainstay_site::names::{AppName, ReleaseId};
 pub use build::build;
 pub use error::Error;
 pub use identify::identify;
-pub use install::{RELEASES_KEPT, SharedOwner, install};
+pub use install::{SharedOwner, install};
+pub use kept::RELEASES_KEPT;
 pub use python::GRANIAN;
 pub use tree::IGNORED;
 
