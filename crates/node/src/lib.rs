@@ -9,6 +9,7 @@ mod engine;
 pub mod harness;
 pub mod log;
 pub mod platform;
+pub mod prepare;
 pub mod release;
 pub mod service;
 pub mod sql;
