@@ -10,6 +10,7 @@ pub mod harness;
 pub mod log;
 pub mod page;
 pub mod platform;
+pub mod prepare;
 pub mod release;
 pub mod service;
 pub mod sql;
