@@ -17,6 +17,7 @@ mod config;
 mod connection;
 mod counters;
 mod exchange;
+pub mod fastcgi;
 pub mod files;
 mod idle;
 mod page;
