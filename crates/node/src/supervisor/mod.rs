@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use mainstay_site::model::FORMAT;
-use mainstay_site::names::{Domain, ServerName};
+use mainstay_site::names::{Domain, Generation, ServerName};
 use mainstay_site::plan::{Notice, Plan};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
@@ -51,15 +51,24 @@ pub use post::{Handle, Refused};
 use post::{InForce, View};
 pub use sockets::Unbindable;
 
+/// Where the plan comes from.
+pub enum Source {
+    /// The store.
+    Stored,
+    /// This one, if it is newer than the stored one.
+    Given(Box<Plan>),
+    /// Derived from a declaration: as the stored plan's generation if nothing has changed, else as the next one.
+    Declared(Box<dyn Fn(Generation) -> Plan>),
+}
+
 /// What to supervise.
-#[derive(Clone, Debug)]
 pub struct Options {
     /// Which server this is.
     pub server: ServerName,
     /// Its state directory; made if it is not there.
     pub state: PathBuf,
-    /// A plan to put in force if it is newer than the stored one.
-    pub plan: Option<Plan>,
+    /// The plan.
+    pub plan: Source,
 }
 
 /// Where a server's state is kept if nobody says otherwise: `/var/lib/mainstay/SITE/SERVER` for root, else below
@@ -231,7 +240,15 @@ fn lock(state: &Path, server: &ServerName) -> Result<File, Error> {
 /// The newer of the given and the stored plan. A given one that is stale is told in the status.
 fn choose_plan(store: &Store, options: &Options) -> Result<Plan, Error> {
     let stored = store.plan()?;
-    let Some(given) = &options.plan else { return stored.ok_or_else(|| Error::NoPlan(options.server.clone())) };
+    let declared;
+    let given = match &options.plan {
+        Source::Stored => return stored.ok_or_else(|| Error::NoPlan(options.server.clone())),
+        Source::Given(given) => given.as_ref(),
+        Source::Declared(derive) => {
+            declared = renumber(&**derive, stored.as_ref());
+            &declared
+        }
+    };
     check(given, options, stored.as_ref())?;
     match (store.put_plan(given), stored) {
         (Ok(PlanSwap::Done), _) => Ok(given.clone()),
@@ -249,6 +266,12 @@ fn choose_plan(store: &Store, options: &Options) -> Result<Plan, Error> {
         (Ok(PlanSwap::Stale(_)), None) => Err(Error::NoPlan(options.server.clone())),
         (Err(error), _) => Err(error.into()),
     }
+}
+
+fn renumber(derive: &dyn Fn(Generation) -> Plan, stored: Option<&Plan>) -> Plan {
+    let Some(stored) = stored else { return derive(Generation(1)) };
+    let same = derive(stored.generation);
+    if same == *stored { same } else { derive(Generation(stored.generation.0 + 1)) }
 }
 
 fn check(given: &Plan, options: &Options, stored: Option<&Plan>) -> Result<(), Error> {
