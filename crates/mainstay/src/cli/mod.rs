@@ -2,12 +2,18 @@
 
 mod check;
 mod declaration;
+mod down;
 mod exit;
 mod init;
+mod logs;
 mod plan;
+mod running;
 mod schema;
 mod serve;
 mod service;
+mod site_folder;
+mod status;
+mod up;
 
 use std::process::ExitCode;
 
@@ -23,6 +29,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Up(up::Args),
+    Down(down::Args),
+    Status(status::Args),
+    Logs(logs::Args),
     Check(check::Args),
     Plan(plan::Args),
     Schema(schema::Args),
@@ -36,6 +46,10 @@ enum Verb {
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
+        Verb::Up(args) => up::run(args),
+        Verb::Down(args) => down::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
