@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::HeadLimits;
+use crate::files::Folder;
 use crate::pool::Pool;
 
 /// Everything that the path of a request depends on.
@@ -24,7 +25,9 @@ pub struct Route {
     pub host: Option<String>,
     /// Only paths below this prefix, which ends with `/`.
     pub prefix: String,
-    /// Who answers.
+    /// Tried first, in order; each knows its URL prefix.
+    pub folders: Vec<Folder>,
+    /// Who answers everything else.
     pub pool: Arc<Pool>,
 }
 

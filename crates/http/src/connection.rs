@@ -97,7 +97,10 @@ async fn answer(worker: &Worker, config: &Arc<Config>, wire: &mut Wire, request:
     }
     let route = config.route(request.host(), request.path());
     let outcome = match route {
-        Some(route) => trip.run(&route.pool, wire).await,
+        Some(route) => match trip.file(route, wire).await {
+            Some(outcome) => outcome,
+            None => trip.run(&route.pool, wire).await,
+        },
         None => trip.page(page::NOT_FOUND, wire, 0).await,
     };
     if outcome.status != CLIENT_GONE {

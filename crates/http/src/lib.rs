@@ -3,6 +3,7 @@
 //! ```text
 //! server      a current-thread runtime per core, each with a listener of its own
 //!   connection    one request after the other: head, route, answer, log line
+//!     send          from files
 //!     exchange      to a backend and back, both directions at once, retried where that is safe
 //!       pool, idle    who is asked; connections that wait for their next request
 //!   checks        the active health checks, once for the process
@@ -16,9 +17,12 @@ mod config;
 mod connection;
 mod counters;
 mod exchange;
+pub mod fastcgi;
+pub mod files;
 mod idle;
 mod page;
 mod pool;
+mod send;
 mod server;
 mod stream;
 mod wire;

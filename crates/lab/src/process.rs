@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn ends_the_polite_and_kills_the_stubborn() {
-        let mut children: Vec<_> = ["sleep 60", "trap '' TERM; echo; exec sleep 60"]
+        let mut children: Vec<_> = ["exec sleep 60", "trap '' TERM; echo; exec sleep 60"]
             .iter()
             .map(|script| {
                 let mut command = std::process::Command::new("sh");

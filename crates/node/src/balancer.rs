@@ -15,7 +15,7 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
     let config = Config {
         via: format!("balancer={}", context.launch.server),
         front: true,
-        routes: vec![tier.route(None, "/")],
+        routes: vec![tier.route(None, "/", Vec::new())],
         limits: Limits::default(),
     };
     engine::run(context, config, vec![tier])

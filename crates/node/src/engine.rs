@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_http::files::Folder;
 use mainstay_http::{Address, Checks, Config, Counters, Declared, Pool, Route, Server, Settings, Target};
 use mainstay_machines::balance;
 use mainstay_machines::health::{self, State as Seen};
@@ -27,6 +28,14 @@ pub enum Error {
     /// The supervisor handed over no socket.
     #[error("no listening socket called `http` was handed over: the plan and the supervisor disagree")]
     NoSocket,
+    /// A folder that the plan has served.
+    #[error("cannot serve the folder {}: {source}", .path.display())]
+    Folder {
+        /// The culprit.
+        path: std::path::PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// A thread, a runtime or a listener failed.
     #[error("the HTTP engine failed: {0}")]
     Engine(#[from] std::io::Error),
@@ -57,9 +66,9 @@ impl Tier {
         Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
     }
 
-    /// The route that leads to it.
-    pub(crate) fn route(&self, host: Option<String>, prefix: &str) -> Route {
-        Route { host, prefix: prefix.into(), pool: self.pool.clone() }
+    /// The route that leads to it, past `folders`.
+    pub(crate) fn route(&self, host: Option<String>, prefix: &str, folders: Vec<Folder>) -> Route {
+        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone() }
     }
 
     fn check(&self, server: &mut Server) -> Arc<Checks> {

@@ -8,6 +8,7 @@ pub mod dns;
 mod engine;
 pub mod harness;
 pub mod log;
+pub mod page;
 pub mod platform;
 pub mod prepare;
 pub mod release;

@@ -1,5 +1,8 @@
 //! The web server: static files, and everything else to the applications.
 
+use std::path::Path;
+
+use mainstay_http::files::Folder;
 use mainstay_http::{Config, Limits, Route};
 use mainstay_site::plan;
 
@@ -12,8 +15,20 @@ use crate::service::Context;
 /// See [`Error`].
 pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     let tiers: Vec<Tier> = plan.routes.iter().map(|route| Tier::new(&route.pool)).collect();
-    let routes: Vec<Route> =
-        plan.routes.iter().zip(&tiers).map(|(route, tier)| tier.route(route.host.clone(), &route.prefix)).collect();
+    let route = |(route, tier): (&plan::Route, &Tier)| {
+        let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
+        Ok(tier.route(route.host.clone(), &route.prefix, folders))
+    };
+    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Vec<Route>, Error>>()?;
     let via = format!("web={}", context.launch.server);
     engine::run(context, Config { via, front: plan.front, routes, limits: Limits::default() }, tiers)
+}
+
+fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {
+    let path = state.join(&plan.folder);
+    let mut folder = Folder::open(&path).map_err(|source| Error::Folder { path, source })?;
+    folder.prefix.clone_from(&plan.prefix);
+    folder.never.clone_from(&plan.never);
+    folder.fall_through = plan.fall_through;
+    Ok(folder)
 }

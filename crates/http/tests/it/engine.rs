@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mainstay_http::files::Folder;
 use mainstay_http::{Address, Config, Counters, Declared, Limits, Pool, Route, Server, Settings};
 use mainstay_machines::balance::Algorithm;
 use tokio::sync::watch;
@@ -40,6 +41,11 @@ impl Engine {
     }
 
     pub fn with(backends: &[SocketAddr], limits: Limits) -> Engine {
+        Engine::serving(Vec::new(), backends, limits)
+    }
+
+    /// An engine that looks into `folders` before it asks a backend.
+    pub fn serving(folders: Vec<Folder>, backends: &[SocketAddr], limits: Limits) -> Engine {
         let declared = backends.iter().enumerate().map(|(number, address)| Declared {
             name: format!("b{number}"),
             weight: 1,
@@ -54,7 +60,7 @@ impl Engine {
             waiting_max: 100,
         };
         let pool = Pool::new(settings, declared.collect());
-        let route = Route { host: None, prefix: "/".into(), pool: pool.clone() };
+        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone() };
         let server = Server::new(Config { via: "test=here".into(), front: true, routes: vec![route], limits });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();

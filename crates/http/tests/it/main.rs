@@ -3,6 +3,7 @@
 
 mod engine;
 mod faults;
+mod files;
 mod framing;
 mod spread;
 mod strict;

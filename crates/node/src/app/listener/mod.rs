@@ -1,7 +1,7 @@
 //! Takes requests on the service's sockets and hands them to the workers.
 //!
-//! One thread and runtime per socket. It stands on hyper for the connection to the web tier, which has already refused
-//! what is ambiguous; `crates/http` takes that place once it has a server side for one process's own backends.
+//! One thread and runtime per socket. It stands on hyper, not on `crates/http`: the web tier has already refused what is
+//! ambiguous, and a worker costs far more than hyper does.
 
 mod answer;
 mod fastcgi;
