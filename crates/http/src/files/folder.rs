@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 
-use super::Found;
 use super::path::{Below, Unusable, encode};
+use super::{Found, Miss};
 
 /// What a folder shows to those who ask for the folder itself.
 const INDEX: &str = "index.html";
@@ -29,43 +29,6 @@ pub struct Folder {
     /// What is no file here is for somebody else: [`Miss::FallThrough`] instead of [`Miss::NotFound`].
     pub fall_through: bool,
     kept: Vec<(String, Folder)>,
-}
-
-/// Why there is no file to answer with.
-#[derive(Debug, thiserror::Error)]
-pub enum Miss {
-    /// 404.
-    #[error("there is no such file")]
-    NotFound,
-    /// No file here, and the folder says to ask the next one: the application.
-    #[error("there is no such file here; the application may have an answer")]
-    FallThrough,
-    /// 403: hidden, unreadable, or outside of the root. Says nothing of whether it exists.
-    #[error("the file is not for visitors")]
-    Forbidden,
-    /// 400: the path is malformed.
-    #[error("the path is malformed")]
-    Malformed,
-    /// 301: a folder that was asked for without its final slash. A relative reference for Location (RFC 9110
-    /// § 10.2.2), already encoded; the driver adds the query.
-    #[error("the folder is at {0}")]
-    Redirect(String),
-    /// 500: the system failed, out of descriptors or of luck with the disk.
-    #[error("the file cannot be opened: {0}")]
-    Failed(#[source] io::Error),
-}
-
-impl Miss {
-    /// The status to answer with; 404 for [`Miss::FallThrough`] if nobody else has an answer.
-    pub fn status(&self) -> u16 {
-        match self {
-            Miss::NotFound | Miss::FallThrough => 404,
-            Miss::Forbidden => 403,
-            Miss::Malformed => 400,
-            Miss::Redirect(_) => 301,
-            Miss::Failed(_) => 500,
-        }
-    }
 }
 
 impl Folder {

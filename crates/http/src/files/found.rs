@@ -1,7 +1,7 @@
 //! An opened file, ready to be read from any thread.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::Stat;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
@@ -62,6 +62,13 @@ impl Found {
             }
             read => read,
         }
+    }
+}
+
+/// For sendfile(2) and splice(2). Its own position is of no meaning.
+impl AsFd for Found {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
