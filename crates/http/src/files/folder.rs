@@ -96,7 +96,7 @@ impl Folder {
     }
 
     fn look(&self, root: &OwnedFd, path: &str) -> Result<(OwnedFd, Stat), Miss> {
-        let opened = open(root, path).map_err(|error| self.failed(error))?;
+        let opened = open(root, path).map_err(|error| Miss::of(error, self.absent()))?;
         let stat = fstat(&opened).map_err(|error| Miss::Failed(error.into()))?;
         Ok((opened, stat))
     }
@@ -118,16 +118,6 @@ impl Folder {
             Unusable::Malformed => Miss::Malformed,
             Unusable::Hidden => Miss::Forbidden,
             Unusable::Nameless => self.absent(),
-        }
-    }
-
-    fn failed(&self, error: Errno) -> Miss {
-        match error {
-            // No such file; a file where a folder should be; links in a circle; a socket.
-            Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::NXIO => self.absent(),
-            // Unreadable; out of the root.
-            Errno::ACCESS | Errno::PERM | Errno::XDEV => Miss::Forbidden,
-            error => Miss::Failed(error.into()),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 /// Why there is no file to answer with.
 #[derive(Debug, thiserror::Error)]
 pub enum Miss {
@@ -27,6 +29,17 @@ pub enum Miss {
 }
 
 impl Miss {
+    /// Why a file could not be opened; `absent` if it is not there.
+    pub(super) fn of(error: Errno, absent: Miss) -> Miss {
+        match error {
+            // No such file; a file where a folder should be; links in a circle; a socket.
+            Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::NXIO => absent,
+            // Unreadable; out of the root.
+            Errno::ACCESS | Errno::PERM | Errno::XDEV => Miss::Forbidden,
+            error => Miss::Failed(error.into()),
+        }
+    }
+
     /// The status to answer with; 404 for [`Miss::FallThrough`] if nobody else has an answer.
     pub fn status(&self) -> u16 {
         match self {

@@ -163,7 +163,7 @@ fn kept_folders_are_roots_of_their_own() {
 }
 
 #[test]
-fn pipes_and_missing_roots() {
+fn pipes_and_missing_roots_and_files_chosen_already() {
     let scene = scene();
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -175,6 +175,11 @@ fn pipes_and_missing_roots() {
     .unwrap();
     let folder = Folder::open(&scene.root).unwrap();
     assert_eq!(look(&folder, "pipe"), "404 NotFound");
+    assert!(matches!(Found::open(&scene.root.join("pipe")), Err(Miss::NotFound)));
+    assert!(matches!(Found::open(&scene.root), Err(Miss::NotFound)));
+    assert!(matches!(Found::open(&scene.root.join("gone")), Err(Miss::NotFound)));
+    let found = Found::open(&scene.root.join("app.css")).unwrap();
+    assert_eq!((found.length, found.media), (10, "text/css; charset=utf-8"));
     assert_eq!(Folder::open(scene.root.join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(Folder::open(scene.root.join("app.css")).unwrap_err().kind(), ErrorKind::NotADirectory);
 }
