@@ -5,7 +5,7 @@ pub mod clock;
 pub mod control;
 pub mod database;
 pub mod dns;
-mod engine;
+pub mod engine;
 pub mod harness;
 pub mod log;
 pub mod page;

@@ -71,7 +71,7 @@ impl Head {
         self.lines.iter().find(|line| line.kind == kind).map(|line| self.value(line))
     }
 
-    /// The bytes at `range`, which [`Head::range_of`] made.
+    /// The bytes at `range`, as text.
     pub(super) fn text(&self, range: &Range<u16>) -> &str {
         std::str::from_utf8(&self.bytes[usize::from(range.start)..usize::from(range.end)]).unwrap_or_default()
     }

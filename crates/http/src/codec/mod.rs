@@ -21,6 +21,7 @@ pub use body::Body;
 pub use chunked::Chunked;
 pub use forward::Forwarding;
 pub use framing::Framing;
+pub(crate) use framing::is_token;
 pub use head::Head;
 pub use kind::Kind;
 pub use refusal::Refusal;

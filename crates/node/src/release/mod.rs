@@ -1,8 +1,8 @@
 //! Releases of a codebase: named by what is in them, built once, placed on every server that needs them.
 //!
-//! - [`identify`] names the contents of a folder: the same files give the same [`ReleaseId`] on every machine.
-//! - [`build`] makes `BUILDS/APP-RELEASE/{code,venv}`: a copy nobody edits, and what the code depends on.
-//! - [`install`] puts a build below a server's state directory as `releases/APP-RELEASE`.
+//! - [`identify()`] names the contents of a folder: the same files give the same [`ReleaseId`] on every machine.
+//! - [`build()`] makes `BUILDS/APP-RELEASE/{code,venv}`: a copy nobody edits, and what the code depends on.
+//! - [`install()`] puts a build below a server's state directory as `releases/APP-RELEASE`.
 //!
 //! All three are for whoever prepares a server (they block and may reach the package index); the services only read
 //! the result.
