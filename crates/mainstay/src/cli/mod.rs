@@ -2,6 +2,7 @@
 
 mod check;
 mod declaration;
+mod draw;
 mod exit;
 mod init;
 mod plan;
@@ -23,6 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Check(check::Args),
+    Draw(draw::Args),
     Plan(plan::Args),
     Schema(schema::Args),
     #[command(hide = true)]
@@ -35,6 +37,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Check(args) => check::run(args),
+        Verb::Draw(args) => draw::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
         Verb::Init(args) => return init::run(args),
