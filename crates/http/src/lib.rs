@@ -1,3 +1,36 @@
 //! The HTTP engine: the path of every request. Knows sockets, pools and files; not servers, roles or the declaration.
+//!
+//! ```text
+//! server      a current-thread runtime per core, each with a listener of its own
+//!   connection    one request after the other: head, route, answer, log line
+//!     send          from files
+//!     exchange      to a backend and back, both directions at once, retried where that is safe
+//!       pool, idle    who is asked; connections that wait for their next request
+//!   checks        the active health checks, once for the process
+//! codec       HTTP/1.1 without I/O: what is ambiguous is refused
+//! ```
 
+mod access;
+mod checks;
 pub mod codec;
+mod config;
+mod connection;
+mod counters;
+mod exchange;
+pub mod fastcgi;
+pub mod files;
+mod idle;
+mod page;
+mod pool;
+mod send;
+mod server;
+mod stream;
+mod wire;
+mod worker;
+
+pub use checks::{Checks, Seen, Target};
+pub use config::{Config, Limits, Route};
+pub use counters::Counters;
+pub use pool::{Declared, Figures, Lease, Pool, Refused, Settings};
+pub use server::Server;
+pub use stream::Address;

@@ -244,7 +244,12 @@ impl Init {
         }
         let at = self.backoff.ended(self.now());
         let pause = at.since(self.now());
-        tracing::warn!("{} ended ({}); again in {pause:?}", self.command[0].to_string_lossy(), describe(status));
+        let program = self.command[0].to_string_lossy();
+        tracing::warn!(
+            pause_ms = pause.as_millis() as u64,
+            "{program} ended with {} and is started again",
+            describe(status)
+        );
         self.again = Some(Instant::now() + pause);
         None
     }

@@ -1,7 +1,7 @@
 //! The process around a service: `mainstay service NAME`.
 //!
 //! It takes over what the supervisor hands down (see [`crate::service`]), turns SIGTERM and SIGINT into
-//! [`Shutdown`](crate::service::Shutdown), answers `GET /v1/report` on a thread of its own, so that a busy or frozen
+//! [`Shutdown`], answers `GET /v1/report` on a thread of its own, so that a busy or frozen
 //! service is noticed, and runs the service on the main thread.
 //!
 //! Exit codes: 0 ended as asked; 1 the service failed, and the last line of its log says why; 2 what was handed down

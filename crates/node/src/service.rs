@@ -120,6 +120,11 @@ impl Shutdown {
         (sender, Shutdown(receiver))
     }
 
+    /// The switch itself, for whoever watches it in a way of its own.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.clone()
+    }
+
     /// Returns once the service is asked to end (also when whoever would ask is gone).
     pub async fn requested(&mut self) {
         let _ = self.0.wait_for(|end| *end).await;

@@ -54,6 +54,11 @@ impl Head {
         self.lines.iter().map(|line| (line.kind, self.name(line), self.value(line)))
     }
 
+    /// As [`Head::headers`], without those that concern this hop alone.
+    pub fn passed(&self) -> impl Iterator<Item = (Kind, &str, &[u8])> {
+        self.lines.iter().filter(|line| !line.dropped).map(|line| (line.kind, self.name(line), self.value(line)))
+    }
+
     /// The value of the only header called `name`; `None` if it is absent or there are several.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let mut found = self.headers().filter(|(_, is, _)| is.eq_ignore_ascii_case(name));
@@ -66,7 +71,7 @@ impl Head {
         self.lines.iter().find(|line| line.kind == kind).map(|line| self.value(line))
     }
 
-    /// The bytes at `range`, which [`Head::range_of`] made.
+    /// The bytes at `range`, as text.
     pub(super) fn text(&self, range: &Range<u16>) -> &str {
         std::str::from_utf8(&self.bytes[usize::from(range.start)..usize::from(range.end)]).unwrap_or_default()
     }

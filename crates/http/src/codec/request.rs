@@ -129,7 +129,7 @@ impl Request {
     fn locate(&mut self, target: &str, at: usize) -> Result<(), Refusal> {
         let parts = target::split(target, self.method == Method::Options)?;
         let shift = |range: &Range<usize>| (range.start + at) as u16..(range.end + at) as u16;
-        self.path = shift(&parts.path);
+        self.path = (parts.path.start + at) as u16..(parts.path.end + at) as u16;
         let mut hosts = self.head.lines.iter().filter(|line| line.kind == Kind::Host);
         let host = hosts.next().map(|line| self.head.value(line));
         if hosts.next().is_some() {

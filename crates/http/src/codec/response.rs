@@ -79,7 +79,7 @@ impl Response {
     pub fn forward(&self, out: &mut Vec<u8>, dechunk: bool, connection: Option<&str>) {
         out.extend_from_slice(b"HTTP/1.1");
         out.extend_from_slice(&self.head.bytes[8..usize::from(self.head.fields)]);
-        self.head.copy_lines(out, |line| !line.dropped && !(dechunk && line.kind == Kind::Encoding));
+        self.head.copy_lines(out, |line| !(line.dropped || dechunk && line.kind == Kind::Encoding));
         if let Some(connection) = connection {
             out.extend_from_slice(b"Connection: ");
             out.extend_from_slice(connection.as_bytes());

@@ -8,10 +8,12 @@ pub const FAILED: u8 = 1;
 pub const INVALID: u8 = 3;
 /// The declaration is valid and has findings that `--deny` forbids.
 pub const DENIED: u8 = 4;
+/// The site is up, or asked about, and not everything in it serves.
+pub const UNWELL: u8 = 5;
 
 /// What `mainstay help` says of them.
 pub const HELP: &str = "Exit codes: 0 all is well; 1 something failed, and standard error says what; 2 the command line \
-is wrong; 3 the declaration has mistakes; 4 it has findings that --deny forbids.";
+is wrong; 3 the declaration has mistakes; 4 it has findings that --deny forbids; 5 not everything serves.";
 
 /// A declaration with mistakes: the whole text for standard error.
 #[derive(Debug, thiserror::Error)]

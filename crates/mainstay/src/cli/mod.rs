@@ -2,12 +2,19 @@
 
 mod check;
 mod declaration;
+mod down;
 mod draw;
 mod exit;
 mod init;
+mod logs;
 mod plan;
+mod running;
 mod schema;
+mod serve;
 mod service;
+mod site_folder;
+mod status;
+mod up;
 
 use std::process::ExitCode;
 
@@ -23,10 +30,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Up(up::Args),
+    Down(down::Args),
+    Status(status::Args),
+    Logs(logs::Args),
     Check(check::Args),
     Draw(draw::Args),
     Plan(plan::Args),
     Schema(schema::Args),
+    Serve(serve::Args),
     #[command(hide = true)]
     Init(init::Args),
     #[command(hide = true)]
@@ -36,10 +48,15 @@ enum Verb {
 /// Runs the verb and says on standard error what went wrong.
 pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
+        Verb::Up(args) => up::run(args),
+        Verb::Down(args) => down::run(args),
+        Verb::Status(args) => status::run(args),
+        Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Draw(args) => draw::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
+        Verb::Serve(args) => return serve::run(args),
         Verb::Init(args) => return init::run(args),
         Verb::Service(args) => return service::run(args),
     })

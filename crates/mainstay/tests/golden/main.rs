@@ -1,4 +1,5 @@
 //! What a person reads, word for word.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mainstay_site::wire::{Part, Report, State};
@@ -39,7 +39,33 @@ pub(super) struct Board {
     lines: Mutex<Vec<Option<Line>>>,
     open: watch::Sender<Vec<Option<Address>>>,
     changes: watch::Sender<u64>,
-    counters: BTreeMap<&'static str, AtomicU64>,
+    counters: Arc<Counters>,
+}
+
+/// Totals since the service started.
+#[derive(Default)]
+pub(super) struct Counters {
+    /// Starts of workers.
+    pub starts: AtomicU64,
+    /// Requests that came in, health checks apart.
+    pub requests: AtomicU64,
+    /// Answers of 500 and above.
+    pub errors: AtomicU64,
+    /// Requests for which no worker was free in time.
+    pub refused: AtomicU64,
+}
+
+impl Counters {
+    fn totals(&self) -> BTreeMap<String, u64> {
+        let total = |name: &str, count: &AtomicU64| (name.to_owned(), count.load(Ordering::Relaxed));
+        [
+            total("requests_total", &self.requests),
+            total("requests_failed_total", &self.errors),
+            total("requests_refused_total", &self.refused),
+            total("worker_starts_total", &self.starts),
+        ]
+        .into()
+    }
 }
 
 impl Board {
@@ -49,7 +75,7 @@ impl Board {
             lines: Mutex::new(vec![None; workers]),
             open: watch::Sender::new(vec![None; workers]),
             changes: watch::Sender::new(0),
-            counters: ["worker_starts_total"].into_iter().map(|name| (name, AtomicU64::new(0))).collect(),
+            counters: Arc::default(),
         }
     }
 
@@ -69,7 +95,7 @@ impl Board {
 
     fn note(&self, number: usize, before: Option<&Line>, now: &Line) {
         let starts = now.seen.starts - before.map_or(0, |before| before.seen.starts);
-        self.counters["worker_starts_total"].fetch_add(starts, Ordering::Relaxed);
+        self.counters.starts.fetch_add(starts, Ordering::Relaxed);
         if before.is_none_or(|before| before.seen.phase != now.seen.phase) {
             let state = state(&now.seen).as_str();
             tracing::info!(worker = number, state, because = now.seen.because, pid = now.seen.pid, "worker");
@@ -98,6 +124,11 @@ impl Board {
         self.open.subscribe()
     }
 
+    /// What is counted.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
     /// Wakes at every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -109,12 +140,11 @@ impl Board {
         let parts: Vec<Part> = lines.iter().enumerate().map(|(number, line)| part(number, line.as_ref())).collect();
         let serving = parts.iter().filter(|part| part.state == State::Serving).count();
         let (state, because) = verdict(&parts, serving);
-        let counters = self.counters.iter().map(|(name, count)| ((*name).to_owned(), count.load(Ordering::Relaxed)));
         Report {
             state,
             because,
             facts: vec![("workers".into(), format!("{serving} of {} serving", parts.len()))],
-            counters: counters.collect(),
+            counters: self.counters.totals(),
             parts,
         }
     }

@@ -7,9 +7,11 @@
 //! What a worker finds in its environment is listed in `environment`.
 
 mod board;
+mod cgi;
 mod command;
 mod environment;
 mod health;
+mod listener;
 mod logs;
 mod migrate;
 mod php;
@@ -23,8 +25,10 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_site::model::AppKind;
@@ -36,13 +40,23 @@ use tokio::time::timeout;
 use crate::service::{Context, Launch, Reporter, Shutdown};
 use board::{Board, unix_ms};
 use environment::Environment;
+use listener::{Front, Pool, Upstream};
 use migrate::Migration;
+use script::Root;
 use worker::{Crew, Worker};
 
 /// A Unix socket's name has room for 108 bytes with its final zero (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Figures in the report are at most this old.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The name of our sockets in the plan.
+const SOCKET_NAME: &str = "http";
+/// A PHP worker runs one script at a time.
+const PHP_REQUESTS_MAX: usize = 1;
+/// Requests that one other worker has at a time: more than it has threads, so that it never waits for us, and few
+/// enough that a slow one does not take them all.
+const HTTP_REQUESTS_MAX: usize = 128;
 
 /// Why the service could not run at all. What befalls a worker is in the report instead.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +75,9 @@ pub enum Error {
     /// The release is not there.
     #[error("there is no release at {}: start the site again to have it built", .0.display())]
     NoRelease(PathBuf),
+    /// The listening sockets could not be served.
+    #[error("cannot serve the listening sockets")]
+    Listen(#[source] std::io::Error),
     /// The runtime could not be made.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
@@ -75,8 +92,7 @@ pub fn run(context: Context, config: &plan::App) -> Result<(), Error> {
     process::end_leftovers(&folders.run);
     // The workers die with the thread that starts them, hence one runtime on this very thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(serve(context, config, &folders));
-    Ok(())
+    runtime.block_on(serve(context, config, &folders))
 }
 
 /// Where things lie on this server.
@@ -100,7 +116,7 @@ impl Folders {
         };
         folders.check()?;
         for folder in [&folders.run, &folders.data, &folders.temporary, &folders.sessions()] {
-            fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+            private_folder(folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
         }
         folders.write_starters(&config.kind)?;
         Ok(folders)
@@ -130,22 +146,54 @@ impl Folders {
     }
 }
 
+/// For this user alone: whoever may connect to a PHP worker may have it run anything.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
-async fn serve(context: Context, config: &plan::App, folders: &Folders) {
+async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> Result<(), Error> {
     let environment = environment::common(&context.launch, config, &folders.data, &folders.temporary);
     let stop = stopping(context.shutdown.clone());
+    let board = Board::new(usize::from(config.workers));
+    // From the beginning: requests that come early are held until a worker is there.
+    let sockets = context.sockets.take_tcp(SOCKET_NAME);
+    let listener = listener::start(sockets, front(&context.launch, config, folders, &board), &stop);
+    let mut listener = listener.map_err(Error::Listen)?;
     if migrated(&context, config, folders, &environment, &stop).await {
         let crew = crew(&context.launch, config, folders, environment);
-        let board = Board::new(usize::from(config.workers));
+        let (end_workers, workers_end) = watch::channel(false);
+        let drained = async {
+            let _ = stop.clone().wait_for(|stop| *stop).await;
+            // Workers end after the requests that they work on.
+            listener.recv().await;
+            end_workers.send_replace(true);
+        };
         tokio::join!(
-            run_workers(&crew, &board, usize::from(config.workers), &stop),
-            publish(&board, &context.reporter, config, stop.clone()),
+            run_workers(&crew, &board, usize::from(config.workers), &workers_end),
+            publish(&board, &context.reporter, config, workers_end.clone()),
+            drained,
         );
     }
     context.reporter.publish(report(State::Stopped, "ended as asked".into(), config));
+    Ok(())
+}
+
+fn front(launch: &Launch, config: &plan::App, folders: &Folders, board: &Board) -> Arc<Front> {
+    let (upstream, each_max) = match &config.kind {
+        AppKind::Php { entry } => {
+            let shared = config.shared.iter().map(|(path, _)| path.clone());
+            let root = Root::new(folders.code.clone(), entry, shared);
+            (Upstream::FastCgi { root, code: folders.code.clone() }, PHP_REQUESTS_MAX)
+        }
+        _ => (Upstream::Http, HTTP_REQUESTS_MAX),
+    };
+    let pool = Arc::new(Pool::new(board.open(), each_max));
+    Arc::new(Front { pool, upstream, server: launch.server.clone(), counters: board.counters() })
 }
 
 /// The request to end, in a form that many can look at.

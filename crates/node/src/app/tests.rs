@@ -2,7 +2,9 @@
 //! it needs packages.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ const SOON: Duration = Duration::from_secs(20);
 struct Running {
     folder: Option<tempfile::TempDir>,
     state: PathBuf,
+    address: SocketAddr,
     reporter: Reporter,
     end: watch::Sender<bool>,
     thread: Option<JoinHandle<Result<(), Error>>>,
@@ -49,9 +52,12 @@ fn start_in(
     }
     let (end, shutdown) = Shutdown::new();
     let reporter = Reporter::default();
-    let context = Context { launch, sockets: Sockets::default(), reporter: reporter.clone(), shutdown };
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let sockets = Sockets { tcp: vec![("http".into(), socket)], udp: Vec::new() };
+    let context = Context { launch, sockets, reporter: reporter.clone(), shutdown };
     let thread = std::thread::spawn(move || run(context, &config));
-    Running { state: folder.path().to_owned(), folder: Some(folder), reporter, end, thread: Some(thread) }
+    Running { state: folder.path().to_owned(), folder: Some(folder), address, reporter, end, thread: Some(thread) }
 }
 
 impl Running {
@@ -62,6 +68,18 @@ impl Running {
 
     fn serving(&self) -> Report {
         self.wait("all workers serve", |report| report.state == State::Serving)
+    }
+
+    /// What curl gets from `path`, with its own arguments before.
+    fn curl(&self, arguments: &[&str], path: &str) -> String {
+        let url = format!("http://{}{path}", self.address);
+        let mut command = Command::new("curl");
+        command.args(["-s", "--max-time", "15", "--path-as-is"]).args(arguments).arg(url);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
+    fn status(&self, path: &str) -> String {
+        self.curl(&["-o", "/dev/null", "-w", "%{http_code}"], path)
     }
 
     fn stop(&mut self) -> Result<(), Error> {
@@ -188,13 +206,9 @@ fn group(pid: &str) -> String {
 fn what_an_earlier_life_left_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run/app-site");
-    let mut left = std::process::Command::new("/bin/sleep")
-        .arg("60")
-        .env_clear()
-        .env("MAINSTAY_WORKER", run.join("w0"))
-        .spawn()
-        .unwrap();
-    let mut other = std::process::Command::new("/bin/sleep")
+    let mut left =
+        Command::new("/bin/sleep").arg("60").env_clear().env("MAINSTAY_WORKER", run.join("w0")).spawn().unwrap();
+    let mut other = Command::new("/bin/sleep")
         .arg("60")
         .env_clear()
         .env("MAINSTAY_WORKER", folder.path().join("run/app-site-api/w0"))
@@ -264,4 +278,112 @@ fn a_state_directory_with_a_long_name_is_refused() {
     let launch = scene::launch(&state, http(SERVER));
     let Config::App(config) = &launch.service.config else { panic!() };
     assert!(matches!(Folders::prepare(&launch, config), Err(Error::LongPath(_))));
+}
+
+fn php() -> AppKind {
+    AppKind::Php { entry: "index.php".into() }
+}
+
+/// Says what it was given and does what it is told.
+const SCRIPT: &str = r#"<?php
+header('X-Made-By: script');
+match ($_GET['do'] ?? '') {
+    'big' => print(str_repeat('0123456789abcdef', 1 << 18)),
+    'slow' => usleep(700000) || print('slow'),
+    'die' => posix_kill(getmypid(), 9),
+    'body' => print(md5(file_get_contents('php://input'))),
+    'upload' => print(md5_file($_FILES['file']['tmp_name']) . ' ' . $_FILES['file']['name']),
+    'nothing' => http_response_code(404),
+    default => print(implode(' ', [
+        $_SERVER['REQUEST_METHOD'], $_SERVER['SCRIPT_NAME'], $_SERVER['PATH_INFO'] ?: '-', $_SERVER['HTTP_HOST'],
+        $_SERVER['HTTP_X_MAINSTAY_VIA'], getenv('GREETING'), ini_get('memory_limit'), getmypid(),
+    ])),
+};
+"#;
+
+#[test]
+fn php_runs_scripts_serves_files_and_hides_the_rest() {
+    let files = [("index.php", SCRIPT), ("style.css", "a{}"), (".env", "secret")];
+    let service = start(php(), &files, |app| app.shared = vec![("uploads".into(), "shared/site/uploads".into())]);
+    fs::create_dir(service.state.join("releases/site-0123456789ab/code/uploads")).unwrap();
+    fs::write(service.state.join("releases/site-0123456789ab/code/uploads/shell.php"), SCRIPT).unwrap();
+    let pid = service.serving().parts[0].pid.unwrap();
+    let via = ["-H", "X-Mainstay-Via: web=server2", "-H", "X-Forwarded-Host: www.foobar.com"];
+    let told = service.curl(&via, "/index.php/page");
+    assert_eq!(told, format!("GET /index.php /page www.foobar.com web=server2, app=server1 hello 256M {pid}"));
+    assert!(service.curl(&[], "/no/such/page").starts_with("GET /index.php - "));
+    assert!(service.curl(&["-i"], "/style.css").contains("text/css"));
+    for path in ["/uploads/shell.php", "/.env", "/../../../../etc/passwd", "/%2e%2e/x"] {
+        assert_eq!(service.status(path), "404", "{path}");
+    }
+    assert_eq!(service.status("/uploads"), "200", "a folder without index goes to the front controller");
+    assert_eq!(service.status("/?do=nothing"), "404");
+}
+
+#[test]
+fn php_takes_and_gives_large_bodies() {
+    let service = start(php(), &[("index.php", SCRIPT)], |_| {});
+    service.serving();
+    assert_eq!(service.curl(&[], "/?do=big").len(), 16 << 18);
+    let file = service.state.join("file.bin");
+    fs::write(&file, "0123456789abcdef".repeat(1 << 18)).unwrap();
+    let md5 = Command::new("md5sum").arg(&file).output().unwrap();
+    let md5 = String::from_utf8(md5.stdout).unwrap()[..32].to_owned();
+    let raw = format!("@{}", file.display());
+    assert_eq!(service.curl(&["--data-binary", &raw, "-H", "Content-Type: text/plain"], "/?do=body"), md5);
+    assert_eq!(service.curl(&["-F", &format!("file={raw}")], "/?do=upload"), format!("{md5} file.bin"));
+    let chunked = ["--data-binary", &raw, "-H", "Transfer-Encoding: chunked", "-o", "/dev/null", "-w", "%{http_code}"];
+    assert_eq!(service.curl(&chunked, "/?do=body"), "411");
+}
+
+#[test]
+fn a_php_worker_gets_one_request_at_a_time_and_the_others_wait() {
+    let service = start(php(), &[("index.php", SCRIPT)], |_| {});
+    service.serving();
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..3).map(|_| scope.spawn(|| service.curl(&[], "/?do=slow"))).collect();
+        assert!(asked.into_iter().all(|answer| answer.join().unwrap() == "slow"));
+    });
+    let report = service.wait("all are counted", |report| report.counters["requests_total"] == 3);
+    assert_eq!(report.counters["requests_refused_total"], 0);
+}
+
+#[test]
+fn a_script_that_kills_its_worker_is_a_502_and_the_next_request_is_served() {
+    let service = start(php(), &[("index.php", SCRIPT)], |_| {});
+    service.serving();
+    assert_eq!(service.curl(&["-X", "POST", "-o", "/dev/null", "-w", "%{http_code}"], "/?do=die"), "502");
+    assert!(service.curl(&[], "/").starts_with("GET /index.php"));
+    assert_eq!(service.reporter.current().counters["requests_failed_total"], 1);
+}
+
+#[test]
+fn requests_are_held_until_a_worker_is_there() {
+    let slow = format!("{}; {SERVER}", "/usr/bin/python3 -c 'import time; time.sleep(1)'");
+    let service = start(http(&slow), &[("index.html", "hello")], |_| {});
+    assert_eq!(service.status("/.mainstay/health"), "503");
+    assert_eq!(service.curl(&[], "/index.html"), "hello");
+    assert_eq!(service.status("/.mainstay/health"), "200");
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_the_end() {
+    let mut service = start(php(), &[("index.php", SCRIPT)], |_| {});
+    service.serving();
+    let url = format!("http://{}/?do=slow", service.address);
+    let asked = std::thread::spawn(move || Command::new("curl").args(["-s", &url]).output().unwrap().stdout);
+    service.wait("it is under way", |report| report.counters["requests_total"] == 1);
+    service.stop().unwrap();
+    assert_eq!(asked.join().unwrap(), b"slow");
+}
+
+#[test]
+fn a_dead_worker_loses_no_get() {
+    let service = start(http(SERVER), &[("index.html", "hello")], |app| app.workers = 2);
+    let report = service.serving();
+    let victim = rustix::process::Pid::from_raw(report.parts[0].pid.unwrap() as i32).unwrap();
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
+    for _ in 0..20 {
+        assert_eq!(service.status("/index.html"), "200");
+    }
 }

@@ -1,5 +1,11 @@
 //! The only direct system calls of the node.
 
+pub mod bind;
+pub mod folder;
+pub mod holder;
 pub mod inherit;
 pub mod log_pipe;
+pub mod notify;
+pub mod process;
+pub mod spawn;
 pub mod tie;

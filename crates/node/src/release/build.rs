@@ -8,11 +8,15 @@ use mainstay_site::model::{App, AppKind};
 
 use super::error::{At, Error};
 use super::identify::name;
+use super::kept::{keep, keep_environments};
 use super::tree::{copy, entries, remove, world_folder};
 use super::{Release, python};
 
+/// Where environments lie, below the builds.
+const VENVS: &str = "venvs";
+
 /// Builds the release of `app` that the codebase at `source` makes, below `builds`; nothing is done for one that is
-/// there. `progress` gets a line for a person now and then.
+/// there. Builds beyond the last [`super::RELEASES_KEPT`] of the application are removed. `progress` gets a line for a person now and then.
 ///
 /// # Errors
 /// See [`Error`]; a build that failed leaves nothing that looks like a release.
@@ -31,6 +35,8 @@ pub fn build(app: &App, source: &Path, builds: &Path, progress: &mut dyn FnMut(&
         }
         made?;
     }
+    keep(&builds, &release)?;
+    keep_environments(&builds, &builds.join(VENVS))?;
     Ok(release)
 }
 
@@ -72,5 +78,5 @@ fn add_environment(
     progress: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, Error> {
     let builds = release.folder.parent().unwrap_or(Path::new("/"));
-    python::environment(app.name.as_str(), code, &release.id, &builds.join("venvs"), progress)
+    python::environment(app.name.as_str(), code, &release.id, &builds.join(VENVS), progress)
 }

@@ -1,16 +1,13 @@
 //! Places a release on a server.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::error::{At, Error};
+use super::kept::keep;
 use super::tree::{Kind, entries, place, remove, world_folder};
 use super::{Release, tree};
-
-/// The one that runs, the one before it to go back to, and one more for a start that was interrupted between the two.
-pub const RELEASES_KEPT: usize = 3;
 
 /// The user that the application's workers run as; `None` where everything runs as one user (without root).
 pub type SharedOwner = Option<u32>;
@@ -18,7 +15,7 @@ pub type SharedOwner = Option<u32>;
 /// Puts `release` below the server's state directory: `releases/APP-RELEASE/code` (hard links where the file system
 /// allows), `releases/APP-RELEASE/venv` (a link), and for each of `shared` a link from the code to
 /// `shared/APP/PATH`, which at the first time gets what the codebase has there. Releases beyond the last
-/// [`RELEASES_KEPT`] of this application are removed. Returns the release's folder there.
+/// [`super::RELEASES_KEPT`] of this application are removed. Returns the release's folder there.
 ///
 /// # Errors
 /// See [`Error`]; what was there before stays.
@@ -42,8 +39,7 @@ pub fn install(release: &Release, state: &Path, shared: &[String], owner: Shared
     if let Some(user) = owner {
         check_reachable(&folder, user)?;
     }
-    touch(&folder)?;
-    prune(&releases, release)?;
+    keep(&releases, release)?;
     Ok(folder)
 }
 
@@ -126,29 +122,4 @@ fn check_reachable(folder: &Path, user: u32) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The time of a release's folder says when it was last asked for: the newest are kept.
-fn touch(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|open| open.set_modified(SystemTime::now())).at("touch", folder)
-}
-
-fn prune(releases: &Path, current: &Release) -> Result<(), Error> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(releases).at("list", releases)? {
-        let path = entry.at("list", releases)?.path();
-        if is_release_of(&path, current) {
-            found.push((path.metadata().and_then(|found| found.modified()).at("read", &path)?, path));
-        }
-    }
-    found.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
-    found.iter().skip(RELEASES_KEPT).try_for_each(|(_, path)| remove(path))
-}
-
-/// `APP-` and a release's twelve digits: the application `api` must not take `api-v2-…` for its own.
-fn is_release_of(path: &Path, current: &Release) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.strip_prefix(current.app.as_str())
-        .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|id| id.len() == current.id.as_str().len() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

@@ -1,8 +1,8 @@
 //! Releases of a codebase: named by what is in them, built once, placed on every server that needs them.
 //!
-//! - [`identify`] names the contents of a folder: the same files give the same [`ReleaseId`] on every machine.
-//! - [`build`] makes `BUILDS/APP-RELEASE/{code,venv}`: a copy nobody edits, and what the code depends on.
-//! - [`install`] puts a build below a server's state directory as `releases/APP-RELEASE`.
+//! - [`identify()`] names the contents of a folder: the same files give the same [`ReleaseId`] on every machine.
+//! - [`build()`] makes `BUILDS/APP-RELEASE/{code,venv}`: a copy nobody edits, and what the code depends on.
+//! - [`install()`] puts a build below a server's state directory as `releases/APP-RELEASE`.
 //!
 //! All three are for whoever prepares a server (they block and may reach the package index); the services only read
 //! the result.
@@ -12,6 +12,7 @@ mod command;
 mod error;
 mod identify;
 mod install;
+mod kept;
 mod python;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use mainstay_site::names::{AppName, ReleaseId};
 pub use build::build;
 pub use error::Error;
 pub use identify::identify;
-pub use install::{RELEASES_KEPT, SharedOwner, install};
+pub use install::{SharedOwner, install};
+pub use kept::RELEASES_KEPT;
 pub use python::GRANIAN;
 pub use tree::IGNORED;
 

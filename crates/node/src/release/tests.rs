@@ -109,6 +109,11 @@ fn the_last_three_releases_are_kept_and_other_applications_left_alone() {
     let there: Vec<bool> = installed.iter().map(|folder| folder.exists()).collect();
     assert_eq!(there, [false, false, true, true, true]);
     assert!(other.exists());
+    let built = |app: &str| {
+        let folders = fs::read_dir(scene.at("builds")).unwrap().flatten();
+        folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(app)).count()
+    };
+    assert_eq!((built("site-api-"), built("site-")), (1, 4), "three of `site`, one of `site-api`");
 }
 
 #[test]

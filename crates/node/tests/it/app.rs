@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use mainstay_node::service::Sockets;
+use mainstay_node::service::{Context, Launch, Reporter, Shutdown, Sockets};
 use mainstay_node::{app, release};
 use mainstay_site::model::{App, AppKind};
 use mainstay_site::names::{AppName, ReleaseId, Role};
@@ -73,6 +74,47 @@ fn of_two_servers_one_migrates_and_both_serve() {
     assert_eq!(fs::read_to_string(&runs).unwrap(), "site\n", "once per release, not per start");
 }
 
+/// Not a test: the service in a process that can be killed. Started by the test below.
+#[test]
+#[ignore = "started by another test"]
+fn a_service_in_a_process_of_its_own() {
+    let Some(state) = std::env::var_os("MAINSTAY_TEST_STATE") else { return };
+    let text = fs::read(Path::new(&state).join("launch.json")).unwrap();
+    let launch: Launch = serde_json::from_slice(&text).unwrap();
+    let Config::App(config) = launch.service.config.clone() else { panic!("an application's launch") };
+    let (_never, shutdown) = Shutdown::new();
+    let context = Context { launch, sockets: Sockets::default(), reporter: Reporter::default(), shutdown };
+    app::run(context, &config).unwrap();
+}
+
+#[test]
+fn workers_die_with_a_killed_service() {
+    let folder = state();
+    let told = folder.path().join("pid");
+    let command = format!("echo $$ > {}; exec /usr/bin/python3 -m http.server $PORT", told.display());
+    let config = config(AppKind::Http { command }, "0123456789ab");
+    fs::create_dir_all(folder.path().join(&config.code)).unwrap();
+    let launch = support::launch("app-site", Role::App, Config::App(config), folder.path());
+    fs::write(folder.path().join("launch.json"), serde_json::to_vec(&launch).unwrap()).unwrap();
+    let mut service = Command::new(std::env::current_exe().unwrap())
+        .args(["app::a_service_in_a_process_of_its_own", "--exact", "--ignored"])
+        .env("MAINSTAY_TEST_STATE", folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut worker = String::new();
+    support::eventually("a worker is started", || {
+        worker = fs::read_to_string(&told).unwrap_or_default().trim().to_owned();
+        !worker.is_empty()
+    });
+    service.kill().unwrap();
+    service.wait().unwrap();
+    // In a container without an init nobody may reap it: a zombie has no command line.
+    let commanded = || fs::read(format!("/proc/{worker}/cmdline")).unwrap_or_default();
+    support::eventually("the worker is dead", || commanded().is_empty());
+}
+
 /// Says what it sees of the visitor, and what it was given.
 const PYTHON: &str = r#"
 import os
@@ -118,7 +160,7 @@ fn installed(state: &Path, folder: &Path) -> release::Release {
         statics: BTreeMap::new(),
         health: "/".into(),
     };
-    let built = release::build(&app, &source, &folder.join("builds"), &mut |line| println!("{line}")).unwrap();
+    let built = release::build(&app, &source, &folder.join("builds"), &mut |_| {}).unwrap();
     release::install(&built, state, &[], None).unwrap();
     built
 }

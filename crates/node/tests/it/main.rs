@@ -6,4 +6,5 @@ mod database;
 mod dns;
 mod mariadb;
 mod sql;
+mod store;
 mod support;

@@ -1,0 +1,137 @@
+//! The driver of the active health checks: asks what the machines want asked, and marks the pool.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mainstay_machines::Time;
+use mainstay_machines::health::{Config, Failure, Health, Input, Output, State};
+use tokio::sync::watch;
+
+use crate::pool::Pool;
+use crate::stream::{Address, Stream};
+use crate::wire::{Scratch, read};
+
+/// A status line fits.
+const STATUS_LINE_BYTES: usize = 12;
+
+/// What is known of a pool's backends, for the report.
+pub struct Checks {
+    seen: Mutex<Vec<Seen>>,
+    changes: watch::Sender<u64>,
+}
+
+/// What is known of one backend.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// Why.
+    pub because: String,
+    /// Since when.
+    pub since: Instant,
+}
+
+impl Checks {
+    /// Nothing is known yet of the backends called `names`.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Arc<Checks> {
+        let unknown =
+            |name| Seen { name, state: State::Unknown, because: "not checked yet".into(), since: Instant::now() };
+        let seen = Mutex::new(names.into_iter().map(unknown).collect());
+        Arc::new(Checks { seen, changes: watch::Sender::new(0) })
+    }
+
+    /// Every backend as it is known now.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Wakes at every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self, backend: usize, state: State, because: String) {
+        if let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(backend) {
+            *seen = Seen { name: seen.name.clone(), state, because, since: Instant::now() };
+        }
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+}
+
+/// What to ask of whom.
+pub struct Target {
+    /// Index in the pool.
+    pub backend: usize,
+    /// Where it listens.
+    pub address: Address,
+    /// The path to ask for.
+    pub path: String,
+}
+
+/// Checks one backend for ever.
+pub(crate) async fn check(pool: Arc<Pool>, checks: Arc<Checks>, target: Target, config: Config) {
+    let origin = Instant::now();
+    let now = || Time::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let mut health = Health::new(config, now());
+    loop {
+        while let Some(output) = health.poll() {
+            match output {
+                Output::Changed { state, because } => {
+                    pool.mark(target.backend, state == State::Well);
+                    checks.changed(target.backend, state, because.to_string());
+                }
+                Output::Ask { question, until } => {
+                    let verdict = ask(&target, until.since(now())).await;
+                    health.handle(now(), Input::Answer { question, verdict });
+                }
+            }
+        }
+        tokio::time::sleep(health.deadline().since(now())).await;
+        health.handle(now(), Input::Tick);
+    }
+}
+
+/// Asks once: 2xx and 3xx are well, as HAProxy's `httpchk` has it.
+async fn ask(target: &Target, within: Duration) -> Result<(), Failure> {
+    let asking = async {
+        let stream = Stream::connect(&target.address, within).await.map_err(|_| Failure::Unreachable)?;
+        let request = format!("GET {} HTTP/1.1\r\nHost: health.mainstay\r\nConnection: close\r\n\r\n", target.path);
+        stream.write(request.as_bytes(), within).await.map_err(|_| Failure::Closed)?;
+        let (scratch, mut answer) = (Scratch::small(), Vec::new());
+        while answer.len() < STATUS_LINE_BYTES {
+            let more = read(&stream, &scratch, within, |bytes| {
+                answer.extend_from_slice(bytes);
+                bytes.len()
+            });
+            if more.await.map_err(|_| Failure::Closed)? == 0 {
+                return Err(Failure::Closed);
+            }
+        }
+        judge(&answer)
+    };
+    tokio::time::timeout(within, asking).await.unwrap_or(Err(Failure::NoAnswer))
+}
+
+fn judge(answer: &[u8]) -> Result<(), Failure> {
+    let code = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
+    let code = code.and_then(|code| std::str::from_utf8(code).ok()?.parse().ok()).ok_or(Failure::Malformed)?;
+    match code {
+        200..400 => Ok(()),
+        code => Err(Failure::Status { code }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts() {
+        assert_eq!(judge(b"HTTP/1.1 200 OK\r\n"), Ok(()));
+        assert_eq!(judge(b"HTTP/1.0 302 Found"), Ok(()));
+        assert_eq!(judge(b"HTTP/1.1 503 No"), Err(Failure::Status { code: 503 }));
+        assert_eq!(judge(b"SSH-2.0-OpenSSH"), Err(Failure::Malformed));
+    }
+}

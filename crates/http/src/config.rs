@@ -1,0 +1,112 @@
+//! What an engine is told, as one immutable value that can be swapped while it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::HeadLimits;
+use crate::files::Folder;
+use crate::pool::Pool;
+
+/// Everything that the path of a request depends on.
+pub struct Config {
+    /// How this hop is called in `X-Mainstay-Via`: `web=server1`.
+    pub via: String,
+    /// Whether visitors connect here: then nothing that a client says of forwarding is believed.
+    pub front: bool,
+    /// Tried in order.
+    pub routes: Vec<Route>,
+    /// How much and how long.
+    pub limits: Limits,
+}
+
+/// Requests that belong together.
+pub struct Route {
+    /// Only this host, lower case, without port; any if `None`.
+    pub host: Option<String>,
+    /// Only paths below this prefix, which ends with `/`.
+    pub prefix: String,
+    /// Tried first, in order; each knows its URL prefix.
+    pub folders: Vec<Folder>,
+    /// Who answers everything else.
+    pub pool: Arc<Pool>,
+}
+
+/// Bounds, each with its reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of request and response heads.
+    pub head: HeadLimits,
+    /// For a request head to arrive: 10 s, as HAProxy's recommended `timeout http-request`; slow-loris ends here.
+    pub head_within: Duration,
+    /// Between two requests of a connection: 60 s, nginx's `keepalive_timeout` of 75 s rounded down so that a client behind
+    /// common 60 s idle firewalls is not surprised.
+    pub idle_within: Duration,
+    /// For a body to move at all, in either direction: 30 s, half of nginx's 60 s; a phone out of reach recovers sooner.
+    pub progress_within: Duration,
+    /// For a backend to accept: 1 s. The next hop is on the same network; a lost SYN is sent again after 1 s.
+    pub connect_within: Duration,
+    /// For a backend to begin its answer: 60 s, nginx's `proxy_read_timeout`.
+    pub answer_within: Duration,
+    /// For a backend to become available: 10 s, longer than the restart of a role (1 s) or of an application (some
+    /// seconds), shorter than a visitor's patience.
+    pub hold_within: Duration,
+    /// Bytes of a request body; unlimited by default, since the application knows its own uploads.
+    pub body_bytes_max: u64,
+    /// Connections per engine: 20,000, of which each costs a few KiB.
+    pub connections_max: usize,
+    /// For requests in flight when the engine ends: 10 s.
+    pub drain_within: Duration,
+    /// How often a request is tried in all: 3, so that one dead and one dying backend are survived.
+    pub tries_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            head: HeadLimits::default(),
+            head_within: Duration::from_secs(10),
+            idle_within: Duration::from_secs(60),
+            progress_within: Duration::from_secs(30),
+            connect_within: Duration::from_secs(1),
+            answer_within: Duration::from_secs(60),
+            hold_within: Duration::from_secs(10),
+            body_bytes_max: u64::MAX,
+            connections_max: 20_000,
+            drain_within: Duration::from_secs(10),
+            tries_max: 3,
+        }
+    }
+}
+
+impl Config {
+    /// The first route for `host` (without port) and `path`.
+    pub(crate) fn route(&self, host: &str, path: &str) -> Option<&Route> {
+        let fits = |route: &&Route| {
+            route.host.as_deref().is_none_or(|is| is.eq_ignore_ascii_case(host)) && below(path, &route.prefix).is_some()
+        };
+        self.routes.iter().find(fits)
+    }
+
+    /// Whether every route has somebody to ask.
+    pub(crate) fn is_well(&self) -> bool {
+        self.routes.iter().all(|route| route.pool.is_well())
+    }
+}
+
+/// What follows `prefix` in `path`. The prefix `/a/` covers `/a/b` and, for its folder's own sake, `/a`.
+pub(crate) fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    path.strip_prefix(prefix).or_else(|| (prefix.strip_suffix('/') == Some(path)).then_some(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+
+    #[test]
+    fn prefixes_end_at_slashes() {
+        assert_eq!(below("/static/a.css", "/static/"), Some("a.css"));
+        assert_eq!(below("/static", "/static/"), Some(""));
+        assert_eq!(below("/statics/a", "/static/"), None);
+        assert_eq!(below("/x", "/"), Some("x"));
+    }
+}

@@ -1,0 +1,162 @@
+//! A client's connection: one request after the other.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::access::Entry;
+use crate::codec::{Refusal, Request};
+use crate::config::Config;
+use crate::exchange::{CLIENT_GONE, Outcome, Trip};
+use crate::page::{self, Page};
+use crate::stream::Stream;
+use crate::wire::{Wire, fill};
+use crate::worker::Worker;
+
+/// Paths below it are answered by whoever receives them, never passed on.
+const OWN: &str = "/.mainstay/";
+/// Whether this tier can do its work.
+const HEALTH: &str = "health";
+
+/// Why no further request comes.
+enum End {
+    /// The client closed, fell silent between requests, or the engine ends.
+    Quiet,
+    /// What came is refused.
+    Refused(Refusal),
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, client: String) {
+    let mut wire = Wire::new(stream);
+    let mut request = Request::default();
+    loop {
+        let config = worker.config.load_full();
+        match next(&worker, &config, &mut wire, &mut request).await {
+            Ok(()) => {}
+            Err(End::Quiet) => return,
+            Err(End::Refused(refusal)) => return refuse(&worker, &mut wire, refusal, &client).await,
+        }
+        if !answer(&worker, &config, &mut wire, &request, &client).await {
+            return close(&mut wire, &worker).await;
+        }
+    }
+}
+
+/// Waits for the next request head.
+async fn next(worker: &Worker, config: &Config, wire: &mut Wire, request: &mut Request) -> Result<(), End> {
+    let limits = &config.limits;
+    if wire.pending.is_empty() {
+        let mut stop = worker.stop.clone();
+        let first = tokio::select! {
+            biased;
+            first = fill(&wire.stream, &mut wire.pending, &worker.scratch, limits.idle_within) => first,
+            _ = stop.wait_for(|stop| *stop) => return Err(End::Quiet),
+        };
+        if first.is_none_or_zero() {
+            return Err(End::Quiet);
+        }
+    }
+    let began = Instant::now();
+    loop {
+        if let Some(length) = request.read(&wire.pending, &limits.head).map_err(End::Refused)? {
+            wire.consume(length);
+            return Ok(());
+        }
+        let left = limits.head_within.saturating_sub(began.elapsed());
+        match fill(&wire.stream, &mut wire.pending, &worker.scratch, left).await {
+            Ok(0) => return Err(End::Quiet),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(End::Refused(Refusal::HeadTimeout)),
+            Err(_) => return Err(End::Quiet),
+        }
+    }
+}
+
+/// Reading that brought nothing.
+trait Nothing {
+    fn is_none_or_zero(&self) -> bool;
+}
+
+impl Nothing for io::Result<usize> {
+    fn is_none_or_zero(&self) -> bool {
+        !matches!(self, Ok(1..))
+    }
+}
+
+/// Answers one request; whether the connection goes on.
+async fn answer(worker: &Worker, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
+    let began = Instant::now();
+    let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
+    let id = said.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(|| worker.id(), str::to_owned);
+    let trip = Trip { worker, config, request, client, id: &id };
+    if let Some(own) = request.path().strip_prefix(OWN) {
+        let page = own_page(config, own);
+        return trip.page(page, wire, 0).await.persists;
+    }
+    let route = config.route(request.host(), request.path());
+    let outcome = match route {
+        Some(route) => match trip.file(route, wire).await {
+            Some(outcome) => outcome,
+            None => trip.run(&route.pool, wire).await,
+        },
+        None => trip.page(page::NOT_FOUND, wire, 0).await,
+    };
+    if outcome.status != CLIENT_GONE {
+        worker.counters.answered(outcome.status);
+    }
+    let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
+    log(worker, &trip, &outcome, backend, began.elapsed());
+    outcome.persists
+}
+
+fn own_page(config: &Config, own: &str) -> Page {
+    match own {
+        HEALTH if config.is_well() => Page { status: 200, says: "ok", retry_after: None },
+        HEALTH => page::UNAVAILABLE,
+        _ => page::NOT_FOUND,
+    }
+}
+
+fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took: Duration) {
+    let entry = Entry {
+        client: trip.client,
+        id: trip.id,
+        request: trip.request,
+        status: outcome.status,
+        bytes: outcome.bytes,
+        took,
+        backend,
+        tries: outcome.tries,
+    };
+    worker.log.log(&entry, &worker.counters);
+}
+
+/// Answers what could not be read as a request, and closes.
+async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str) {
+    worker.counters.refused(refusal);
+    worker.counters.answered(refusal.status());
+    tracing::debug!(client, refusal = refusal.name(), "a request was refused");
+    let mut out = Vec::new();
+    Page::refusal(refusal.status()).write(None, &worker.id(), false, &mut out);
+    let within = worker.config.load().limits.progress_within;
+    if wire.stream.write(&out, within).await.is_ok() {
+        close(wire, worker).await;
+    }
+}
+
+/// Closes so that the last answer arrives: what the client still sends is read for a moment, since closing with unread
+/// bytes makes the kernel send a reset that can overtake the answer (RFC 9112 § 9.6).
+async fn close(wire: &mut Wire, worker: &Worker) {
+    /// Long enough for a round trip around the world, short enough not to be a way to hold connections.
+    const LINGER: Duration = Duration::from_millis(500);
+    wire.stream.finish();
+    let began = Instant::now();
+    while began.elapsed() < LINGER {
+        wire.pending.clear();
+        if fill(&wire.stream, &mut wire.pending, &worker.scratch, LINGER).await.is_none_or_zero() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Static files without a connection: a path is found below a root that nothing leaves, and answered after RFC 9110
+//! § 13 and § 14. Sending the bytes is the driver's part.
+
+mod answer;
+mod cache;
+mod conditions;
+mod folder;
+mod found;
+mod mime;
+mod path;
+mod range;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Content, answer};
+pub use conditions::Conditions;
+pub use folder::{Folder, Miss};
+pub use found::Found;

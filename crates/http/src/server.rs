@@ -1,0 +1,181 @@
+//! The engine: a current-thread runtime per core, each with listeners of its own.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use mainstay_machines::health;
+use tokio::sync::{Notify, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{interval, timeout};
+
+use crate::access::AccessLog;
+use crate::checks::{Checks, Target, check};
+use crate::config::Config;
+use crate::connection;
+use crate::counters::{Counters, count};
+use crate::pool::Pool;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// How often idle connections to backends are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// After an accept that failed for want of descriptors or memory: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An engine, not yet running. The handles stay usable while it runs.
+pub struct Server {
+    config: Arc<ArcSwap<Config>>,
+    counters: Arc<Counters>,
+    checked: Vec<Checked>,
+}
+
+/// A pool whose backends are checked.
+struct Checked {
+    pool: Arc<Pool>,
+    checks: Arc<Checks>,
+    targets: Vec<Target>,
+    config: health::Config,
+}
+
+impl Server {
+    /// An engine that follows `config`, which may be swapped while it runs.
+    pub fn new(config: Config) -> Server {
+        Server {
+            config: Arc::new(ArcSwap::from_pointee(config)),
+            counters: Arc::new(Counters::default()),
+            checked: Vec::new(),
+        }
+    }
+
+    /// Has the backends of `pool` checked while the engine runs; what is known of them.
+    pub fn check(&mut self, pool: Arc<Pool>, targets: Vec<Target>, config: health::Config) -> Arc<Checks> {
+        let checks = Checks::new(pool.backends().map(|(name, _)| name.to_owned()));
+        self.checked.push(Checked { pool, checks: checks.clone(), targets, config });
+        checks
+    }
+
+    /// What the engine follows; store a new value to change it.
+    pub fn config(&self) -> Arc<ArcSwap<Config>> {
+        self.config.clone()
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Serves on every listener until `stop` says so and what is in flight has ended; one thread a listener.
+    ///
+    /// # Errors
+    /// If threads or runtimes cannot be made, or a listener is not usable.
+    pub fn run(self, listeners: Vec<TcpListener>, stop: &watch::Receiver<bool>) -> io::Result<()> {
+        let log = AccessLog::start()?;
+        let (checked, checks_stop) = (self.checked, stop.clone());
+        let mut threads = vec![thread("checks".into(), move || all_checks(checked, checks_stop))?];
+        for (number, listener) in listeners.into_iter().enumerate() {
+            listener.set_nonblocking(true)?;
+            let (config, counters, log, stop) = (self.config.clone(), self.counters.clone(), log.clone(), stop.clone());
+            let run = move || one_core(listener, move || Worker::new(config, counters, log, stop));
+            threads.push(thread(format!("core-{number}"), run)?);
+        }
+        let panicked = |_| Err(io::Error::other("a thread of the engine panicked"));
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
+    }
+}
+
+fn thread(
+    name: String,
+    run: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<io::Result<()>>> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
+/// The checks run on a thread of their own: once for the whole process.
+fn all_checks(checked: Vec<Checked>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        for Checked { pool, checks, targets, config } in checked {
+            for target in targets {
+                spawn_local(check(pool.clone(), checks.clone(), target, config));
+            }
+        }
+        // Nobody left who could say stop is the same as stop.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    Ok(())
+}
+
+/// One thread: accepts, serves, drains.
+fn one_core(listener: TcpListener, worker: impl FnOnce() -> Worker) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let worker = Rc::new(worker());
+    LocalSet::new().block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let open = Rc::new(Open::default());
+        let mut stop = worker.stop.clone();
+        tokio::select! {
+            () = accept(&listener, &worker, &open) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        drop(listener);
+        let drain_within = worker.config.load().limits.drain_within;
+        let _ = timeout(drain_within, open.none()).await;
+        Ok(())
+    })
+}
+
+/// The connections of a thread.
+#[derive(Default)]
+struct Open {
+    count: Cell<usize>,
+    closed: Notify,
+}
+
+impl Open {
+    async fn none(&self) {
+        while self.count.get() > 0 {
+            self.closed.notified().await;
+        }
+    }
+}
+
+async fn accept(listener: &tokio::net::TcpListener, worker: &Rc<Worker>, open: &Rc<Open>) {
+    let mut sweep = interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => begin(stream, client, worker, open),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            _ = sweep.tick() => worker.idle.sweep(),
+        }
+    }
+}
+
+fn begin(stream: tokio::net::TcpStream, client: std::net::SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
+    let counters = &worker.counters;
+    count(&counters.connections);
+    let many = counters.open.load(Ordering::Relaxed) >= worker.config.load().limits.connections_max as u64;
+    if many || stream.set_nodelay(true).is_err() {
+        count(&counters.turned_away);
+        return;
+    }
+    counters.open.fetch_add(1, Ordering::Relaxed);
+    open.count.set(open.count.get() + 1);
+    let (worker, open) = (worker.clone(), open.clone());
+    spawn_local(async move {
+        connection::serve(worker.clone(), Stream::Tcp(stream), client.ip().to_canonical().to_string()).await;
+        worker.counters.open.fetch_sub(1, Ordering::Relaxed);
+        open.count.set(open.count.get() - 1);
+        open.closed.notify_waiters();
+    });
+}

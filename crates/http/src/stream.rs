@@ -1,0 +1,96 @@
+//! Connections: TCP or Unix, read and written without giving buffers away.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// Where a backend listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! each {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// Connects within `deadline`.
+    pub(crate) async fn connect(address: &Address, deadline: Duration) -> io::Result<Stream> {
+        let connecting = async {
+            match address {
+                Address::Tcp(address) => {
+                    let stream = TcpStream::connect(address).await?;
+                    // A request is written in one piece; waiting for more would only delay it.
+                    stream.set_nodelay(true)?;
+                    Ok(Stream::Tcp(stream))
+                }
+                Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            }
+        };
+        timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, stream => stream.try_read(buffer))
+    }
+
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        each!(self, stream => stream.readable().await)
+    }
+
+    /// Writes all of `bytes`; each wait for room at most `deadline`.
+    pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match each!(self, stream => stream.try_write(bytes)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let room = async { each!(self, stream => stream.writable().await) };
+                    timeout(deadline, room).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be written. A connection that is gone already needs no telling.
+    pub(crate) fn finish(&self) {
+        let _ = each!(self, stream => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write));
+    }
+
+    /// Whether an idle connection may be used again: nothing came, and the other end is still there.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}

@@ -1,0 +1,200 @@
+//! An engine in front of scripted backends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mainstay_http::files::Folder;
+use mainstay_http::{Address, Config, Counters, Declared, Limits, Pool, Route, Server, Settings};
+use mainstay_machines::balance::Algorithm;
+use tokio::sync::watch;
+
+/// No exchange of these tests takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running engine; ended when dropped.
+pub struct Engine {
+    pub address: SocketAddr,
+    pub pool: Arc<Pool>,
+    pub counters: Arc<Counters>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Short enough that a test can wait for them.
+pub fn limits() -> Limits {
+    Limits {
+        head_within: Duration::from_millis(300),
+        answer_within: Duration::from_millis(500),
+        progress_within: Duration::from_millis(500),
+        hold_within: Duration::from_millis(300),
+        drain_within: Duration::from_secs(2),
+        ..Limits::default()
+    }
+}
+
+impl Engine {
+    pub fn new(backends: &[SocketAddr]) -> Engine {
+        Engine::with(backends, limits())
+    }
+
+    pub fn with(backends: &[SocketAddr], limits: Limits) -> Engine {
+        Engine::serving(Vec::new(), backends, limits)
+    }
+
+    /// An engine that looks into `folders` before it asks a backend.
+    pub fn serving(folders: Vec<Folder>, backends: &[SocketAddr], limits: Limits) -> Engine {
+        let declared = backends.iter().enumerate().map(|(number, address)| Declared {
+            name: format!("b{number}"),
+            weight: 1,
+            spare: false,
+            address: Some(Address::Tcp(*address)),
+            well: true,
+        });
+        let settings = Settings {
+            name: "test".into(),
+            algorithm: Algorithm::RoundRobin,
+            backend_requests_max: 100,
+            waiting_max: 100,
+        };
+        let pool = Pool::new(settings, declared.collect());
+        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone() };
+        let server = Server::new(Config { via: "test=here".into(), front: true, routes: vec![route], limits });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let counters = server.counters();
+        let thread = std::thread::spawn(move || server.run(vec![listener], &stopped).unwrap());
+        Engine { address, pool, counters, stop, thread: Some(thread) }
+    }
+
+    pub fn total(&self, name: &str) -> u64 {
+        self.counters.totals().get(name).copied().unwrap_or(0)
+    }
+
+    /// A connection to the engine.
+    pub fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    /// Sends raw bytes on a connection of their own; everything that came back.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut client = self.connect();
+        client.send(bytes);
+        client.rest()
+    }
+
+    /// Ends the engine as its role would be ended.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A client's connection.
+pub struct Client(BufReader<TcpStream>);
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        self.answer()
+    }
+
+    /// Reads one answer that says how long it is.
+    pub fn answer(&mut self) -> Answer {
+        let head = self.head();
+        let length = value(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        Answer { status: head[9..12].parse().unwrap(), head, body }
+    }
+
+    pub fn head(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).unwrap(), 0, "closed within the head: {head}");
+        }
+        head
+    }
+
+    /// Everything until the engine closes.
+    pub fn rest(mut self) -> String {
+        let mut bytes = Vec::new();
+        let _ = self.0.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn reader(&mut self) -> &mut BufReader<TcpStream> {
+        &mut self.0
+    }
+}
+
+/// The value of a header in a head.
+pub fn value<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(is, _)| is.eq_ignore_ascii_case(name))
+        .map(|(_, v)| v.trim())
+}
+
+/// A backend that handles every connection with `script`, each on a thread.
+pub fn backend(script: impl Fn(Client) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let script = Arc::new(script);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let script = script.clone();
+            std::thread::spawn(move || script(Client(BufReader::new(stream))));
+        }
+    });
+    address
+}
+
+/// A backend that answers every request of a connection with `body` and the head that it got.
+pub fn echo(name: &'static str) -> SocketAddr {
+    backend(move |mut client| {
+        while let Some(head) = request(&mut client) {
+            let body = format!("{name}\n{head}");
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Backend: {name}\r\n\r\n{body}", body.len());
+            let body =
+                if head.starts_with("HEAD") { answer.split_inclusive("\r\n\r\n").next().unwrap() } else { &answer };
+            client.send(body.as_bytes());
+        }
+    })
+}
+
+/// The next request's head; `None` at the end.
+pub fn request(client: &mut Client) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if client.reader().read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(head)
+}

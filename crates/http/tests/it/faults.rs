@@ -1,0 +1,97 @@
+//! What breaks, and what the other side sees of it.
+
+use std::io::Read;
+use std::sync::mpsc::channel;
+
+use crate::engine::{Engine, PATIENCE, backend, echo, request};
+
+#[test]
+fn a_backend_that_dies_within_its_answer_is_no_silent_success() {
+    let back = backend(|mut client| {
+        request(&mut client);
+        client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+    });
+    let engine = Engine::new(&[back]);
+    let answer = engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(answer.ends_with("only this"), "{answer}");
+    assert_eq!(engine.total("truncated_total"), 1);
+}
+
+#[test]
+fn a_client_that_goes_away_frees_its_backend() {
+    let (gone, seen) = channel();
+    let back = backend(move |mut client| {
+        request(&mut client);
+        let mut byte = [0];
+        gone.send(client.reader().read(&mut byte).unwrap_or(0)).unwrap();
+    });
+    let engine = Engine::with(&[back], mainstay_http::Limits::default());
+    let mut client = engine.connect();
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    drop(client);
+    assert_eq!(seen.recv_timeout(PATIENCE), Ok(0), "the backend's connection is closed");
+}
+
+#[test]
+fn a_silent_backend_is_a_504_and_a_silent_client_a_408() {
+    let silent = backend(|mut client| {
+        request(&mut client);
+        let _ = client.reader().read_to_end(&mut Vec::new());
+    });
+    let engine = Engine::new(&[silent]);
+    assert!(engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 504"));
+    assert!(engine.raw(b"GET / HTTP/1.1\r\nHos").starts_with("HTTP/1.1 408"));
+    let slow = engine.raw(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
+    assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
+}
+
+#[test]
+fn nobody_there_is_a_503_that_says_when_to_come_again() {
+    let engine = Engine::new(&[echo("one")]);
+    engine.pool.mark(0, false);
+    let answer = engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\nAccept: text/html\r\nConnection: close\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("Retry-After: ") && answer.contains("<h1>"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_wrong_answer_is_a_502() {
+    for wrong in [
+        "SSH-2.0-OpenSSH\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ] {
+        let back = backend(move |mut client| {
+            request(&mut client);
+            client.send(wrong.as_bytes());
+        });
+        let answer = Engine::new(&[back]).raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 502"), "{wrong:?}: {answer}");
+    }
+}
+
+#[test]
+fn what_is_in_flight_ends_before_the_engine_does() {
+    let (release, wait) = channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let back = backend(move |mut client| {
+        request(&mut client);
+        wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let engine = Engine::with(&[back], mainstay_http::Limits::default());
+    let mut client = engine.connect();
+    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    while engine.pool.backends().all(|(_, figures)| figures.requests.load(std::sync::atomic::Ordering::SeqCst) == 0) {
+        std::thread::yield_now();
+    }
+    engine.stop();
+    release.send(()).unwrap();
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"ok".as_slice()));
+    assert!(answer.head.contains("Connection: close"), "{}", answer.head);
+}

@@ -1,0 +1,9 @@
+//! The engine over real sockets: scripted backends, clients that behave and clients that do not.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
+mod engine;
+mod faults;
+mod files;
+mod framing;
+mod spread;
+mod strict;

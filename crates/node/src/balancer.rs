@@ -1,0 +1,22 @@
+//! The balancer: the front door that spreads requests over the web servers.
+
+use mainstay_http::{Config, Limits};
+use mainstay_site::plan;
+
+use crate::engine::{self, Error, Tier};
+use crate::service::Context;
+
+/// Serves until the service is asked to end.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
+    let tier = Tier::new(&plan.pool);
+    let config = Config {
+        via: format!("balancer={}", context.launch.server),
+        front: true,
+        routes: vec![tier.route(None, "/", Vec::new())],
+        limits: Limits::default(),
+    };
+    engine::run(context, config, vec![tier])
+}

@@ -1,0 +1,88 @@
+//! The supervisor's end.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use mainstay_site::names::ServiceName;
+use mainstay_site::plan::Plan;
+use mainstay_site::wire::{Refusal, ServerStatus};
+use serde::Deserialize;
+use tokio::net::UnixListener;
+
+use crate::supervisor::{Handle, Refused};
+
+/// Bytes of a plan: one for a thousand servers, each in two pools, has about half a megabyte.
+const PLAN_BYTES: usize = 16 << 20;
+
+/// Lines of a log if nobody says how many: a screen.
+const LINES: usize = 50;
+
+/// Answers until it is dropped.
+pub(crate) async fn serve(listener: UnixListener, handle: Handle) {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/logs/{service}", get(logs))
+        .route("/v1/plan", put(plan).layer(DefaultBodyLimit::max(PLAN_BYTES)))
+        .route("/v1/restart/{service}", post(restart))
+        .route("/v1/stop", post(stop))
+        .fallback(nothing)
+        .with_state(handle);
+    // It ends with an error only if the socket does.
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("the control socket is closed: {error}");
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, refusal) = match self {
+            Refused::Stale(refusal) | Refused::Busy(refusal) => (StatusCode::CONFLICT, refusal),
+            Refused::Invalid(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal),
+            Refused::Unknown(refusal) => (StatusCode::NOT_FOUND, refusal),
+        };
+        (status, Json(refusal)).into_response()
+    }
+}
+
+async fn status(State(handle): State<Handle>) -> Json<ServerStatus> {
+    Json(handle.status())
+}
+
+#[derive(Deserialize)]
+struct Lines {
+    lines: Option<usize>,
+}
+
+async fn logs(
+    State(handle): State<Handle>,
+    Path(service): Path<String>,
+    Query(Lines { lines }): Query<Lines>,
+) -> Result<String, Refused> {
+    handle.logs(&ServiceName(service), lines.unwrap_or(LINES))
+}
+
+async fn plan(State(handle): State<Handle>, plan: Result<Json<Plan>, JsonRejection>) -> Result<StatusCode, Refused> {
+    let garbled = |error: JsonRejection| {
+        let error = format!("the plan cannot be read: {}", error.body_text());
+        Refused::Invalid(Refusal { error, hint: Some("`mainstay plan --json` prints one".to_owned()) })
+    };
+    let Json(plan) = plan.map_err(garbled)?;
+    handle.put_plan(plan).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn restart(State(handle): State<Handle>, Path(service): Path<String>) -> Result<StatusCode, Refused> {
+    handle.restart(ServiceName(service)).await.map(|()| StatusCode::ACCEPTED)
+}
+
+async fn stop(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
+    handle.stop().await.map(|()| StatusCode::ACCEPTED)
+}
+
+async fn nothing() -> Refused {
+    let hint =
+        "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/stop";
+    Refused::Unknown(Refusal { error: "there is nothing at this path".to_owned(), hint: Some(hint.to_owned()) })
+}

@@ -1,0 +1,188 @@
+//! What the balancer and the web server share: the engine made from a plan, and its report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_http::files::Folder;
+use mainstay_http::{Address, Checks, Config, Counters, Declared, Pool, Route, Server, Settings, Target};
+use mainstay_machines::balance;
+use mainstay_machines::health::{self, State as Seen};
+use mainstay_site::model::Algorithm;
+use mainstay_site::plan;
+use mainstay_site::wire::{Part, Report, State};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::service::{Context, Reporter};
+
+/// Figures in the report are at most this old.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Requests at one server at a time: far above what a tier serves, so that one that hangs cannot collect them all.
+const BACKEND_REQUESTS_MAX: u32 = 4096;
+/// Requests that may wait for a server: more than this are not served before their visitors give up.
+const WAITING_MAX: u32 = 1000;
+
+/// Why the engine ended unasked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The supervisor handed over no socket.
+    #[error("no listening socket called `http` was handed over: the plan and the supervisor disagree")]
+    NoSocket,
+    /// A folder that the plan has served.
+    #[error("cannot serve the folder {}: {source}", .path.display())]
+    Folder {
+        /// The culprit.
+        path: std::path::PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A thread, a runtime or a listener failed.
+    #[error("the HTTP engine failed: {0}")]
+    Engine(#[from] std::io::Error),
+}
+
+/// A pool with what it was planned as.
+pub(crate) struct Tier {
+    plan: plan::Pool,
+    pool: Arc<Pool>,
+}
+
+impl Tier {
+    /// The pool that `plan` asks for. Nobody in it is well before the first check.
+    pub(crate) fn new(plan: &plan::Pool) -> Tier {
+        let declared = plan.backends.iter().map(|backend| Declared {
+            name: backend.name.to_string(),
+            weight: backend.weight,
+            spare: backend.spare,
+            address: Some(Address::Tcp(backend.address)),
+            well: false,
+        });
+        let settings = Settings {
+            name: plan.name.clone(),
+            algorithm: algorithm(plan.algorithm),
+            backend_requests_max: BACKEND_REQUESTS_MAX,
+            waiting_max: WAITING_MAX,
+        };
+        Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
+    }
+
+    /// The route that leads to it, past `folders`.
+    pub(crate) fn route(&self, host: Option<String>, prefix: &str, folders: Vec<Folder>) -> Route {
+        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone() }
+    }
+
+    fn check(&self, server: &mut Server) -> Arc<Checks> {
+        let target = |(backend, it): (usize, &plan::Backend)| Target {
+            backend,
+            address: Address::Tcp(it.address),
+            path: self.plan.health.path.clone(),
+        };
+        let config = health::Config {
+            interval: Duration::from_millis(self.plan.health.interval_ms),
+            timeout: Duration::from_millis(self.plan.health.timeout_ms),
+            rise: self.plan.health.rise,
+            fall: self.plan.health.fall,
+        };
+        server.check(self.pool.clone(), self.plan.backends.iter().enumerate().map(target).collect(), config)
+    }
+}
+
+/// Those that are not there yet are spread round robin; `check` says so.
+fn algorithm(declared: Algorithm) -> balance::Algorithm {
+    match declared {
+        Algorithm::LeastConnections => balance::Algorithm::LeastConnections,
+        _ => balance::Algorithm::RoundRobin,
+    }
+}
+
+/// Serves until the service is asked to end.
+pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Result<(), Error> {
+    let listeners = context.sockets.take_tcp("http");
+    if listeners.is_empty() {
+        return Err(Error::NoSocket);
+    }
+    let mut server = Server::new(config);
+    let checks = tiers.iter().map(|tier| tier.check(&mut server)).collect();
+    let view = View { tiers, checks, counters: server.counters() };
+    let stop = context.shutdown.watch();
+    let reporting = std::thread::Builder::new().name("report".into()).spawn({
+        let (reporter, stop) = (context.reporter.clone(), stop.clone());
+        move || view.keep_reporting(&reporter, stop)
+    })?;
+    server.run(listeners, &stop)?;
+    reporting.join().map_err(|_| std::io::Error::other("the report's thread panicked"))??;
+    Ok(())
+}
+
+/// What the report is made from.
+struct View {
+    tiers: Vec<Tier>,
+    checks: Vec<Arc<Checks>>,
+    counters: Arc<Counters>,
+}
+
+impl View {
+    fn keep_reporting(&self, reporter: &Reporter, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        runtime.block_on(async {
+            let mut changes: Vec<_> = self.checks.iter().map(|checks| checks.changes()).collect();
+            while !*stop.borrow() {
+                reporter.publish(self.report());
+                let _ = tokio::time::timeout(REPORT_EVERY, async {
+                    tokio::select! {
+                        _ = any_change(&mut changes) => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
+                })
+                .await;
+            }
+        });
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let mut parts = Vec::new();
+        let mut ill = Vec::new();
+        for (tier, checks) in self.tiers.iter().zip(&self.checks) {
+            for seen in checks.seen() {
+                let name = format!("{} on {}", tier.plan.name, seen.name);
+                let since_ms = clock::unix_ms().saturating_sub(seen.since.elapsed().as_millis() as u64);
+                let state = match seen.state {
+                    Seen::Well => State::Serving,
+                    Seen::Ill => State::Failed,
+                    Seen::Unknown => State::Starting,
+                };
+                if state != State::Serving {
+                    ill.push(format!("{name}: {}", seen.because));
+                }
+                parts.push(Part { name, state, since_ms, because: seen.because, pid: None });
+            }
+        }
+        let (state, because) = self.verdict(&parts, &ill);
+        Report { state, because, facts: Vec::new(), parts, counters: self.counters.totals() }
+    }
+
+    fn verdict(&self, parts: &[Part], ill: &[String]) -> (State, String) {
+        let lost: Vec<&str> =
+            self.tiers.iter().filter(|tier| !tier.pool.is_well()).map(|tier| tier.plan.name.as_str()).collect();
+        if parts.iter().any(|part| part.state == State::Starting) {
+            (State::Starting, format!("waits for the first check of {}", ill.join("; ")))
+        } else if !lost.is_empty() {
+            (State::Failed, format!("nobody serves {}: {}", lost.join(" and "), ill.join("; ")))
+        } else if !ill.is_empty() {
+            (State::Degraded, ill.join("; "))
+        } else {
+            (State::Serving, "every backend is well".into())
+        }
+    }
+}
+
+/// Returns at the next change of any of them.
+async fn any_change(changes: &mut [watch::Receiver<u64>]) {
+    let mut all: Vec<_> = changes.iter_mut().map(|change| Box::pin(change.changed())).collect();
+    std::future::poll_fn(|context| {
+        let changed = all.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        if changed { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}

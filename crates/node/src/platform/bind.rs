@@ -1,0 +1,90 @@
+//! Making listening sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use mainstay_site::plan::Transport;
+use rustix::net::sockopt::socket_acceptconn;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Connections that wait for `accept`: while a service is restarted everything that arrives waits here, so 4,096 is
+/// 4,000 connections a second for the second that a restart may take (the kernel caps it at `net.core.somaxconn`, 4,096
+/// since Linux 5.4; listen(2)).
+const BACKLOG: i32 = 4096;
+
+/// Binds `count` sockets to `address`; more than one share it by `SO_REUSEPORT` (socket(7)).
+///
+/// # Errors
+/// As bind(2) and listen(2). An address that anyone else listens on is refused, also if they allow sharing.
+pub fn listen(transport: Transport, address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
+    if count > 1 {
+        // Sharing is meant among these sockets, not with another program of the same user: without the option, the
+        // kernel tells. The probe ends before the sockets begin.
+        one(transport, address, false)?;
+    }
+    (0..count).map(|_| one(transport, address, count > 1).map(OwnedFd::from)).collect()
+}
+
+fn one(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    socket.set_reuse_port(share)?;
+    if address.is_ipv6() {
+        // `[::]` means IPv6: IPv4 has an address of its own in the plan.
+        socket.set_only_v6(true)?;
+    }
+    if transport == Transport::Tcp {
+        // Connections of a predecessor that linger in TIME_WAIT do not matter (tcp(7)); for UDP the option would let
+        // anyone take the port away.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    if transport == Transport::Tcp {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+/// What a kept socket is and where it is bound; `None` if it is nothing that [`listen`] makes.
+pub fn describe(fd: impl AsFd) -> Option<(Transport, SocketAddr)> {
+    let socket = SockRef::from(&fd);
+    let address = socket.local_addr().ok()?.as_socket()?;
+    match socket.r#type().ok()? {
+        Type::STREAM if socket_acceptconn(&fd).ok()? => Some((Transport::Tcp, address)),
+        Type::DGRAM => Some((Transport::Udp, address)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn shares_among_its_own_only() {
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let address = free();
+            let sockets = listen(transport, address, 3).unwrap();
+            assert_eq!(sockets.len(), 3);
+            assert_eq!(describe(&sockets[2]), Some((transport, address)));
+            for count in [1, 2] {
+                let error = listen(transport, address, count).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            }
+        }
+    }
+
+    #[test]
+    fn tells_an_address_of_another_machine() {
+        let error = listen(Transport::Tcp, "192.0.2.1:80".parse().unwrap(), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+}

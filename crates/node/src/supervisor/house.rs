@@ -1,0 +1,124 @@
+//! What all services of a server share: its folders, sockets, secrets, and the way to whoever keeps descriptors.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use mainstay_machines::Time;
+use mainstay_site::model::FORMAT;
+use mainstay_site::names::{Domain, ServerName};
+use mainstay_site::plan::{Config, Service};
+use mainstay_site::secrets::Secrets;
+
+use super::sockets::Sockets;
+use crate::platform::folder;
+use crate::platform::notify::Notify;
+
+/// Why a service cannot be started. Every one names the culprit and the next step.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Obstacle {
+    #[error("the folder {path} cannot be made: {source}")]
+    Folder { path: String, source: io::Error },
+    #[error("{path} cannot be read: {source}; `mainstay up` and `mainstay apply` write it")]
+    Secrets { path: String, source: io::Error },
+    #[error("{path} is not what this build writes: {reason}; put back the file that it was made with")]
+    Garbled { path: String, reason: String },
+    #[error(transparent)]
+    Socket(#[from] super::sockets::Unbindable),
+    #[error("what the service must know cannot be handed over: {0}")]
+    HandOver(#[source] io::Error),
+    #[error("user {user} cannot execute {program}: {source}; `chmod a+rx` it, and run `mainstay serve` as root")]
+    Spawn { user: String, program: String, source: io::Error },
+    #[error("its process cannot be watched: {0}")]
+    Watch(#[source] io::Error),
+}
+
+/// See the module.
+pub(super) struct House {
+    pub(super) state: PathBuf,
+    pub(super) site: Domain,
+    pub(super) server: ServerName,
+    pub(super) notify: Notify,
+    /// As root every service has a user of its own; otherwise all are ours.
+    pub(super) root: bool,
+    /// The clock of the state machines counts from here.
+    pub(super) origin: Instant,
+    pub(super) sockets: Mutex<Sockets>,
+}
+
+impl House {
+    pub(super) fn now(&self) -> Time {
+        Time::ZERO + self.origin.elapsed()
+    }
+
+    pub(super) fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the service answers.
+    pub(super) fn report_socket(&self, service: &Service) -> PathBuf {
+        self.state.join("run").join(service.name.as_str()).join("report.sock")
+    }
+
+    /// The user that the service runs as.
+    pub(super) fn user(&self, service: &Service) -> Option<u32> {
+        self.root.then_some(service.user)
+    }
+
+    /// Makes the folders that the service may write.
+    pub(super) fn make_folders(&self, service: &Service) -> Result<(), Obstacle> {
+        let run = format!("run/{}", service.name);
+        for path in std::iter::once(&run).chain(&service.writes) {
+            // What must survive is nobody else's to read; sockets and uploads are for others too.
+            let mode = if path.starts_with("data/") { 0o700 } else { 0o755 };
+            folder::make(&self.state, path, mode, self.user(service))
+                .map_err(|source| Obstacle::Folder { path: self.state.join(path).display().to_string(), source })?;
+        }
+        Ok(())
+    }
+
+    /// The secrets that the service needs, and no other.
+    pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
+        match &service.config {
+            Config::Dns(_) | Config::Balancer(_) | Config::Web(_) => Ok(none()),
+            Config::App(app) => {
+                let mut all = read(&self.state.join("secrets.json"))?;
+                all.app_keys.retain(|name, _| *name == app.app);
+                all.database.retain(|name, _| *name == app.app);
+                Ok(Secrets { app_keys: all.app_keys, database: all.database, ..none() })
+            }
+            Config::Sql(_) => {
+                let all = read(&self.state.join("secrets.json"))?;
+                Ok(Secrets { database_check: all.database_check, ..none() })
+            }
+            Config::Database(_) => {
+                let all = read(&self.state.join("secrets.json"))?;
+                Ok(Secrets { app_keys: none().app_keys, ..all })
+            }
+        }
+    }
+}
+
+fn none() -> Secrets {
+    Secrets {
+        format: FORMAT,
+        app_keys: Default::default(),
+        database: Default::default(),
+        database_admin: String::new(),
+        replication: String::new(),
+        database_check: String::new(),
+    }
+}
+
+fn read(path: &Path) -> Result<Secrets, Obstacle> {
+    let name = || path.display().to_string();
+    let text = fs::read(path).map_err(|source| Obstacle::Secrets { path: name(), source })?;
+    let garbled = |reason: String| Obstacle::Garbled { path: name(), reason };
+    let secrets: Secrets = serde_json::from_slice(&text).map_err(|error| garbled(error.to_string()))?;
+    match secrets.format {
+        ..=FORMAT => Ok(secrets),
+        newer => Err(garbled(format!("it has format {newer}, this build knows up to {FORMAT}"))),
+    }
+}

@@ -1,0 +1,316 @@
+//! A service's log stream: from its pipe into `log/SERVICE.log`, and into memory for those who ask for the last words.
+//!
+//! A line that is a JSON object becomes `{"time":…,"service":…,"record":{…}}`, any other `{…,"line":"…"}`. The file is
+//! bounded by rotation ([`rotation`](super::rotation)). A full disk costs log lines and nothing else: they stay in
+//! memory while they last, the loss is counted, recorded once there is room, and said in the status meanwhile.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mainstay_site::names::ServiceName;
+use rustix::io::Errno;
+use serde::de::IgnoredAny;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::rotation::RotatingFile;
+use crate::clock::{Utc, unix_ms};
+
+/// Bytes of a line; what is longer is cut into lines. Far above any sensible record, far below what would hurt in memory.
+const LINE_BYTES: usize = 16 << 10;
+
+/// Bytes and lines that are remembered per service: some screens full.
+const MEMORY_BYTES: usize = 128 << 10;
+/// See [`MEMORY_BYTES`].
+const MEMORY_LINES: usize = 500;
+
+/// Bytes read from the pipe before other work has its turn: a service that floods its log must not delay the restart of
+/// another.
+const TURN_BYTES: usize = 256 << 10;
+
+/// How far back an error is looked for among the last lines of a dead process: behind it come at most the farewells of
+/// its workers.
+const ERROR_WITHIN: usize = 10;
+
+/// The stream of one service. Its pipe outlives the processes that write into it.
+pub(super) struct Journal {
+    service: ServiceName,
+    pipe: AsyncFd<OwnedFd>,
+    writer: OwnedFd,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    partial: Vec<u8>,
+    /// The raw last lines.
+    memory: VecDeque<String>,
+    memory_bytes: usize,
+    /// Lines ever seen.
+    seen: u64,
+    file: RotatingFile,
+    /// Records that found no room, and why.
+    lost: u64,
+    trouble: Option<String>,
+}
+
+impl Journal {
+    /// A stream over the pipe `ends` (reading, writing), or over a new pipe. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// If the machine gives no pipe. That the file cannot be opened is no error but a [`Journal::trouble`].
+    pub(super) fn open(
+        service: &ServiceName,
+        folder: &Path,
+        ends: Option<(OwnedFd, OwnedFd)>,
+    ) -> io::Result<Arc<Journal>> {
+        let (reader, writer) = match ends {
+            Some(ends) => ends,
+            None => rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?,
+        };
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        // SAFETY: an `OwnedFd` answers with the same open descriptor until it is dropped, which is after the
+        // registration, and nobody replaces what is behind it.
+        let pipe = unsafe { AsyncFd::register_with_interest(reader, Interest::READABLE)? };
+        let file = RotatingFile::new(folder.join(format!("{service}.log")));
+        Ok(Arc::new(Journal {
+            service: service.clone(),
+            pipe,
+            writer,
+            inner: Mutex::new(Inner {
+                partial: Vec::new(),
+                memory: VecDeque::new(),
+                memory_bytes: 0,
+                seen: 0,
+                file,
+                lost: 0,
+                trouble: None,
+            }),
+        }))
+    }
+
+    /// Where the service writes.
+    pub(super) fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+
+    /// The end that is read.
+    pub(super) fn reader(&self) -> BorrowedFd<'_> {
+        self.pipe.get_ref().as_fd()
+    }
+
+    /// Reads for ever. The pipe does not end, since we hold its writing end too.
+    pub(super) async fn run(self: Arc<Self>) {
+        while let Ok(mut ready) = self.pipe.readable().await {
+            if self.pump() {
+                ready.clear_ready();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes what is in the pipe now, but not more than is fair; returns whether that was all.
+    pub(super) fn pump(&self) -> bool {
+        let mut buffer = [0; 16 << 10];
+        let mut records = String::new();
+        let mut taken = 0;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let drained = loop {
+            match rustix::io::read(self.pipe.get_ref(), &mut buffer) {
+                Ok(count @ 1..) => {
+                    taken += count;
+                    inner.split(&buffer[..count], |line| record(&mut records, &self.service, line));
+                }
+                Err(Errno::INTR) => {}
+                // Nothing now, or nothing ever.
+                Ok(_) | Err(_) => break true,
+            }
+            if taken >= TURN_BYTES {
+                break false;
+            }
+        };
+        inner.write(&self.service, &records);
+        drained
+    }
+
+    /// How many lines there were until now: a mark for [`Journal::last_words`].
+    pub(super) fn seen(&self) -> u64 {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).seen
+    }
+
+    /// Why the file is not written, if it is not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
+    }
+
+    /// What the service said last since `mark`: its last error if that was not long before the end, else the last line.
+    pub(super) fn last_words(&self, mark: u64) -> Option<String> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = usize::try_from(inner.seen.saturating_sub(mark)).unwrap_or(usize::MAX);
+        let mut recent = inner.memory.iter().rev().take(since).map(|line| message(line));
+        let last = recent.next()?;
+        if last.1 {
+            return Some(last.0);
+        }
+        let error = recent.take(ERROR_WITHIN).find(|(_, error)| *error);
+        Some(error.unwrap_or(last).0)
+    }
+
+    /// The last `count` lines as they came.
+    pub(super) fn last_lines(&self, count: usize) -> String {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // While the file cannot be written, memory has what it lacks.
+        let from_file = if inner.trouble.is_none() { inner.file.tail(count) } else { None };
+        from_file.unwrap_or_else(|| {
+            let skip = inner.memory.len().saturating_sub(count);
+            inner.memory.iter().skip(skip).flat_map(|line| [line.as_str(), "\n"]).collect()
+        })
+    }
+}
+
+impl Inner {
+    fn split(&mut self, mut bytes: &[u8], mut each: impl FnMut(&str)) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(&bytes[..end]);
+            self.line(&mut each);
+            bytes = &bytes[end + 1..];
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.partial.len() >= LINE_BYTES {
+            self.line(&mut each);
+        }
+    }
+
+    fn line(&mut self, each: &mut impl FnMut(&str)) {
+        let line = String::from_utf8_lossy(&self.partial).trim_end_matches('\r').to_owned();
+        self.partial.clear();
+        if line.is_empty() {
+            return;
+        }
+        each(&line);
+        self.seen += 1;
+        self.memory_bytes += line.len();
+        self.memory.push_back(line);
+        while self.memory.len() > MEMORY_LINES || self.memory_bytes > MEMORY_BYTES {
+            let gone = self.memory.pop_front().map_or(0, |line| line.len());
+            self.memory_bytes -= gone;
+        }
+    }
+
+    fn write(&mut self, service: &ServiceName, records: &str) {
+        if records.is_empty() {
+            return;
+        }
+        let lines = records.lines().count() as u64;
+        let result = match self.lost {
+            0 => self.file.append(records.as_bytes()),
+            lost => {
+                let mut text = String::new();
+                record(
+                    &mut text,
+                    service,
+                    &format!(r#"{{"level":"WARN","message":"{lost} log lines lost: the file could not be written"}}"#),
+                );
+                text.push_str(records);
+                self.file.append(text.as_bytes())
+            }
+        };
+        match result {
+            Ok(()) => (self.lost, self.trouble) = (0, None),
+            Err(error) => {
+                self.lost += lines;
+                self.trouble = Some(format!("{}: {error}", self.file.path().display()));
+            }
+        }
+    }
+}
+
+/// Appends the record of a line.
+fn record(out: &mut String, service: &ServiceName, line: &str) {
+    let object = line.starts_with('{') && serde_json::from_str::<IgnoredAny>(line).is_ok();
+    let _ = write!(out, r#"{{"time":"{}","service":"{service}","#, Utc(unix_ms()));
+    match object {
+        true => out.extend([r#""record":"#, line]),
+        // Text always has a JSON form.
+        false => out.extend([r#""line":"#, &serde_json::to_string(line).unwrap_or_default()]),
+    }
+    out.push_str("}\n");
+}
+
+/// What a line says, and whether that is an error.
+fn message(line: &str) -> (String, bool) {
+    let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let text = |key: &str| object.as_ref()?.get(key)?.as_str();
+    (text("message").unwrap_or(line).to_owned(), text("level") == Some("ERROR"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(folder: &Path) -> Arc<Journal> {
+        Journal::open(&"web".into(), folder, None).unwrap()
+    }
+
+    fn say(journal: &Journal, text: &str) {
+        rustix::io::write(journal.writer(), text.as_bytes()).unwrap();
+        journal.pump();
+    }
+
+    #[tokio::test]
+    async fn records_objects_and_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(folder.path());
+        say(&journal, "{\"level\":\"INFO\"}\nplain \"text\"\nhalf");
+        let file = std::fs::read_to_string(folder.path().join("web.log")).unwrap();
+        let records: Vec<serde_json::Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0]["record"]["level"], "INFO");
+        assert_eq!(records[1]["line"], "plain \"text\"");
+        assert_eq!(records[1]["service"], "web");
+        assert_eq!(journal.last_lines(1), file.lines().last().unwrap().to_owned() + "\n");
+    }
+
+    #[tokio::test]
+    async fn last_words_prefer_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(folder.path());
+        say(&journal, "old\n");
+        let mark = journal.seen();
+        assert_eq!(journal.last_words(mark), None);
+        say(&journal, "{\"level\":\"ERROR\",\"message\":\"no disk\"}\nbye\n");
+        assert_eq!(journal.last_words(mark).as_deref(), Some("no disk"));
+        assert_eq!(journal.last_words(0).as_deref(), Some("no disk"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_costs_lines_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let journal = journal(&gone);
+        say(&journal, "one\ntwo\n");
+        assert!(journal.trouble().unwrap().contains("gone/web.log"));
+        assert_eq!(journal.last_lines(5), "one\ntwo\n");
+        std::fs::create_dir(&gone).unwrap();
+        say(&journal, "three\n");
+        assert_eq!(journal.trouble(), None);
+        let file = std::fs::read_to_string(gone.join("web.log")).unwrap();
+        assert!(file.contains("2 log lines lost") && file.contains("three"), "{file}");
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(folder.path());
+        let mut inner = journal.inner.lock().unwrap();
+        inner.split(&vec![b'x'; 1 << 20], |_| {});
+        for _ in 0..2000 {
+            inner.split(b"0123456789\n", |_| {});
+        }
+        assert!(inner.memory.len() <= MEMORY_LINES && inner.memory_bytes <= MEMORY_BYTES);
+        assert!(inner.partial.len() < LINE_BYTES);
+    }
+}

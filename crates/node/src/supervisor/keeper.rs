@@ -1,0 +1,277 @@
+//! The keeper of one service: looks at what is wanted and what is, and makes them the same.
+//!
+//! ```text
+//! start ──→ running ──ends──→ pause ──→ start
+//!   └─cannot──→ pause           │
+//! running, pause ──wanted otherwise──→ (stopped) ──→ start, or the end
+//! ```
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_machines::Time;
+use mainstay_machines::backoff::{Backoff, Policy};
+use mainstay_site::names::{Generation, Role};
+use mainstay_site::plan::Service;
+use mainstay_site::wire::{Report, ServiceStatus, State};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Signal;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::health::Health;
+use super::house::House;
+use super::post::Post;
+use super::run::{self, Run};
+use crate::clock::unix_ms;
+use crate::platform::process::{self, Exit, Process};
+
+/// How long a service may take to end: the 10 s that it may give to requests under way, and something to notice.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long a database may take: a large buffer pool has to be written.
+const STOP_DEADLINE_DATABASE: Duration = Duration::from_secs(60);
+
+/// Between two questions to a service that is well.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Between two questions to one that starts: `up` waits for it.
+const LOOK_STARTING: Duration = Duration::from_millis(100);
+
+/// What is to be.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    /// `None`: it is to end.
+    pub(super) service: Option<Arc<Service>>,
+    pub(super) generation: Generation,
+    /// Rises with every wish for a restart.
+    pub(super) restarts: u64,
+}
+
+/// See the module.
+pub(super) struct Keeper {
+    house: Arc<House>,
+    post: Arc<Post>,
+    wanted: watch::Receiver<Wanted>,
+    service: Arc<Service>,
+    restarts_asked: u64,
+    restarts: u32,
+    backoff: Backoff,
+    /// Why it is started again.
+    crash: Option<String>,
+    /// An adopted one is in the state that it was in, for as long as it was.
+    adopted_since: Option<u64>,
+}
+
+/// Where the service is between two steps.
+enum Phase {
+    Start,
+    Running(Box<Run>),
+    Pause { until: Time, because: String },
+    End,
+}
+
+impl Keeper {
+    /// A keeper for what is wanted; `None` if nothing is.
+    pub(super) fn new(house: Arc<House>, post: Arc<Post>, wanted: watch::Receiver<Wanted>) -> Option<Keeper> {
+        let first = wanted.borrow().clone();
+        Some(Keeper {
+            house,
+            post,
+            service: first.service?,
+            restarts_asked: first.restarts,
+            wanted,
+            restarts: 0,
+            backoff: Backoff::new(Policy::PROCESS),
+            crash: None,
+            adopted_since: None,
+        })
+    }
+
+    /// Keeps the service until it is no longer wanted, and has ended.
+    pub(super) async fn keep(mut self, adopted: Option<Run>) {
+        let mut phase = match adopted {
+            Some(run) => self.adopt(run),
+            None => {
+                self.end_leftover().await;
+                Phase::Start
+            }
+        };
+        loop {
+            phase = match phase {
+                Phase::Start => self.start(),
+                Phase::Running(run) => self.watch(run).await,
+                Phase::Pause { until, because } => self.pause(until, because).await,
+                Phase::End => return self.publish(State::Stopped, "stopped as asked", None, None),
+            };
+        }
+    }
+
+    fn adopt(&mut self, run: Run) -> Phase {
+        tracing::info!(pid = run.process.pid(), "{} goes on under this supervisor", self.service.name);
+        self.restarts = run.record.restarts;
+        self.adopted_since = Some(run.record.since_ms);
+        self.backoff.started(self.house.now());
+        Phase::Running(Box::new(run))
+    }
+
+    /// Ends a process of this service that an earlier supervisor left behind without anyone keeping hold of it: it
+    /// would answer beside the new one. It is known by the report socket that it listens on.
+    async fn end_leftover(&self) {
+        let listener = UnixStream::connect(self.house.report_socket(&self.service));
+        let Some(pid) = listener.ok().and_then(|stream| socket_peercred(stream).ok()).map(|peer| peer.pid) else {
+            return;
+        };
+        let pid = pid.as_raw_nonzero().get().cast_unsigned();
+        let is_ours = process::arguments(pid).get(1..) == Some(&["service".to_owned(), self.service.name.to_string()]);
+        if let Some(process) = is_ours.then(|| Process::open(pid).ok()).flatten() {
+            tracing::warn!(pid, "ending the {} that an earlier supervisor left behind", self.service.name);
+            self.end(&process).await;
+        }
+    }
+
+    /// ## Start => (Running | Pause)
+    fn start(&mut self) -> Phase {
+        let wanted = self.wanted.borrow_and_update().clone();
+        self.restarts_asked = wanted.restarts;
+        let Some(service) = wanted.service else { return Phase::End };
+        self.service = service;
+        self.adopted_since = None;
+        self.backoff.started(self.house.now());
+        match Run::start(&self.house, &self.service, wanted.generation, &self.post.journal, self.restarts) {
+            Ok(run) => {
+                tracing::info!(pid = run.process.pid(), "{} started", self.service.name);
+                let because = self.crash.take().map(|crash| format!("started again, since it {crash}"));
+                self.publish(State::Starting, because.as_deref().unwrap_or("just started"), Some(&run), None);
+                Phase::Running(Box::new(run))
+            }
+            Err(obstacle) => self.rest(obstacle.to_string()),
+        }
+    }
+
+    /// ## Running => (Running | Pause | Start | End)
+    async fn watch(&mut self, run: Box<Run>) -> Phase {
+        let socket = self.house.report_socket(&self.service);
+        let mut health = Health::new(socket, self.house.now());
+        loop {
+            // Questions are dropped half-way when something else happens; a process that ended needs no answer.
+            let look = async {
+                let answer = health.ask().await;
+                let verdict = health.judge(self.house.now(), answer);
+                let pause = if verdict.state == State::Starting { LOOK_STARTING } else { LOOK };
+                self.publish(verdict.state, &verdict.because, Some(&run), verdict.report);
+                sleep(pause).await;
+            };
+            tokio::select! {
+                biased;
+                exit = run.process.ended() => return self.crashed(&run, exit),
+                () = self.until_due() => return self.stop(&run).await,
+                () = look => {}
+            }
+        }
+    }
+
+    /// Whether something else is wanted than what runs. A new generation alone changes nothing.
+    fn is_due(&self) -> bool {
+        let wanted = self.wanted.borrow();
+        wanted.service.as_ref() != Some(&self.service) || wanted.restarts != self.restarts_asked
+    }
+
+    async fn until_due(&self) {
+        let mut wanted = self.wanted.clone();
+        while !self.is_due() {
+            // The desk outlives its keepers; if it is gone, so are we soon.
+            if wanted.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn crashed(&mut self, run: &Run, exit: Exit) -> Phase {
+        // Its last words may still be in the pipe.
+        self.post.journal.pump();
+        run::forget(&self.service.name, &self.house.notify);
+        let unasked = if exit == Exit::Code(0) { " without being asked" } else { "" };
+        let words = self.post.journal.last_words(run.log_mark);
+        let words = words.map(|words| format!(": {words}")).unwrap_or_default();
+        let because = format!("{exit}{unasked}{words}");
+        self.crash = Some(because.clone());
+        self.rest(because)
+    }
+
+    /// Asks the process to end, then starts what is wanted instead.
+    async fn stop(&mut self, run: &Run) -> Phase {
+        self.publish(State::Stopping, "asked to end", Some(run), None);
+        self.end(&run.process).await;
+        self.post.journal.pump();
+        run::forget(&self.service.name, &self.house.notify);
+        self.backoff.forgive();
+        Phase::Start
+    }
+
+    async fn end(&self, process: &Process) {
+        let deadline = if self.service.role == Role::Database { STOP_DEADLINE_DATABASE } else { STOP_DEADLINE };
+        for signal in [Signal::TERM, Signal::KILL] {
+            if let Err(error) = process.signal(signal) {
+                tracing::error!("{} cannot be ended: {error}", self.service.name);
+            }
+            if timeout(deadline, process.ended()).await.is_ok() {
+                return;
+            }
+            tracing::error!("{} did not end within {deadline:?}", self.service.name);
+        }
+    }
+
+    fn rest(&mut self, because: String) -> Phase {
+        let now = self.house.now();
+        let until = self.backoff.ended(now);
+        self.restarts = self.restarts.saturating_add(1);
+        tracing::error!(
+            restarts = self.restarts,
+            pause_ms = (until - now).as_millis() as u64,
+            "{} {because}",
+            self.service.name
+        );
+        Phase::Pause { until, because }
+    }
+
+    /// ## Pause => Start
+    async fn pause(&mut self, until: Time, because: String) -> Phase {
+        let pause = until - self.house.now();
+        let because = match pause.as_secs_f64() {
+            seconds if seconds > 0.0 => format!("{because}; tried again after {seconds:.1} s"),
+            _ => because,
+        };
+        self.publish(State::Failed, &because, None, None);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.until_due() => self.backoff.forgive(),
+        }
+        Phase::Start
+    }
+
+    fn publish(&self, state: State, because: &str, run: Option<&Run>, report: Option<Report>) {
+        let known = self.post.status.load();
+        let same = known.state == state;
+        let pid = run.map(|run| run.process.pid());
+        self.post.status.store(Arc::new(ServiceStatus {
+            name: self.service.name.clone(),
+            role: self.service.role,
+            state,
+            since_ms: if same { known.since_ms } else { self.adopted_since.unwrap_or_else(unix_ms) },
+            because: self.with_log_trouble(because),
+            pid,
+            restarts: self.restarts,
+            rss_bytes: pid.map_or(0, process::rss_bytes),
+            report,
+        }));
+    }
+
+    fn with_log_trouble(&self, because: &str) -> String {
+        match self.post.journal.trouble() {
+            Some(trouble) => format!("{because}; its log is lost: {trouble}"),
+            None => because.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The web server: static files, and everything else to the applications.
+
+use std::path::Path;
+
+use mainstay_http::files::Folder;
+use mainstay_http::{Config, Limits, Route};
+use mainstay_site::plan;
+
+use crate::engine::{self, Error, Tier};
+use crate::service::Context;
+
+/// Serves until the service is asked to end.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
+    let tiers: Vec<Tier> = plan.routes.iter().map(|route| Tier::new(&route.pool)).collect();
+    let route = |(route, tier): (&plan::Route, &Tier)| {
+        let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
+        Ok(tier.route(route.host.clone(), &route.prefix, folders))
+    };
+    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Vec<Route>, Error>>()?;
+    let via = format!("web={}", context.launch.server);
+    engine::run(context, Config { via, front: plan.front, routes, limits: Limits::default() }, tiers)
+}
+
+fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {
+    let path = state.join(&plan.folder);
+    let mut folder = Folder::open(&path).map_err(|source| Error::Folder { path, source })?;
+    folder.prefix.clone_from(&plan.prefix);
+    folder.never.clone_from(&plan.never);
+    folder.fall_through = plan.fall_through;
+    Ok(folder)
+}
