@@ -11,11 +11,12 @@ mod udp;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
 use mainstay_site::plan::Transport;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::namespace;
 
@@ -93,7 +94,7 @@ impl Bound {
     /// Serves them from the network namespace `inside`, or from the host's if `None`.
     pub fn serve(self, inside: Option<&str>) -> anyhow::Result<Relays> {
         let (stop, stopped) = oneshot::channel();
-        let (ready, mut outcome) = mpsc::channel(1);
+        let (ready, outcome) = mpsc::sync_channel(1);
         let inside = inside.map(str::to_owned);
         let thread = std::thread::Builder::new().name("relays".into()).spawn(move || {
             let begun = begin(inside.as_deref());
@@ -102,12 +103,12 @@ impl Bound {
                 Err(error) => (None, Err(error)),
             };
             // Nobody listens only if the caller is gone, and then so is the reason to serve.
-            let _ = ready.blocking_send(outcome);
+            let _ = ready.send(outcome);
             if let Some(runtime) = runtime {
                 runtime.block_on(relay(self.0, stopped));
             }
         })?;
-        outcome.blocking_recv().context("the relays' thread ended at once")??;
+        outcome.recv().context("the relays' thread ended at once")??;
         Ok(Relays { stop: Some(stop), thread: Some(thread) })
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod declaration;
+pub mod draw;
 pub mod findings;
 pub mod model;
 pub mod names;

@@ -3,6 +3,7 @@
 mod check;
 mod declaration;
 mod down;
+mod draw;
 mod exit;
 mod init;
 mod logs;
@@ -34,6 +35,7 @@ enum Verb {
     Status(status::Args),
     Logs(logs::Args),
     Check(check::Args),
+    Draw(draw::Args),
     Plan(plan::Args),
     Schema(schema::Args),
     Serve(serve::Args),
@@ -51,6 +53,7 @@ pub fn run() -> ExitCode {
         Verb::Status(args) => status::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
+        Verb::Draw(args) => draw::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
         Verb::Serve(args) => return serve::run(args),

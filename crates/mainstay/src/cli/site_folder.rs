@@ -29,7 +29,8 @@ pub struct SiteFolder(pub PathBuf);
 impl SiteFolder {
     /// Where it is if nobody says otherwise.
     pub fn usual(site: &Domain) -> SiteFolder {
-        SiteFolder(default_state(site, &ServerName(String::new())))
+        let server = default_state(site, &ServerName::from("any"));
+        SiteFolder(server.parent().map_or(server.clone(), Path::to_owned))
     }
 
     /// The folder that was asked for, or the usual one.

@@ -64,7 +64,11 @@ struct Row {
 
 fn table(running: &Running, seen: &Overview, paint: &Paint) -> String {
     let mut out = format!("{}  {}  {}\n", paint.bold(seen.site.as_str()), coloured(paint, seen.state), seen.because);
-    running.record.published.iter().for_each(|one| out += &paint.dim(&format!("  {} on {}\n", one.what, one.address)));
+    let mut published: Vec<String> =
+        running.record.published.iter().map(|one| format!("{} {}", one.what, one.address)).collect();
+    // DNS has two transports on one port.
+    published.dedup();
+    out += &paint.dim(&format!("published: {}\n", published.join(", ")));
     let rows: Vec<Row> = seen.servers.iter().flat_map(|sight| rows(sight, seen.at_ms)).collect();
     let header = ["", "state", "since", "req/s", "memory"];
     let width = |column: usize| {

@@ -56,3 +56,32 @@ fn plan() {
     golden(&["plan"], "plan");
     golden(&["plan", "--json"], "plan-json");
 }
+
+/// The pictures are kept as files that can be looked at.
+#[test]
+fn draw() {
+    golden(&["draw", "--format", "text"], "draw");
+    for (format, ending) in [("svg", "svg"), ("mermaid", "mmd")] {
+        for design in DESIGNS {
+            let output = mainstay(&root(), &["draw", "--format", format, &format!("designs/{design}.toml")]);
+            assert!(output.status.success(), "{design}: {}", text(output.stderr));
+            insta::with_settings!({ snapshot_path => "designs", prepend_module_to_snapshot => false, omit_expression => true }, {
+                insta::assert_binary_snapshot!(&format!("{design}-{format}.{ending}"), output.stdout);
+            });
+        }
+    }
+}
+
+/// The ending of the file says which format is meant.
+#[test]
+fn a_drawing_goes_where_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("site.svg");
+    let output = mainstay(&root(), &["draw", "designs/0-simple.toml", "--output", file.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", text(output.stderr));
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("<svg "));
+    let nowhere = folder.path().join("none/site.svg");
+    let output = mainstay(&root(), &["draw", "designs/0-simple.toml", "-o", nowhere.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(output.stderr).contains("name another file with --output"));
+}

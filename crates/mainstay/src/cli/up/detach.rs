@@ -41,7 +41,12 @@ fn deaf() -> anyhow::Result<()> {
 
 /// Gives the word and leaves the terminal; from now on, what is said goes to the file `log`.
 pub fn let_go(code: u8, log: &Path) -> anyhow::Result<()> {
-    let log = OpenOptions::new().create(true).append(true).open(log).context("the log of `up` cannot be opened")?;
+    let log = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(log)
+        .context("the log of `up` cannot be opened")?;
     // This process is no leader of a group: it was spawned into its parent's.
     rustix::process::setsid().context("the terminal cannot be left")?;
     let mut word = std::fs::File::from(stdin().as_fd().try_clone_to_owned()?);

@@ -1,0 +1,99 @@
+use std::fs;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::site::{FILES, Site, ask, err, out, root};
+
+#[test]
+fn a_site_serves_outlives_its_up_and_keeps_its_data() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("site", FILES)]);
+    let up = site.up(&[]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    assert!(out(&up).contains(&format!("http://{}:{}/", site.host(), site.http_port())), "{}", out(&up));
+    assert_eq!(site.get("/"), (200, "this is site".into()));
+    let dig = Command::new("dig")
+        .args(["+short", "@127.0.0.1", "-p", &site.dns_port().to_string(), &format!("www.{}", site.domain)])
+        .output()
+        .unwrap();
+    assert!(out(&dig).ends_with("10.80.0.11\n"), "{}", out(&dig));
+    let (code, page) = ask(site.page_port(), "127.0.0.1", "/");
+    assert!(code == 200 && page.contains(&site.domain) && page.contains("server1"));
+
+    let again = site.up(&[]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(err(&again).contains("is up already"), "{}", err(&again));
+
+    // What the application keeps is there after `up` itself was killed.
+    fs::write(site.state().join("server1/shared/site/kept/note"), "kept").unwrap();
+    let killed = site.up_process();
+    kill_process(Pid::from_raw(killed).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(site.status()["state"], "serving", "the servers do not need their up");
+    let up = site.up(&[]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    assert_ne!(site.up_process(), killed);
+    assert_eq!(site.get("/kept/note"), (200, "kept".into()));
+    assert_eq!(site.status()["servers"][0]["status"]["generation"], 1, "nothing was edited");
+
+    let down = site.run("down", &[&site.domain]);
+    assert!(down.status.success(), "{}", err(&down));
+    assert!(err(&down).contains("the data stays"), "{}", err(&down));
+    let asked = site.run("status", &[&site.domain]);
+    assert!(err(&asked).contains("is not up on this machine"), "{}", err(&asked));
+    assert!(site.state().join("server1/shared/site/kept/note").exists());
+}
+
+#[test]
+fn what_does_not_come_up_is_named_with_its_last_words_and_the_rest_serves() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("site", FILES), ("moon", "echo cannot find the moon >&2; exit 3")]);
+    let up = site.up(&["--timeout", "60"]);
+    assert_eq!(up.status.code(), Some(5), "{}", err(&up));
+    let said = err(&up);
+    assert!(said.contains("server1 app-moon is failed"), "{said}");
+    assert!(said.contains("cannot find the moon"), "{said}");
+    assert!(out(&up).contains("is up in part"), "{}", out(&up));
+    assert_eq!(site.get("/"), (200, "this is site".into()));
+    let status = site.run("status", &[&site.domain]);
+    assert_eq!(status.status.code(), Some(5));
+    let row = out(&status).lines().find(|line| line.contains("app-moon")).unwrap_or_default().to_owned();
+    assert!(row.contains("✖ failed"), "{}", out(&status));
+    let logs = site.run("logs", &["--site", &site.domain, "server1", "app-moon"]);
+    assert!(out(&logs).contains("cannot find the moon"), "{}{}", out(&logs), err(&logs));
+}
+
+#[test]
+fn without_namespaces_a_site_comes_up_on_loopback_addresses() {
+    let site = Site::new(&[("site", FILES)]);
+    let up = site.up(&["--loopback"]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    assert_eq!(site.get("/"), (200, "this is site".into()));
+    assert_eq!(site.status()["servers"][0]["address"], "127.0.1.1");
+    let down = site.run("down", &[&site.domain]);
+    assert!(down.status.success(), "{}", err(&down));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", site.http_port())).is_err());
+}
+
+#[test]
+fn purging_deletes_the_site_and_nothing_else() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("site", FILES)]);
+    assert_eq!(site.up(&[]).status.code(), Some(0));
+    let down = site.run("down", &[&site.domain, "--purge"]);
+    assert!(err(&down).contains("add --yes"), "nobody to ask: {}", err(&down));
+    assert_eq!(site.get("/").0, 200, "and so nothing was stopped");
+    let foreign = site.folder.path().to_str().unwrap();
+    let down = site.run("down", &[&site.domain, "--purge", "--yes", "--state", foreign]);
+    assert!(err(&down).contains("nothing was deleted"), "{}", err(&down));
+    let state = site.state();
+    let down = site.run("down", &[&site.domain, "--purge", "--yes", "--state", state.to_str().unwrap()]);
+    assert!(down.status.success() && !state.exists(), "{}", err(&down));
+    assert!(site.folder.path().join("site.toml").exists());
+}
