@@ -5,6 +5,7 @@ mod declaration;
 mod down;
 mod draw;
 mod exit;
+mod explain;
 mod init;
 mod logs;
 mod plan;
@@ -36,6 +37,7 @@ enum Verb {
     Logs(logs::Args),
     Check(check::Args),
     Draw(draw::Args),
+    Explain(explain::Args),
     Plan(plan::Args),
     Schema(schema::Args),
     Serve(serve::Args),
@@ -54,6 +56,7 @@ pub fn run() -> ExitCode {
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Draw(args) => draw::run(args),
+        Verb::Explain(args) => explain::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
         Verb::Serve(args) => return serve::run(args),
