@@ -139,8 +139,8 @@ fn service(one: &ServiceStatus, now_ms: u64) -> Markup {
 }
 
 fn facts(one: &ServiceStatus) -> Markup {
-    let facts = one.report.iter().flat_map(|report| &report.facts);
-    html! { @for (what, is) in facts { span.fact { (what) " " b { (is) } } } }
+    let facts: Vec<_> = one.report.iter().flat_map(|report| &report.facts).collect();
+    html! { @if !facts.is_empty() { p.facts { @for (what, is) in facts { span { (what) " " b { (is) } } } } } }
 }
 
 fn row(part: &Part, now_ms: u64) -> Markup {
