@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io;
 use std::pin::pin;
+use std::time::Instant;
 
 use crate::codec::{Body, Forwarding, Framing, Refusal, Request, Response, ResponseContext};
 use crate::config::{Config, Limits};
@@ -176,7 +177,7 @@ impl Trip<'_> {
         response: &mut Response,
         body_begun: &Cell<bool>,
     ) -> Result<Download, Upload> {
-        let uploaded = Cell::new(false);
+        let uploaded = Cell::new(None);
         let progress = UploadProgress { uploaded: &uploaded, body_begun };
         let mut upload = pin!(self.upload(&wire.stream, &mut wire.pending, &back.stream, progress));
         let mut download = pin!(self.download(&back.stream, &mut back.pending, &wire.stream, response, &uploaded));
@@ -237,8 +238,8 @@ impl Trip<'_> {
 /// What the upload tells the download and the retry.
 #[derive(Clone, Copy)]
 struct UploadProgress<'c> {
-    /// The whole body is with the backend.
-    uploaded: &'c Cell<bool>,
+    /// Since when the whole body is with the backend.
+    uploaded: &'c Cell<Option<Instant>>,
     /// Some of it is: the request cannot be sent again.
     body_begun: &'c Cell<bool>,
 }
@@ -255,7 +256,7 @@ impl Trip<'_> {
         if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
             return wrong;
         }
-        progress.uploaded.set(true);
+        progress.uploaded.set(Some(Instant::now()));
         // Whoever sends the next request already is still there; more than that is not read ahead.
         while pending.is_empty() {
             match fill(client, pending, &self.worker.scratch, self.limits().answer_within).await {
@@ -308,7 +309,7 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &mut Response,
-        uploaded: &Cell<bool>,
+        uploaded: &Cell<Option<Instant>>,
     ) -> Download {
         let mut out = Vec::with_capacity(1024);
         for _ in 0..INTERIM_MAX {
@@ -317,7 +318,7 @@ impl Trip<'_> {
             }
             out.clear();
             if !response.is_interim() {
-                return self.final_answer(backend, pending, client, response, uploaded.get()).await;
+                return self.final_answer(backend, pending, client, response, uploaded.get().is_some()).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
             if !self.request.old {
@@ -335,7 +336,7 @@ impl Trip<'_> {
         backend: &Stream,
         pending: &mut Vec<u8>,
         response: &mut Response,
-        uploaded: &Cell<bool>,
+        uploaded: &Cell<Option<Instant>>,
     ) -> Result<(), Download> {
         let context = ResponseContext { head: self.request.method == crate::codec::Method::Head };
         loop {
@@ -351,11 +352,16 @@ impl Trip<'_> {
                 Ok(0) if pending.is_empty() => return Err(Download::Nothing { late: false }),
                 Ok(0) => return Err(Download::Wrong(Refusal::StatusLineInvalid)),
                 Ok(_) => {}
-                // The backend's time runs from the end of the request; until then the upload watches the clock.
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && !uploaded.get() => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.has_time(uploaded.get()) => {}
                 Err(error) => return Err(Download::Nothing { late: error.kind() == io::ErrorKind::TimedOut }),
             }
         }
+    }
+
+    /// Whether the backend may still take its time, which runs from the end of the request; until then the upload watches
+    /// the clock.
+    fn has_time(&self, uploaded: Option<Instant>) -> bool {
+        uploaded.is_none_or(|end| end.elapsed() < self.limits().answer_within)
     }
 
     async fn final_answer(

@@ -160,8 +160,8 @@ fn status(value: &[u8]) -> Result<(u16, &[u8]), BadHead> {
 
 fn length(value: &[u8]) -> Result<u64, BadHead> {
     let fits = (1..=LENGTH_DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    let number = value.iter().fold(0, |number, digit| number * 10 + u64::from(digit.wrapping_sub(b'0')));
-    fits.then_some(number).ok_or(BadHead::Length)
+    let number = || value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    fits.then(number).ok_or(BadHead::Length)
 }
 
 /// Whether a header goes to the client: not `Status`, nor what is of the connection (RFC 9110 § 7.6.1). A 204 has no
@@ -246,6 +246,7 @@ mod tests {
             (b"Content-Length: -1\n\n", Length),
             (b"Content-Length: 1, 1\n\n", Length),
             (b"Content-Length:\n\n", Length),
+            (b"Content-Length: a number of many letters\n\n", Length),
             (b"Content-Length: 9999999999999999999\n\n", Length),
             (b"Transfer-Encoding: chunked\n\n", Encoding),
         ];

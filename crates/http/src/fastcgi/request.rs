@@ -28,7 +28,7 @@ pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(&head(STDIN, 0));
 }
 
-/// Appends that the answer is no longer wanted (§ 5.4). The application may ignore it; php-cgi does, so that closing the
+/// Appends that the answer is no longer wanted (§ 5.4). PHP does not look while a script runs, so that closing the
 /// connection is the surer way.
 pub fn abort(out: &mut Vec<u8>) {
     out.extend_from_slice(&head(ABORT_REQUEST, 0));

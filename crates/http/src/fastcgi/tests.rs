@@ -233,7 +233,8 @@ fn variables(head: &str, gateway: &Gateway<'_>) -> Vec<(String, String)> {
 #[test]
 fn every_variable_of_a_plain_request() {
     let near = Gateway { trusted: false, via: "", body_bytes: Some(7), ..FAR };
-    let head = "GET /page.php/more?q HTTP/1.1\r\nHost: foobar.com\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n";
+    let head = "GET /page.php/more?q HTTP/1.1\r\nHost: foobar.com\r\nX-Forwarded-For: 1.2.3.4\r\n\
+                X-Forwarded-Proto: https\r\nExpect: 100-continue\r\n\r\n";
     let pairs = variables(head, &near);
     let lines: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
@@ -260,6 +261,7 @@ fn every_variable_of_a_plain_request() {
             "REMOTE_PORT=40000",
             "HTTP_HOST=foobar.com",
             "HTTP_X_FORWARDED_FOR=1.2.3.4",
+            "HTTP_X_FORWARDED_PROTO=https",
         ]
     );
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Found;
-use crate::codec::Request;
+use crate::codec::{Kind, Request};
 
 /// The headers of a request that an answer depends on, as they were sent. A header that was sent twice counts as not
 /// sent: then the answer is the whole file.
@@ -54,16 +54,48 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// Those of `request`.
+    /// Those of `request`, in one pass over its headers: most have none of these.
     pub fn of(request: &'a Request, now: SystemTime) -> Conditions<'a> {
+        let mut conditions = Conditions::none(now);
+        let mut repeated = Conditions::none(now);
+        for (kind, name, value) in request.head.headers() {
+            if kind != Kind::Other {
+                continue;
+            }
+            if let Some(slot) = conditions.slot(name)
+                && slot.replace(value).is_some()
+                && let Some(slot) = repeated.slot(name)
+            {
+                *slot = Some(value);
+            }
+        }
+        conditions.without(&repeated)
+    }
+
+    fn slot(&mut self, name: &str) -> Option<&mut Option<&'a [u8]>> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            5 if is("range") => Some(&mut self.range),
+            8 if is("if-range") => Some(&mut self.if_range),
+            8 if is("if-match") => Some(&mut self.if_match),
+            13 if is("if-none-match") => Some(&mut self.if_none_match),
+            17 if is("if-modified-since") => Some(&mut self.if_modified_since),
+            19 if is("if-unmodified-since") => Some(&mut self.if_unmodified_since),
+            _ => None,
+        }
+    }
+
+    /// A part may only be sent if its condition is known.
+    fn without(self, repeated: &Conditions<'_>) -> Conditions<'a> {
+        let once = |value: Option<&'a [u8]>, again: Option<&[u8]>| value.filter(|_| again.is_none());
         Conditions {
-            if_match: request.head.header("if-match"),
-            if_unmodified_since: request.head.header("if-unmodified-since"),
-            if_none_match: request.head.header("if-none-match"),
-            if_modified_since: request.head.header("if-modified-since"),
-            range: request.head.header("range"),
-            if_range: request.head.header("if-range"),
-            now,
+            if_match: once(self.if_match, repeated.if_match),
+            if_unmodified_since: once(self.if_unmodified_since, repeated.if_unmodified_since),
+            if_none_match: once(self.if_none_match, repeated.if_none_match),
+            if_modified_since: once(self.if_modified_since, repeated.if_modified_since),
+            range: once(self.range, repeated.range.or(repeated.if_range)),
+            if_range: once(self.if_range, repeated.if_range),
+            now: self.now,
         }
     }
 

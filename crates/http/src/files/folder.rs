@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 
-use super::Found;
 use super::path::{Below, Unusable, encode};
+use super::{Found, Miss};
 
 /// What a folder shows to those who ask for the folder itself.
 const INDEX: &str = "index.html";
@@ -29,43 +29,6 @@ pub struct Folder {
     /// What is no file here is for somebody else: [`Miss::FallThrough`] instead of [`Miss::NotFound`].
     pub fall_through: bool,
     kept: Vec<(String, Folder)>,
-}
-
-/// Why there is no file to answer with.
-#[derive(Debug, thiserror::Error)]
-pub enum Miss {
-    /// 404.
-    #[error("there is no such file")]
-    NotFound,
-    /// No file here, and the folder says to ask the next one: the application.
-    #[error("there is no such file here; the application may have an answer")]
-    FallThrough,
-    /// 403: hidden, unreadable, or outside of the root. Says nothing of whether it exists.
-    #[error("the file is not for visitors")]
-    Forbidden,
-    /// 400: the path is malformed.
-    #[error("the path is malformed")]
-    Malformed,
-    /// 301: a folder that was asked for without its final slash. A relative reference for Location (RFC 9110
-    /// § 10.2.2), already encoded; the driver adds the query.
-    #[error("the folder is at {0}")]
-    Redirect(String),
-    /// 500: the system failed, out of descriptors or of luck with the disk.
-    #[error("the file cannot be opened: {0}")]
-    Failed(#[source] io::Error),
-}
-
-impl Miss {
-    /// The status to answer with; 404 for [`Miss::FallThrough`] if nobody else has an answer.
-    pub fn status(&self) -> u16 {
-        match self {
-            Miss::NotFound | Miss::FallThrough => 404,
-            Miss::Forbidden => 403,
-            Miss::Malformed => 400,
-            Miss::Redirect(_) => 301,
-            Miss::Failed(_) => 500,
-        }
-    }
 }
 
 impl Folder {
@@ -133,7 +96,7 @@ impl Folder {
     }
 
     fn look(&self, root: &OwnedFd, path: &str) -> Result<(OwnedFd, Stat), Miss> {
-        let opened = open(root, path).map_err(|error| self.failed(error))?;
+        let opened = open(root, path).map_err(|error| Miss::of(error, self.absent()))?;
         let stat = fstat(&opened).map_err(|error| Miss::Failed(error.into()))?;
         Ok((opened, stat))
     }
@@ -155,16 +118,6 @@ impl Folder {
             Unusable::Malformed => Miss::Malformed,
             Unusable::Hidden => Miss::Forbidden,
             Unusable::Nameless => self.absent(),
-        }
-    }
-
-    fn failed(&self, error: Errno) -> Miss {
-        match error {
-            // No such file; a file where a folder should be; links in a circle; a socket.
-            Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::NXIO => self.absent(),
-            // Unreadable; out of the root.
-            Errno::ACCESS | Errno::PERM | Errno::XDEV => Miss::Forbidden,
-            error => Miss::Failed(error.into()),
         }
     }
 }

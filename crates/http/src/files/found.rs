@@ -1,13 +1,14 @@
 //! An opened file, ready to be read from any thread.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::Stat;
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::cache::lasts;
-use super::mime;
+use super::{Miss, mime};
 
 /// A file that was found, and what an answer says of it. Reading does not move a position, so that one opened file can
 /// serve many answers at once.
@@ -26,6 +27,20 @@ pub struct Found {
 }
 
 impl Found {
+    /// Opens a file that was chosen already, such as by an application's own rules. Nothing confines it: `path` is
+    /// trusted, and links in it are followed. Only regular files are found.
+    pub fn open(path: &Path) -> Result<Found, Miss> {
+        // Non-blocking, so that nobody waits for the writer of a named pipe.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = openat(CWD, path, flags, Mode::empty()).map_err(|error| Miss::of(error, Miss::NotFound))?;
+        let stat = fstat(&file).map_err(|error| Miss::Failed(error.into()))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Found::new(file, name, &stat)),
+            _ => Err(Miss::NotFound),
+        }
+    }
+
     /// `file` is called `name` and is what `stat` says.
     pub(super) fn new(file: OwnedFd, name: &str, stat: &Stat) -> Found {
         let modified = u64::try_from(stat.st_mtime).unwrap_or(0);
@@ -62,6 +77,13 @@ impl Found {
             }
             read => read,
         }
+    }
+}
+
+/// For sendfile(2) and splice(2). Its own position is of no meaning.
+impl AsFd for Found {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -7,6 +7,7 @@ mod conditions;
 mod folder;
 mod found;
 mod mime;
+mod miss;
 mod path;
 mod range;
 #[cfg(test)]
@@ -14,5 +15,6 @@ mod tests;
 
 pub use answer::{Content, answer};
 pub use conditions::Conditions;
-pub use folder::{Folder, Miss};
+pub use folder::Folder;
 pub use found::Found;
+pub use miss::Miss;

@@ -19,13 +19,13 @@ pub(super) enum Asked {
 
 /// Reads `header` for a content of `size` bytes.
 pub(super) fn read(header: &[u8], size: u64) -> Asked {
-    ranges(header).and_then(|range| part(range, size)).unwrap_or(Asked::Whole)
+    set(header).and_then(|range| part(range, size)).unwrap_or(Asked::Whole)
 }
 
-/// The only range of a `bytes=` header.
-fn ranges(header: &[u8]) -> Option<&[u8]> {
+/// What follows `bytes=`. Several ranges hold a comma, which is no digit of one.
+fn set(header: &[u8]) -> Option<&[u8]> {
     let (unit, set) = header.split_at_checked(6)?;
-    (unit.eq_ignore_ascii_case(b"bytes=") && !set.contains(&b',')).then(|| set.trim_ascii())
+    unit.eq_ignore_ascii_case(b"bytes=").then(|| set.trim_ascii())
 }
 
 fn part(range: &[u8], size: u64) -> Option<Asked> {

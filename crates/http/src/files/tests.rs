@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::codec::Method;
+use crate::codec::{HeadLimits, Method, Request};
 
 /// 2026-01-02 03:04:05 UTC
 const MODIFIED: u64 = 1_767_323_045;
@@ -163,7 +163,7 @@ fn kept_folders_are_roots_of_their_own() {
 }
 
 #[test]
-fn pipes_and_missing_roots() {
+fn pipes_and_missing_roots_and_files_chosen_already() {
     let scene = scene();
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -175,6 +175,11 @@ fn pipes_and_missing_roots() {
     .unwrap();
     let folder = Folder::open(&scene.root).unwrap();
     assert_eq!(look(&folder, "pipe"), "404 NotFound");
+    assert!(matches!(Found::open(&scene.root.join("pipe")), Err(Miss::NotFound)));
+    assert!(matches!(Found::open(&scene.root), Err(Miss::NotFound)));
+    assert!(matches!(Found::open(&scene.root.join("gone")), Err(Miss::NotFound)));
+    let found = Found::open(&scene.root.join("app.css")).unwrap();
+    assert_eq!((found.length, found.media), (10, "text/css; charset=utf-8"));
     assert_eq!(Folder::open(scene.root.join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(Folder::open(scene.root.join("app.css")).unwrap_err().kind(), ErrorKind::NotADirectory);
 }
@@ -324,4 +329,58 @@ fn a_file_from_the_future_has_no_last_modified() {
     let mut head = Vec::new();
     answer(&found, Method::Get, &Conditions::none(SystemTime::UNIX_EPOCH), &mut head);
     assert!(!String::from_utf8(head).unwrap().contains("Last-Modified"));
+}
+
+#[test]
+fn a_date_proves_a_part_only_once_its_second_is_over() {
+    let scene = scene();
+    let found = Folder::open(&scene.root).unwrap().find("app.css").unwrap();
+    for (age, status) in [(0, "200"), (1, "200"), (2, "206")] {
+        let now = UNIX_EPOCH + Duration::from_secs(MODIFIED + age);
+        let date = Some(MODIFIED_DATE.as_bytes());
+        let conditions = Conditions { range: Some(b"bytes=0-1"), if_range: date, ..Conditions::none(now) };
+        let mut head = Vec::new();
+        answer(&found, Method::Get, &conditions, &mut head);
+        assert_eq!(&head[9..12], status.as_bytes(), "{age} s after the change");
+    }
+}
+
+#[test]
+fn conditions_of_a_request() {
+    let mut request = Request::default();
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nRange: 1\r\nif-range: 2\r\nIf-Match: 3\r\nIf-None-Match: 4\r\n\
+                If-Modified-Since: 5\r\nIf-Unmodified-Since: 6\r\n\r\n";
+    request.read(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    let read = Conditions::of(&request, UNIX_EPOCH);
+    let all = [
+        read.range,
+        read.if_range,
+        read.if_match,
+        read.if_none_match,
+        read.if_modified_since,
+        read.if_unmodified_since,
+    ];
+    assert_eq!(all, [b"1", b"2", b"3", b"4", b"5", b"6"].map(|value| Some(value.as_slice())));
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nRange: 1\r\nIf-Range: 2\r\nIf-Range: 3\r\nIf-None-Match: 4\r\n\
+                If-None-Match: 5\r\nIf-None-Match: 6\r\n\r\n";
+    request.read(text.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    let read = Conditions::of(&request, UNIX_EPOCH);
+    assert_eq!((read.range, read.if_range, read.if_none_match), (None, None, None));
+}
+
+#[test]
+fn answers_without_a_file() {
+    let text = |miss: Miss, query: &str| {
+        let mut head = Vec::new();
+        miss.answer(query, &mut head);
+        String::from_utf8(head).unwrap()
+    };
+    assert_eq!(
+        text(Miss::Redirect("./docs/".into()), "a=b"),
+        "HTTP/1.1 301 Moved Permanently\r\nContent-Length: 0\r\nCache-Control: no-cache\r\n\
+         Location: ./docs/?a=b\r\n"
+    );
+    assert!(text(Miss::Redirect("./docs/".into()), "").ends_with("Location: ./docs/\r\n"));
+    assert!(text(Miss::FallThrough, "a").starts_with("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n"));
+    assert!(text(Miss::Forbidden, "").starts_with("HTTP/1.1 403 Forbidden\r\n"));
 }

@@ -150,7 +150,7 @@ impl Journal {
     pub(super) fn last_words(&self, mark: u64) -> Option<String> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let since = usize::try_from(inner.seen.saturating_sub(mark)).unwrap_or(usize::MAX);
-        let mut recent = inner.memory.iter().rev().take(since).map(|line| message(line));
+        let mut recent = inner.memory.iter().rev().take(since).filter_map(|line| message(line));
         let last = recent.next()?;
         if last.1 {
             return Some(last.0);
@@ -240,11 +240,13 @@ fn record(out: &mut String, service: &ServiceName, line: &str) {
     out.push_str("}\n");
 }
 
-/// What a line says, and whether that is an error.
-fn message(line: &str) -> (String, bool) {
-    let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
-    let text = |key: &str| object.as_ref()?.get(key)?.as_str();
-    (text("message").unwrap_or(line).to_owned(), text("level") == Some("ERROR"))
+/// What a line says, and whether that is an error; `None` for records that are no message, such as those of accesses.
+fn message(line: &str) -> Option<(String, bool)> {
+    let Ok(serde_json::Value::Object(object)) = serde_json::from_str(line) else {
+        return Some((line.to_owned(), false));
+    };
+    let message = object.get("message")?.as_str()?.to_owned();
+    Some((message, object.get("level").and_then(|level| level.as_str()) == Some("ERROR")))
 }
 
 #[cfg(test)]
@@ -281,7 +283,7 @@ mod tests {
         say(&journal, "old\n");
         let mark = journal.seen();
         assert_eq!(journal.last_words(mark), None);
-        say(&journal, "{\"level\":\"ERROR\",\"message\":\"no disk\"}\nbye\n");
+        say(&journal, "{\"level\":\"ERROR\",\"message\":\"no disk\"}\nbye\n{\"access\":true}\n");
         assert_eq!(journal.last_words(mark).as_deref(), Some("no disk"));
         assert_eq!(journal.last_words(0).as_deref(), Some("no disk"));
     }
