@@ -6,6 +6,7 @@ mod down;
 mod draw;
 mod exit;
 mod init;
+mod log_line;
 mod logs;
 mod plan;
 mod running;

@@ -131,8 +131,9 @@ fn service(one: &ServiceStatus, now_ms: u64) -> Markup {
                 td.state { (mark(one.state)) " " (one.state.as_str()) }
                 td.number { (ago(one.since_ms, now_ms)) }
                 td.number { (bytes(one.rss_bytes)) }
-                td.why { (one.because) (facts(one)) }
+                td.why { (one.because) }
             }
+            (facts(one))
             @for part in parts { (row(part, now_ms)) }
         }
     }
@@ -140,7 +141,11 @@ fn service(one: &ServiceStatus, now_ms: u64) -> Markup {
 
 fn facts(one: &ServiceStatus) -> Markup {
     let facts: Vec<_> = one.report.iter().flat_map(|report| &report.facts).collect();
-    html! { @if !facts.is_empty() { p.facts { @for (what, is) in facts { span { (what) " " b { (is) } } } } } }
+    html! {
+       @if !facts.is_empty() {
+           tr.facts { td colspan="5" { div { @for (what, is) in facts { span { (what) " " b { (is) } } } } } }
+       }
+    }
 }
 
 fn row(part: &Part, now_ms: u64) -> Markup {
