@@ -6,7 +6,7 @@ use super::picture::{Cell, Node};
 use crate::names::{Role, ServerName, ServiceName};
 use crate::wire::{ServerStatus, State};
 
-/// The live state of the site, for [`svg`](super::svg).
+/// The live state of the site, for [`svg()`](super::svg()).
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     roles: BTreeMap<(ServerName, Role), Live>,
