@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use mainstay_node::control::Client;
 use mainstay_site::names::{ServerName, ServiceName};
 
+use super::log_line::readable_all;
 use super::running::Which;
 use super::up::{runtime, say};
 use crate::render;
@@ -28,6 +29,9 @@ pub struct Args {
     /// How many lines
     #[arg(short = 'n', long, default_value_t = 50)]
     lines: usize,
+    /// Print the records as they are stored, JSON
+    #[arg(long)]
+    json: bool,
     /// Go on with what comes
     #[arg(short, long)]
     follow: bool,
@@ -55,21 +59,22 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let state = running.folder.server(&server);
     let name = args.service.clone().unwrap_or_else(|| "server".into());
     let path = state.join("log").join(format!("{name}.log"));
+    let told = |text: &str| render::print(&if args.json { text.to_owned() } else { readable_all(text) });
     match &args.service {
         Some(service) => {
             let client = Client::new(state.join("control.sock"));
             match runtime()?.block_on(client.logs(&ServiceName(service.clone()), args.lines)) {
-                Ok(text) => render::print(&text),
+                Ok(text) => told(&text),
                 Err(mainstay_node::control::Error::Unreachable { .. }) => {
                     say(&format!("{server} does not answer; this is what its log file has"));
-                    render::print(&tail(&path, args.lines)?);
+                    told(&tail(&path, args.lines)?);
                 }
                 Err(error) => bail!(error),
             }
         }
-        None => render::print(&tail(&path, args.lines)?),
+        None => told(&tail(&path, args.lines)?),
     }
-    if args.follow { follow(&path) } else { Ok(ExitCode::SUCCESS) }
+    if args.follow { follow(&path, &told) } else { Ok(ExitCode::SUCCESS) }
 }
 
 /// The last lines of a file.
@@ -81,7 +86,7 @@ fn tail(path: &Path, lines: usize) -> anyhow::Result<String> {
 }
 
 /// Prints what is appended, across rotations, until Ctrl-C or until nobody reads.
-fn follow(path: &Path) -> anyhow::Result<ExitCode> {
+fn follow(path: &Path, told: &dyn Fn(&str)) -> anyhow::Result<ExitCode> {
     let mut at = std::fs::metadata(path).map_or(0, |known| known.len());
     runtime()?.block_on(async {
         loop {
@@ -98,8 +103,11 @@ fn follow(path: &Path) -> anyhow::Result<ExitCode> {
             }
             file.seek(SeekFrom::Start(at))?;
             let mut text = Vec::new();
-            at += file.read_to_end(&mut text)? as u64;
-            render::print(&String::from_utf8_lossy(&text));
+            file.read_to_end(&mut text)?;
+            // A line that is still being written is for the next look.
+            text.truncate(text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+            at += text.len() as u64;
+            told(&String::from_utf8_lossy(&text));
         }
     })
 }

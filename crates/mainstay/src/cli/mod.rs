@@ -7,6 +7,7 @@ mod draw;
 mod exit;
 mod explain;
 mod init;
+mod log_line;
 mod logs;
 mod plan;
 mod running;

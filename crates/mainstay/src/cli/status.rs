@@ -116,17 +116,12 @@ fn rows(sight: &Sight, now_ms: u64) -> Vec<Row> {
 }
 
 fn service(service: &ServiceStatus, counted: Option<String>, now_ms: u64) -> Row {
-    let facts = service.report.iter().flat_map(|report| &report.facts);
-    let facts: Vec<String> = facts.map(|(what, is)| format!("{what} {is}")).collect();
     let again = match service.restarts {
         0 => String::new(),
         1 => "; restarted once".into(),
         times => format!("; restarted {times} times"),
     };
-    let mut because = format!("{}{again}", service.because);
-    if !facts.is_empty() {
-        because += &format!(" ({})", facts.join(", "));
-    }
+    let because = format!("{}{again}", service.because);
     let name = match service.pid {
         Some(pid) => format!("  {} ({pid})", service.name),
         None => format!("  {}", service.name),

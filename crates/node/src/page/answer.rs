@@ -11,7 +11,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Page, view};
+use super::{Page, drawing, view};
 
 /// Nothing from elsewhere, nothing inline, no frames, no forms (Content Security Policy Level 3).
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -21,12 +21,14 @@ const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
 
 pub fn router(page: Page) -> Router {
+    let style = drawing::style(&page.site);
     let html = |text: String| ([(CONTENT_TYPE, "text/html; charset=utf-8")], text);
     Router::new()
         .route("/", get(async move |State(page): State<Page>| html(view::document(&page).into_string())))
         .route("/live", get(async move |State(page): State<Page>| html(view::live(&page).into_string())))
         .route("/status.json", get(async |State(page): State<Page>| axum::Json(page.latest.load().as_ref().clone())))
         .route("/page.css", get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], CSS)))
+        .route("/drawing.css", get(async move || ([(CONTENT_TYPE, "text/css; charset=utf-8")], style)))
         .route("/page.js", get(async || ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], JS)))
         .with_state(page)
         .layer(from_fn(guard))

@@ -6,9 +6,10 @@
 //! | `GET /` | the page |
 //! | `GET /live` | the part of it that changes; the page fetches it every two seconds |
 //! | `GET /status.json` | [`Overview`] |
-//! | `GET /page.css`, `GET /page.js` | what the page needs |
+//! | `GET /page.css`, `GET /drawing.css`, `GET /page.js` | what the page needs |
 
 mod answer;
+mod drawing;
 mod overview;
 mod rates;
 mod view;

@@ -4,9 +4,9 @@
 use mainstay_site::findings::{Finding, Group};
 use mainstay_site::plan::Notice;
 use mainstay_site::wire::{Part, ServiceStatus, State};
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Overview, Page, Sight, ago, bytes, rate};
+use super::{Overview, Page, Sight, ago, bytes, drawing, rate};
 
 /// The whole page.
 pub fn document(page: &Page) -> Markup {
@@ -19,6 +19,7 @@ pub fn document(page: &Page) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (site) " · Mainstay" }
+                link rel="stylesheet" href="/drawing.css";
                 link rel="stylesheet" href="/page.css";
                 link rel="icon" href="data:,";
                 script src="/page.js" defer {}
@@ -50,7 +51,7 @@ pub fn live(page: &Page) -> Markup {
     let seen = page.latest.load();
     html! {
         (summary(page, &seen))
-        (drawing(page, &seen))
+        (figure(page, &seen))
         section.servers aria-label="Servers" { @for sight in &seen.servers { (server(sight, seen.at_ms)) } }
         (notices(&seen))
     }
@@ -95,8 +96,8 @@ fn mark(state: State) -> Markup {
     html! { i aria-hidden="true" { (sign) } }
 }
 
-fn drawing(_page: &Page, _seen: &Overview) -> Markup {
-    html! {}
+fn figure(page: &Page, seen: &Overview) -> Markup {
+    html! { figure.drawing { (PreEscaped(drawing::picture(&page.site, seen))) } }
 }
 
 fn server(sight: &Sight, now_ms: u64) -> Markup {
@@ -130,16 +131,21 @@ fn service(one: &ServiceStatus, now_ms: u64) -> Markup {
                 td.state { (mark(one.state)) " " (one.state.as_str()) }
                 td.number { (ago(one.since_ms, now_ms)) }
                 td.number { (bytes(one.rss_bytes)) }
-                td.why { (one.because) (facts(one)) }
+                td.why { (one.because) }
             }
+            (facts(one))
             @for part in parts { (row(part, now_ms)) }
         }
     }
 }
 
 fn facts(one: &ServiceStatus) -> Markup {
-    let facts = one.report.iter().flat_map(|report| &report.facts);
-    html! { @for (what, is) in facts { span.fact { (what) " " b { (is) } } } }
+    let facts: Vec<_> = one.report.iter().flat_map(|report| &report.facts).collect();
+    html! {
+       @if !facts.is_empty() {
+           tr.facts { td colspan="5" { div { @for (what, is) in facts { span { (what) " " b { (is) } } } } } }
+       }
+    }
 }
 
 fn row(part: &Part, now_ms: u64) -> Markup {

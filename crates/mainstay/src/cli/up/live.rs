@@ -54,7 +54,7 @@ pub fn run(up: Up, held: Held, plans: &[Plan], ports: &Ports) -> anyhow::Result<
         let shown = Page {
             site: Arc::clone(&site),
             findings: findings(&site).into(),
-            links: links.clone().into(),
+            links: elsewhere(&links),
             latest: Arc::clone(&latest),
         };
         tokio::spawn(shown.serve(page));
@@ -75,6 +75,11 @@ pub fn run(up: Up, held: Held, plans: &[Plan], ports: &Ports) -> anyhow::Result<
         stay(&mut lab, &mut observer, &latest, &mut signals).await;
         stop(lab, relays, signals, &up).await
     })
+}
+
+/// The addresses without the page's own, on which whoever reads them is already.
+fn elsewhere(links: &[(String, String)]) -> Arc<[(String, String)]> {
+    links.iter().filter(|(what, _)| what != "Status").cloned().collect()
 }
 
 /// What a server runs: the lab's init, and below it the supervisor.

@@ -5,6 +5,7 @@ use mainstay_node::page::{Overview, Sight};
 use mainstay_site::wire::{ServiceStatus, State};
 
 use super::progress::{say, sign};
+use crate::cli::log_line::readable;
 use crate::cli::site_folder::SiteFolder;
 use crate::render::Paint;
 
@@ -73,5 +74,5 @@ async fn tell_service(sight: &Sight, service: &ServiceStatus, folder: &SiteFolde
 }
 
 fn quote(text: &str, paint: &Paint) {
-    text.lines().for_each(|line| say(&paint.dim(&format!("    │ {line}"))));
+    text.lines().for_each(|line| say(&paint.dim(&format!("    │ {}", readable(line)))));
 }
