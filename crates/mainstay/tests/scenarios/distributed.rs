@@ -1,0 +1,40 @@
+//! D1: a balancer, two servers, a primary and its replica.
+
+use std::time::Duration;
+
+use crate::lab::{Lab, eventually};
+
+/// Who answered for one tier, as the guestbook was told.
+fn answered(lab: &Lab, tier: &str) -> String {
+    let answer = lab.get("/messages.json");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let whole: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let journey = whole["journey"].as_array().unwrap();
+    let step = journey.iter().find(|step| step["tier"] == tier).expect("the guestbook says who answered");
+    step["server"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn requests_alternate_and_a_message_is_read_back_from_the_replica() {
+    let lab = Lab::design("1-distributed", "distributed.test");
+    let served: Vec<String> = (0..4).map(|_| answered(&lab, "web")).collect();
+    assert!(served.windows(2).all(|pair| pair[0] != pair[1]), "{served:?}");
+
+    lab.post("/messages", &[("name", "Grace"), ("text", "replicated")]);
+    eventually("the replica has the message", Duration::from_secs(5), || {
+        let there = lab.get("/messages.json").body.contains("replicated");
+        (there && answered(&lab, "database").starts_with("server2")).then_some(())
+    });
+    assert_eq!(lab.dig(&["+short", "www.distributed.test", "A"]).lines().last(), Some("10.80.0.10"));
+    let page = crate::client::get(lab.page(), "127.0.0.1", "/").unwrap();
+    assert!(page.body.contains("<svg") && page.body.contains("server2"), "the status page draws the site");
+}
+
+#[test]
+fn two_sites_run_side_by_side() {
+    let one = Lab::design("1-distributed", "one.test");
+    let other = Lab::design("1-distributed", "other.test");
+    one.post("/messages", &[("name", "Ada"), ("text", "only here")]);
+    assert!(one.get("/messages.json").body.contains("only here"));
+    assert!(!other.get("/messages.json").body.contains("only here"));
+}

@@ -1,0 +1,11 @@
+//! The laboratory: the real binary on network namespaces, with real MariaDB, Python and foreign clients.
+//!
+//! Every scenario starts a site of its own, does something to it, and looks from outside: through the published ports,
+//! `mainstay status`, `dig`. They need root, and say so instead of passing without it.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
+mod client;
+mod lab;
+
+mod distributed;
+mod simple;
