@@ -367,6 +367,15 @@ pub struct Ports {
     pub sql_reader: u16,
 }
 
+impl Ports {
+    /// The port of the application at `place` (from 0): from [`Ports::app`] upwards, leaving out what another service of
+    /// the same server may listen on.
+    pub fn app_at(&self, place: usize) -> u16 {
+        let taken = [self.http, self.https, self.dns, self.web, self.database, self.sql_writer, self.sql_reader];
+        (self.app..=u16::MAX).filter(|port| !taken.contains(port)).nth(place).unwrap_or(u16::MAX)
+    }
+}
+
 impl Default for Ports {
     fn default() -> Self {
         Ports {

@@ -37,7 +37,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         render::print_json(&plans)?;
     } else {
         let paint = Paint(render::colour(&std::io::stdout()));
-        render::print(&plans.iter().map(|plan| told(plan, &paint)).collect::<Vec<_>>().join("\n"));
+        let servers = plans.iter().map(|plan| told(plan, &paint)).collect::<Vec<_>>().join("\n");
+        render::print(&format!("{servers}{}", notices(&plans, &paint)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -61,7 +62,17 @@ fn told(plan: &Plan, paint: &Paint) -> String {
         lines(&mut out, paint, "talks to", service.talks.iter().map(flow));
         lines(&mut out, paint, "writes", writes(service));
     }
-    for notice in &plan.notices {
+    out
+}
+
+/// The same for every server: said once.
+fn notices(plans: &[Plan], paint: &Paint) -> String {
+    let all = plans.first().map(|plan| plan.notices.as_slice()).unwrap_or_default();
+    let mut out = String::new();
+    if !all.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.bold("Declared, not enforced by this version"));
+    }
+    for notice in all {
         let _ = writeln!(out, "  {} {}: {}", paint.yellow("!"), notice.declared, notice.instead);
     }
     out

@@ -310,7 +310,7 @@ impl<'s> Sketch<'s> {
     fn words(&self, server: &Server, role: Role) -> (String, String) {
         let detail = match role {
             Role::Dns => self.name_server(server),
-            Role::Firewall => self.marked("filters packets", "[firewall]"),
+            Role::Firewall => self.marked("filters packets", "the role `firewall`"),
             Role::Balancer => algorithm(self.site.balancer.as_ref().map_or_else(Default::default, |it| it.algorithm)),
             Role::Web => "files, forwards".into(),
             Role::App => self.applications(),
@@ -424,10 +424,10 @@ impl<'s> Sketch<'s> {
     }
 
     fn app_ports(&self) -> String {
-        let first = self.site.ports.app;
+        let port = |place| self.site.ports.app_at(place);
         match self.site.apps.len() {
-            0 | 1 => first.to_string(),
-            many => format!("{first}–{}", usize::from(first) + many - 1),
+            0 | 1 => port(0).to_string(),
+            many => format!("{}–{}", port(0), port(many - 1)),
         }
     }
 

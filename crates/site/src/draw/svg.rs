@@ -147,7 +147,7 @@ impl Drawing<'_> {
     fn wires(&mut self) {
         let mut heads = Vec::new();
         // What stands by lies below what serves, where they run together.
-        let mut wires: Vec<&Wire> = self.layout.wires.iter().collect();
+        let mut wires: Vec<&Wire> = self.layout.wires.iter().filter(|wire| self.nearest(wire)).collect();
         wires.sort_by_key(|wire| !wire.standby);
         for wire in wires {
             let class = class(wire.kind);
@@ -165,6 +165,13 @@ impl Drawing<'_> {
                 let _ = writeln!(self.out, "<path class=\"head {class}\" d=\"M{} {}l5 {back}h-10z\"/>", end.x, end.y);
             }
         }
+    }
+
+    /// Dashes from several sources to one end would fill each other's gaps: one of them is enough.
+    fn nearest(&self, wire: &Wire) -> bool {
+        let reach = |wire: &Wire| ((wire.points[0].x - wire.points[3].x).abs(), wire.points[0].x);
+        let same = |other: &&Wire| other.points[3] == wire.points[3] && other.kind == wire.kind;
+        !wire.standby || self.layout.wires.iter().filter(same).all(|other| reach(wire) <= reach(other))
     }
 
     fn labels(&mut self) {

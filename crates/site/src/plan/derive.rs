@@ -17,8 +17,9 @@ const HEALTH_PATH: &str = "/.mainstay/health";
 /// resolver asks twelve times an hour.
 const TTL: u32 = 300;
 
-/// What PHP runs or includes is never sent as a file: it holds passwords.
-const NEVER: [&str; 5] = [".php", ".phtml", ".phar", ".inc", ".ini"];
+/// What PHP runs or includes is never sent as a file, nor are the copies that editors and people leave beside it, dumps
+/// and logs: they hold passwords.
+const NEVER: [&str; 10] = [".php", ".phtml", ".phar", ".inc", ".ini", ".bak", ".orig", "~", ".sql", ".log"];
 
 /// The plan of every server, in the order of the file. The same arguments give the same plans.
 ///
@@ -107,7 +108,7 @@ impl Tiers<'_> {
         let mut routes = Vec::new();
         for (place, app) in self.site.apps.iter().enumerate() {
             let name = app_service(app);
-            let pool = self.pool(&name, Role::App, self.app_port(place), self.site.web.algorithm);
+            let pool = self.pool(&name, Role::App, self.site.ports.app_at(place), self.site.web.algorithm);
             talks.extend(flows(&pool, &name, "HTTP"));
             let (host, prefix) = (app.host.clone(), app.prefix.clone());
             routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
@@ -118,10 +119,6 @@ impl Tiers<'_> {
 
     fn web_port(&self) -> u16 {
         if self.site.front() == Role::Web { self.site.ports.http } else { self.site.ports.web }
-    }
-
-    fn app_port(&self, place: usize) -> u16 {
-        self.site.ports.app + u16::try_from(place).unwrap_or(u16::MAX - self.site.ports.app)
     }
 
     fn pool(&self, name: &str, role: Role, port: u16, algorithm: Algorithm) -> Pool {
@@ -200,7 +197,7 @@ impl Tiers<'_> {
             health: app.health.clone(),
             database,
         };
-        let listens = vec![http(server.address, self.app_port(place))];
+        let listens = vec![http(server.address, self.site.ports.app_at(place))];
         Service { writes, ..service(&name, Role::App, listens, talks, Config::App(config)) }
     }
 

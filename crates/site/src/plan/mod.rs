@@ -6,6 +6,8 @@
 
 mod derive;
 mod loopback;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -179,7 +179,8 @@ const fn shape(state: State) -> &'static str {
     match state {
         State::Serving => "M5 1.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 0 0 0-7z",
         State::Degraded => "M5 1.5l4 7h-8z",
-        State::Starting | State::Stopping => "M5 1.5a3.5 3.5 0 1 0 0 7",
+        State::Starting => "M5 1.8a3.2 3.2 0 1 0 0 6.4a3.2 3.2 0 0 0 0-6.4z",
+        State::Stopping => "M5 1.5a3.5 3.5 0 1 0 0 7",
         State::Stopped => "M1.5 5h7",
         State::Failed => "M1.5 1.5l7 7M8.5 1.5l-7 7",
     }
@@ -187,7 +188,7 @@ const fn shape(state: State) -> &'static str {
 
 /// Two digits are enough to see what goes on.
 fn rounded(rate: f64) -> String {
-    if rate < 9.95 { format!("{rate:.1}") } else { format!("{rate:.0}") }
+    if (0.05..9.95).contains(&rate) { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 /// A sign of the legend.

@@ -1,0 +1,130 @@
+//! What must hold of every site's plans. The designs' own are golden files.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::declaration::{Anywhere, parse};
+use crate::draw::tests::tier;
+use crate::model::{Codebase, Site};
+
+fn plans(site: &Site) -> Vec<Plan> {
+    let codebase = |app: &crate::model::App| Codebase { app: app.name.clone(), release: "0123456789ab".into() };
+    derive(site, &site.apps.iter().map(codebase).collect::<Vec<_>>(), Generation(7))
+}
+
+fn one_server(apps: &str) -> Site {
+    let file = format!(
+        "format = 1\n[site]\ndomain = \"foobar.com\"\n{apps}\n[servers.s]\naddress = \"10.0.0.1\"\n\
+         roles = [\"dns\", \"balancer\", \"web\", \"app\", \"database\"]\n"
+    );
+    parse(&file, &Anywhere).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+fn many_apps(count: usize) -> Site {
+    let app = |number| {
+        format!("[apps.a{number}]\npath = \"x\"\nkind = \"http\"\ncommand = \"x\"\nhost = \"a{number}.foobar.com\"\n")
+    };
+    one_server(&(0..count).map(app).collect::<String>())
+}
+
+/// Every socket of a site: with the server where each server has addresses of its own, without on one machine.
+fn sockets(plans: &[Plan], one_machine: bool) -> Vec<(Option<ServerName>, Transport, SocketAddr)> {
+    let server = |plan: &Plan| (!one_machine).then(|| plan.server.clone());
+    let mut all = Vec::new();
+    for plan in plans {
+        for service in &plan.services {
+            all.extend(service.listens.iter().map(|listen| (server(plan), listen.transport, listen.address)));
+            if let Config::Database(database) = &service.config {
+                all.push((server(plan), Transport::Tcp, database.address));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn no_socket_is_bound_twice() {
+    let sites = [
+        many_apps(200),
+        tier("", &[("all", 1, "dns web app database")]),
+        tier("", &[("lb", 2, "dns balancer web"), ("s", 300, "web app database")]),
+    ];
+    for site in sites {
+        for (site, one_machine) in [(site.clone(), false), (site.on_loopback(), true)] {
+            let all = sockets(&plans(&site), one_machine);
+            let distinct: BTreeSet<String> = all.iter().map(|socket| format!("{socket:?}")).collect();
+            assert_eq!(distinct.len(), all.len(), "{}", site.servers[0].name);
+        }
+    }
+}
+
+#[test]
+fn on_loopback_nothing_needs_a_privilege() {
+    let site = tier(
+        "[balancer]\ncluster = { address = \"10.99.0.1\" }\n",
+        &[("lb", 2, "dns balancer"), ("s", 2, "web app database")],
+    );
+    let local = site.on_loopback();
+    let all = sockets(&plans(&local), true);
+    assert!(all.iter().all(|(_, _, address)| address.ip().is_loopback() && address.port() >= 1024), "{all:?}");
+    assert!(local.public_addresses().iter().all(|address| address.is_loopback()));
+}
+
+#[test]
+fn every_flow_ends_where_somebody_listens() {
+    for site in [many_apps(3), tier("", &[("lb", 2, "dns balancer"), ("s", 3, "web app database")])] {
+        let plans = plans(&site);
+        for flow in plans.iter().flat_map(|plan| &plan.services).flat_map(|service| &service.talks) {
+            let there: Vec<Plan> = plans.iter().filter(|plan| plan.server == flow.server).cloned().collect();
+            let listens = |(_, transport, address): &(_, Transport, SocketAddr)| {
+                *transport == Transport::Tcp && *address == flow.address
+            };
+            assert!(sockets(&there, false).iter().any(listens), "{flow:?}");
+            assert!(there[0].service(&flow.service).is_some(), "{flow:?}");
+        }
+    }
+}
+
+#[test]
+fn services_start_from_the_bottom() {
+    let plans = plans(&one_server("[app]\npath = \"x\"\nkind = \"wsgi\"\nentry = \"a:b\""));
+    let names: Vec<&str> = plans[0].services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["database", "sql", "app-site", "web", "balancer", "dns"]);
+}
+
+#[test]
+fn php_serves_its_root_but_not_its_code() {
+    let app = "[apps.blog]\npath = \"x\"\nkind = \"php\"\nentry = \"index.php\"\nroute = \"/blog/\"\n\
+               shared = [\"wp-content/uploads\"]\nstatic = { \"/blog/assets/\" = \"dist\" }";
+    let plans = plans(&one_server(app));
+    let Some(Config::Web(web)) = plans[0].service(&"web".into()).map(|service| service.config.clone()) else {
+        panic!("no web");
+    };
+    let statics = &web.routes[0].statics;
+    let told: Vec<(&str, &str, bool)> =
+        statics.iter().map(|it| (it.prefix.as_str(), it.folder.as_str(), it.fall_through)).collect();
+    assert_eq!(
+        told,
+        [
+            ("/blog/wp-content/uploads/", "shared/blog/wp-content/uploads", false),
+            ("/blog/assets/", "releases/blog-0123456789ab/code/dist", false),
+            ("/blog/", "releases/blog-0123456789ab/code", true),
+        ]
+    );
+    assert!(statics[0].never.contains(&".php".into()) && statics[2].never == statics[0].never);
+}
+
+#[test]
+fn the_same_site_gives_the_same_plans() {
+    let site = tier("", &[("lb", 1, "dns balancer"), ("s", 2, "web app database")]);
+    assert_eq!(plans(&site), plans(&site));
+}
+
+/// The plans grow with the pools that they hold and with nothing else.
+#[test]
+fn a_thousand_servers_know_only_whom_they_ask() {
+    let site = tier("", &[("lb", 2, "dns balancer"), ("web", 298, "web"), ("app", 690, "app"), ("db", 10, "database")]);
+    let flows = plans(&site).iter().flat_map(|plan| &plan.services).map(|service| service.talks.len()).sum::<usize>();
+    let (to_web, to_app, to_sql, to_database, replication) = (2 * 298, 298 * 690, 690 * 2, 690 * 10, 9);
+    assert_eq!(flows, to_web + to_app + to_sql + to_database + replication);
+}
