@@ -10,6 +10,7 @@
 
 pub mod declaration;
 pub mod draw;
+pub mod explain;
 pub mod findings;
 pub mod model;
 pub mod names;

@@ -5,6 +5,7 @@ mod declaration;
 mod down;
 mod draw;
 mod exit;
+mod explain;
 mod init;
 mod log_line;
 mod logs;
@@ -37,6 +38,7 @@ enum Verb {
     Logs(logs::Args),
     Check(check::Args),
     Draw(draw::Args),
+    Explain(explain::Args),
     Plan(plan::Args),
     Schema(schema::Args),
     Serve(serve::Args),
@@ -55,6 +57,7 @@ pub fn run() -> ExitCode {
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Draw(args) => draw::run(args),
+        Verb::Explain(args) => explain::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Schema(args) => schema::run(args),
         Verb::Serve(args) => return serve::run(args),

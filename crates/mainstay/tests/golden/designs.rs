@@ -85,3 +85,19 @@ fn a_drawing_goes_where_it_is_told() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(output.stderr).contains("name another file with --output"));
 }
+
+#[test]
+fn explain() {
+    golden(&["explain"], "explain");
+}
+
+/// A server, a component that the design lacks, and a word that names nothing.
+#[test]
+fn explain_one() {
+    let ask = |word: &str, design: &str| mainstay(&root(), &["explain", word, &format!("designs/{design}.toml")]);
+    assert!(text(ask("lb1", "1-distributed").stdout).contains("As `balancer`: the site is down"));
+    assert!(text(ask("monitor", "0-simple").stdout).contains("not in this design"));
+    let unknown = ask("balansr", "0-simple");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(unknown.stderr).contains("did you mean `balancer`?"));
+}

@@ -14,7 +14,7 @@ mod overlay;
 mod picture;
 mod svg;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 
 pub use mermaid::mermaid;

@@ -10,7 +10,7 @@ use crate::wire::{ServerStatus, State};
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     roles: BTreeMap<(ServerName, Role), Live>,
-    silent: BTreeMap<ServerName, String>,
+    silent: BTreeMap<ServerName, Live>,
 }
 
 /// How a role is on a server.
@@ -43,9 +43,9 @@ impl Overlay {
         }
     }
 
-    /// Notes that a server says nothing, and why.
-    pub fn add_silent(&mut self, server: &ServerName, because: impl Into<String>) {
-        self.silent.insert(server.clone(), because.into());
+    /// Notes that a server says nothing: what that is taken for, and why.
+    pub fn add_silent(&mut self, server: &ServerName, state: State, because: impl Into<String>) {
+        self.silent.insert(server.clone(), Live { state, because: because.into(), per_second: None });
     }
 
     /// What to show for a cell, which may stand for several servers: the worst state and the sum of the rates.
@@ -54,8 +54,8 @@ impl Overlay {
     }
 
     fn one(&self, server: &ServerName, role: Role) -> Option<Live> {
-        if let Some(because) = self.silent.get(server) {
-            return Some(Live { state: State::Failed, because: because.clone(), per_second: None });
+        if let Some(live) = self.silent.get(server) {
+            return Some(live.clone());
         }
         self.roles.get(&(server.clone(), role)).cloned()
     }

@@ -9,7 +9,7 @@ use crate::names::{Role, ServerName};
 use crate::wire::State;
 
 /// A site of `servers` (name and roles), with `sections` in front.
-pub(crate) fn site(sections: &str, servers: &[(&str, &str)]) -> Site {
+fn site(sections: &str, servers: &[(&str, &str)]) -> Site {
     let mut file = format!(
         "format = 1\n[site]\ndomain = \"foobar.com\"\n[app]\npath = \"code\"\nkind = \"wsgi\"\nentry = \"a:b\"\n{sections}"
     );
@@ -23,7 +23,7 @@ pub(crate) fn site(sections: &str, servers: &[(&str, &str)]) -> Site {
 }
 
 /// `count` servers called NAME1, NAME2, ….
-fn tier(sections: &str, tiers: &[(&str, usize, &str)]) -> Site {
+pub(crate) fn tier(sections: &str, tiers: &[(&str, usize, &str)]) -> Site {
     let names: Vec<(String, &str)> = tiers
         .iter()
         .flat_map(|(name, count, roles)| (1..=*count).map(move |number| (format!("{name}{number}"), *roles)))
@@ -125,7 +125,7 @@ fn what_fails_is_marked_by_words() {
     let live = |state, rate| Live { state, because: "3 of <3> workers".into(), per_second: rate };
     overlay.add(&name, Role::App, live(State::Serving, Some(3.25)));
     overlay.add(&name, Role::App, live(State::Failed, Some(1.0)));
-    overlay.add_silent(&"s2".into(), "no answer on its control socket");
+    overlay.add_silent(&"s2".into(), State::Failed, "no answer on its control socket");
     let drawn = svg(&site, Some(&overlay));
     assert!(drawn.contains("class=\"role failed\" data-server=\"s1\" data-role=\"app\""));
     assert!(drawn.contains("failed · 4.2 /s"));
