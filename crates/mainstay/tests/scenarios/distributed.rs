@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{Lab, eventually};
+use crate::lab::{Lab, design, eventually, said};
 
 /// Who answered for one tier, as the guestbook was told.
 fn answered(lab: &Lab, tier: &str) -> String {
@@ -37,4 +37,20 @@ fn two_sites_run_side_by_side() {
     one.post("/messages", &[("name", "Ada"), ("text", "only here")]);
     assert!(one.get("/messages.json").body.contains("only here"));
     assert!(!other.get("/messages.json").body.contains("only here"));
+}
+
+#[test]
+fn a_simple_site_grows_into_a_distributed_one_and_keeps_its_data() {
+    let lab = Lab::design("0-simple", "growing.test");
+    lab.post("/messages", &[("name", "Ada"), ("text", "from the beginning")]);
+    let down = lab.down();
+    assert!(down.status.success(), "{}", said(&down));
+
+    lab.declare(&design("1-distributed"));
+    let up = lab.up();
+    assert!(up.status.success(), "{}", said(&up));
+    eventually("the new replica has the old message", Duration::from_secs(10), || {
+        let there = lab.get("/messages.json").body.contains("from the beginning");
+        (there && answered(&lab, "database").starts_with("server2")).then_some(())
+    });
 }

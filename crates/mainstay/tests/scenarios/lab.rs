@@ -17,6 +17,13 @@ pub struct Lab {
     dns: u16,
     page: u16,
     folder: tempfile::TempDir,
+    state: PathBuf,
+}
+
+/// The text of `designs/NAME.toml`, to be used from anywhere.
+pub fn design(name: &str) -> String {
+    let text = std::fs::read_to_string(root().join("designs").join(format!("{name}.toml"))).unwrap();
+    text.replace("../examples", root().join("examples").to_str().unwrap())
 }
 
 /// The repository.
@@ -27,9 +34,7 @@ pub fn root() -> PathBuf {
 impl Lab {
     /// Starts `designs/NAME.toml` under a domain of its own, so that scenarios and the machine's own sites stay apart.
     pub fn design(name: &str, domain: &str) -> Lab {
-        let text = std::fs::read_to_string(root().join("designs").join(format!("{name}.toml"))).unwrap();
-        let examples = root().join("examples");
-        Lab::start(&text.replace("../examples", examples.to_str().unwrap()), domain)
+        Lab::start(&design(name), domain)
     }
 
     /// Starts a declaration, whose domain must be `foobar.com`, as `domain`.
@@ -44,22 +49,42 @@ impl Lab {
     pub fn prepare(declaration: &str, domain: &str) -> Lab {
         assert!(rustix::process::geteuid().is_root(), "the scenarios make network namespaces: run them as root");
         let folder = tempfile::Builder::new().prefix("ms-").tempdir().unwrap();
-        std::fs::write(folder.path().join("site.toml"), declaration.replace("foobar.com", domain)).unwrap();
         // Role users must reach their state below it.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let [http, dns, page] = free_ports();
-        Lab { domain: domain.to_owned(), http, dns, page, folder }
+        let state = folder.path().join("state");
+        let lab = Lab { domain: domain.to_owned(), http, dns, page, folder, state };
+        lab.declare(declaration);
+        lab
+    }
+
+    /// Edits the declaration; the next `up` follows it.
+    pub fn declare(&self, declaration: &str) {
+        std::fs::write(self.file(), declaration.replace("foobar.com", &self.domain)).unwrap();
+    }
+
+    /// Keeps the state in a folder below the site's own.
+    pub fn keep_state_in(&mut self, folder: &Path) {
+        self.state = self.folder().join(folder).join("state");
     }
 
     /// `mainstay up --detach`.
     pub fn up(&self) -> Output {
+        self.up_within(&[])
+    }
+
+    /// The same, run by another command.
+    pub fn up_within(&self, wrapper: &[&str]) -> Output {
         let port = |number: u16| number.to_string();
-        self.mainstay(&[
-            "up",
+        let binary = env!("CARGO_BIN_EXE_mainstay");
+        let mut argv = wrapper.to_vec();
+        argv.extend([binary, "up"]);
+        let mut command = Command::new(argv[0]);
+        command.args(&argv[1..]).args([
             self.file().to_str().unwrap(),
             "--detach",
             "--state",
-            self.state().to_str().unwrap(),
+            self.state.to_str().unwrap(),
             "--http",
             &port(self.http),
             "--dns",
@@ -68,13 +93,17 @@ impl Lab {
             &port(self.page),
             "--timeout",
             &START.as_secs().to_string(),
-        ])
+        ]);
+        command.env("NO_COLOR", "1").output().unwrap()
     }
 
     /// `mainstay down`, data kept.
     pub fn down(&self) -> Output {
         self.mainstay(&["down", &self.domain])
     }
+
+    /// Deletes the data of a site that is down.
+    pub fn purge(self) {}
 
     /// `mainstay status --json`.
     pub fn status(&self) -> serde_json::Value {
@@ -88,7 +117,8 @@ impl Lab {
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         let servers = record["servers"].as_array().unwrap();
         let init = servers.iter().find(|it| it["name"] == server).unwrap()["process"]["pid"].to_string();
-        let killed = Command::new("nsenter").args(["--target", &init, "--pid", "kill", "-9", &pid.to_string()]).output();
+        let killed =
+            Command::new("nsenter").args(["--target", &init, "--pid", "kill", "-9", &pid.to_string()]).output();
         let killed = killed.unwrap();
         assert!(killed.status.success(), "{}", said(&killed));
     }
@@ -98,12 +128,12 @@ impl Lab {
         Command::new(env!("CARGO_BIN_EXE_mainstay")).args(arguments).env("NO_COLOR", "1").output().unwrap()
     }
 
-    pub fn file(&self) -> PathBuf {
-        self.folder.path().join("site.toml")
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
-    pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+    fn file(&self) -> PathBuf {
+        self.folder().join("site.toml")
     }
 
     pub fn www(&self) -> String {

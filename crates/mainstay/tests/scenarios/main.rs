@@ -11,4 +11,6 @@ mod load;
 
 mod distributed;
 mod killed;
+mod lacking;
 mod simple;
+mod wordpress;

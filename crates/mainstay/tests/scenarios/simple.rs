@@ -1,6 +1,6 @@
 //! D0: everything on one server.
 
-use crate::lab::{Lab, said};
+use crate::lab::{Lab, design, said};
 
 #[test]
 fn a_message_is_written_and_kept_across_down_and_up() {
@@ -40,4 +40,11 @@ fn the_name_server_answers_dig() {
     let missing = lab.dig(&["nothing.named.test", "A"]);
     assert!(missing.contains("status: NXDOMAIN") && missing.contains("SOA"), "{missing}");
     assert!(lab.dig(&["example.org", "A"]).contains("status: REFUSED"));
+
+    lab.down();
+    lab.declare(&design("0-simple").replace("domain = \"foobar.com\"", "domain = \"foobar.com\"\nwww = \"address\""));
+    let up = lab.up();
+    assert!(up.status.success(), "{}", said(&up));
+    let address = lab.dig(&["+noall", "+answer", "www.named.test", "A"]);
+    assert!(!address.contains("CNAME") && address.contains("A\t10.80.0.11"), "{address}");
 }

@@ -30,6 +30,8 @@ pub async fn ensure(places: &Places, password: &str) -> Result<bool, Error> {
         return Ok(false);
     }
     let installer = programs::find("mariadb-install-db")?;
+    // The installer runs it and would say less clearly what is missing.
+    programs::find("mariadbd")?;
     let making = places.data_parent().join(MAKING);
     // What a role that was killed left.
     set_aside(&making)?;

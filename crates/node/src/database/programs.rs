@@ -1,5 +1,6 @@
 //! MariaDB's programs.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -16,7 +17,9 @@ pub fn find(program: &'static str) -> Result<PathBuf, Error> {
 }
 
 fn find_in(path: &str, program: &str) -> Option<PathBuf> {
-    path.split(':').map(|folder| Path::new(folder).join(program)).find(|file| file.is_file())
+    let executable =
+        |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    path.split(':').map(|folder| Path::new(folder).join(program)).find(executable)
 }
 
 #[cfg(test)]

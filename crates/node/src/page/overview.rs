@@ -79,9 +79,10 @@ impl Sight {
         self.requests_per_second.values().copied().reduce(f64::max)
     }
 
-    /// What a server's answer says of its state: the worst of its services.
+    /// What a server's answer says of its state: the worst of its services, and of several the first, for which the
+    /// others may only wait.
     pub fn judge(status: &ServerStatus) -> (State, String) {
-        let Some(worst) = status.services.iter().max_by_key(|service| service.state) else {
+        let Some(worst) = status.services.iter().rev().max_by_key(|service| service.state) else {
             return (State::Starting, "no service yet".into());
         };
         match worst.state {

@@ -29,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// For how long things must be stuck before we say so: a first try may fail because a neighbour was not up.
 const STUCK_FOR: Duration = Duration::from_secs(8);
 
+/// A failure that is not seen again for so long is over.
+const RETRY_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long servers may take to stop in order: as long as the lab's init gives them. A second Ctrl-C is quicker.
 const STOP_WITHIN: Duration = Duration::from_secs(95);
 
@@ -111,7 +114,7 @@ async fn come_up(
     let (mut shown, mut clock) = (progress::Servers::new(), interval(LOOK_EVERY));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let deadline = Instant::now() + up.patience;
-    let mut stuck_since: Option<Instant> = None;
+    let mut stuck: Option<(Instant, Instant)> = None;
     loop {
         tokio::select! {
             _ = clock.tick() => {}
@@ -123,9 +126,13 @@ async fn come_up(
         if trouble::all_well(&seen) {
             return Ok(Outcome::Serving);
         }
-        stuck_since = trouble::stuck(&seen).then(|| stuck_since.unwrap_or_else(Instant::now));
-        let over = Instant::now() >= deadline;
-        if over || stuck_since.is_some_and(|since| since.elapsed() >= STUCK_FOR) {
+        let now = Instant::now();
+        // What is tried again every other second is no less stuck during the try.
+        stuck = stuck.filter(|(_, last)| now - *last < RETRY_WITHIN);
+        if trouble::stuck(&seen) {
+            stuck = Some((stuck.map_or(now, |(first, _)| first), now));
+        }
+        if now >= deadline || stuck.is_some_and(|(first, last)| last - first >= STUCK_FOR) {
             trouble::tell(&seen, &up.folder, &Paint(render::colour(&std::io::stderr()))).await;
             return Ok(Outcome::Unwell);
         }
