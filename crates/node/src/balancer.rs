@@ -1,6 +1,6 @@
 //! The balancer: the front door that spreads requests over the web servers.
 
-use mainstay_http::{Config, Limits};
+use mainstay_http::{Config, Limits, Logged};
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -17,6 +17,7 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
         front: true,
         routes: vec![tier.route(None, "/", Vec::new())],
         limits: Limits::default(),
+        logged: Logged::All,
     };
     engine::run(context, config, vec![tier])
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Address, Checks, Config, Counters, Declared, Pool, Route, Server, Settings, Target};
+use mainstay_http::{
+    Address, Checks, Config, Counters, Declared, Pool, Reuse, Route, Server, Settings, Speaks, Target,
+};
 use mainstay_machines::balance;
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_site::model::Algorithm;
@@ -62,13 +64,14 @@ impl Tier {
             algorithm: algorithm(plan.algorithm),
             backend_requests_max: BACKEND_REQUESTS_MAX,
             waiting_max: WAITING_MAX,
+            reuse: Reuse::Always,
         };
         Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
     }
 
     /// The route that leads to it, past `folders`.
     pub(crate) fn route(&self, host: Option<String>, prefix: &str, folders: Vec<Folder>) -> Route {
-        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone() }
+        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http }
     }
 
     fn check(&self, server: &mut Server) -> Arc<Checks> {

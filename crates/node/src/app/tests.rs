@@ -214,6 +214,10 @@ fn what_an_earlier_life_left_is_ended() {
         .env("MAINSTAY_WORKER", folder.path().join("run/app-site-api/w0"))
         .spawn()
         .unwrap();
+    // vfork(2) lets its parent go on before the kernel shows the new environment.
+    for child in [&left, &other] {
+        wait("its environment is seen", || marked("MAINSTAY_WORKER=").contains(&child.id().to_string()).then_some(()));
+    }
     process::end_leftovers(&run);
     assert!(!wait("it is ended", || left.try_wait().unwrap()).success());
     assert!(other.try_wait().unwrap().is_none(), "another application's worker was ended");
