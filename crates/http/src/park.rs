@@ -21,6 +21,11 @@ impl Parked {
         quiet.then(|| tokio::net::UnixStream::from_std(parked).ok().map(Stream::Unix))?
     }
 
+    /// Closes the connection, if there is one.
+    pub(crate) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Keeps a connection. One over TCP is closed: nobody listens there for one request at a time.
     pub(crate) fn put(&self, stream: Stream) {
         let Stream::Unix(stream) = stream else { return };

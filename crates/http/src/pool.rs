@@ -155,8 +155,12 @@ impl Pool {
         self.change(backend, |place| place.member.well = well);
     }
 
-    /// Moves a backend: to an address where it is well, or away.
+    /// Moves a backend: to an address where it is well, or away. Where it was, nothing is kept open: a worker that waits
+    /// on a connection may not end before it is closed.
     pub fn place(&self, backend: usize, address: Option<Address>) {
+        if let Some(figures) = self.figures.get(backend) {
+            figures.parked.close();
+        }
         self.change(backend, |place| {
             place.member.well = address.is_some();
             place.address = address.map(Arc::new);
