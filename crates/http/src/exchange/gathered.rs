@@ -15,8 +15,9 @@ use super::{Trip, Upload};
 use crate::codec::{Body, Framing, Refusal};
 use crate::wire::Wire;
 
-/// Of a body in memory: every form without a file fits.
-const MEMORY_BYTES_MAX: usize = 64 * 1024;
+/// Of a body in memory, as nginx's `client_body_buffer_size`: nearly every form without a file fits, and all connections
+/// of an engine together stay below 400 MB.
+const MEMORY_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a file read at once.
 const PIECE_BYTES: usize = 128 * 1024;
 

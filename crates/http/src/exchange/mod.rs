@@ -3,6 +3,7 @@
 //! Both directions run at once: a backend may answer before it has read the whole body, and a client that goes away
 //! while it waits frees its backend. Bodies pass through in pieces and are never held whole in memory.
 
+mod answer;
 mod fastcgi;
 mod gathered;
 mod http;

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::fastcgi::{Answer, Cut, State};
+use super::answer::{Answer, Cut, State};
 use crate::pool::Lease;
 use crate::stream::Stream;
 use crate::worker::Worker;

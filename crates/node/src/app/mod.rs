@@ -174,10 +174,11 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
                 publish(&board, &counters, &context.reporter, config, workers_end.clone()),
             );
         }
+        Ok(())
     };
-    let (ended, ()) = tokio::join!(served, worked);
+    tokio::try_join!(served, worked)?;
     context.reporter.publish(report(State::Stopped, "ended as asked".into(), config));
-    ended
+    Ok(())
 }
 
 async fn migrated(
