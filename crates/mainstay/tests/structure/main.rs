@@ -1,6 +1,7 @@
-//! What ARCHITECTURE.md says of the crates, held against the crates.
+//! What ARCHITECTURE.md and dependencies.toml say of the crates, held against the crates.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod dependencies;
 mod edges;
 mod pure;
 mod services;
@@ -34,9 +35,14 @@ struct Member {
     ours: Vec<String>,
 }
 
+/// Every crate of the workspace with its direct dependencies.
+fn metadata() -> Value {
+    serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap()
+}
+
 /// Every crate below `crates/`.
 fn members() -> Vec<Member> {
-    let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
+    let metadata = metadata();
     let crates = root().canonicalize().unwrap().join("crates");
     let packages = metadata["packages"].as_array().unwrap().iter();
     let members = packages.filter(|package| Path::new(package["manifest_path"].as_str().unwrap()).starts_with(&crates));
