@@ -1,20 +1,39 @@
-//! The access log: a JSON object a request, written off the path of requests.
+//! The access log: a JSON object a request.
+//!
+//! Lines are gathered per core and written in pieces that a pipe takes whole (pipe(7): up to `PIPE_BUF` bytes), so that
+//! cores do not tear each other's lines. A line costs a copy; a write comes once in a dozen of them, or after
+//! [`FLUSH_AFTER`]. What the reader does not take is dropped and counted: a slow log must not slow the site.
 
-use std::fmt::Write as _;
+use std::cell::RefCell;
 use std::io::Write as _;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::Notify;
+
 use crate::codec::Request;
-use crate::counters::{Counters, count};
+use crate::counters::Counters;
 
-/// Lines that may wait for the writer: a second of 4,000 requests. What does not fit is dropped and counted, since a
-/// slow log must not slow the site.
-const WAITING_MAX: usize = 4096;
+/// What a pipe takes whole (`PIPE_BUF` on Linux).
+const PIECE_BYTES: usize = 4096;
+/// How long a line may wait for others.
+pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(100);
 
-/// Where lines go.
-#[derive(Clone)]
-pub(crate) struct AccessLog(SyncSender<String>);
+/// The lines of a core that are not written yet.
+pub(crate) struct AccessLog {
+    gathered: RefCell<Gathered>,
+    /// There is something to flush.
+    pub(crate) begun: Notify,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    lines: u64,
+}
 
 /// One request's line.
 pub(crate) struct Entry<'a> {
@@ -30,60 +49,123 @@ pub(crate) struct Entry<'a> {
 }
 
 impl AccessLog {
-    /// Starts the writer; it ends when the last clone is dropped.
-    pub(crate) fn start() -> std::io::Result<AccessLog> {
-        let (sender, receiver) = sync_channel(WAITING_MAX);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write_lines(&receiver))?;
-        Ok(AccessLog(sender))
+    pub(crate) fn new(counters: Arc<Counters>) -> AccessLog {
+        AccessLog { gathered: RefCell::default(), begun: Notify::new(), counters }
     }
 
-    pub(crate) fn log(&self, entry: &Entry<'_>, counters: &Counters) {
-        if self.0.try_send(entry.line()).is_err() {
-            count(&counters.log_drops);
+    pub(crate) fn log(&self, entry: &Entry<'_>) {
+        let mut gathered = self.gathered.borrow_mut();
+        let before = gathered.bytes.len();
+        entry.write(&mut gathered.bytes);
+        if gathered.bytes.len() > PIECE_BYTES {
+            let line = gathered.bytes.split_off(before);
+            self.write(&mut gathered);
+            gathered.bytes.extend_from_slice(&line);
+        }
+        gathered.lines += 1;
+        if gathered.lines == 1 {
+            self.begun.notify_one();
         }
     }
-}
 
-/// Waits for one line, then writes all that are there in one piece.
-fn write_lines(lines: &Receiver<String>) {
-    while let Ok(mut text) = lines.recv() {
-        text.extend(lines.try_iter().take(WAITING_MAX));
-        let _ = std::io::stderr().write_all(text.as_bytes());
+    /// Writes what was gathered.
+    pub(crate) fn flush(&self) {
+        self.write(&mut self.gathered.borrow_mut());
+    }
+
+    fn write(&self, gathered: &mut Gathered) {
+        let stderr = std::io::stderr();
+        let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let room = poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0);
+        if !room || stderr.lock().write_all(&gathered.bytes).is_err() {
+            self.counters.log_drops.fetch_add(gathered.lines, Ordering::Relaxed);
+        }
+        gathered.bytes.clear();
+        gathered.lines = 0;
     }
 }
 
 impl Entry<'_> {
-    fn line(&self) -> String {
+    fn write(&self, line: &mut Vec<u8>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut line = format!("{{\"access\":true,\"time_ms\":{},\"client\":", now.as_millis());
-        quoted(&mut line, self.client);
+        line.extend_from_slice(b"{\"access\":true,\"time_ms\":");
+        number(line, now.as_millis() as u64);
         for (name, value) in [
+            ("client", self.client),
             ("id", self.id),
             ("method", self.request.method_name()),
             ("host", self.request.authority()),
             ("target", self.request.target()),
             ("backend", self.backend),
         ] {
-            let _ = write!(line, ",\"{name}\":");
-            quoted(&mut line, value);
+            key(line, name);
+            quoted(line, value);
         }
-        let (status, bytes, took, tries) = (self.status, self.bytes, self.took.as_micros(), self.tries);
-        let _ = writeln!(line, ",\"status\":{status},\"bytes\":{bytes},\"took_us\":{took},\"tries\":{tries}}}");
-        line
+        for (name, value) in [
+            ("status", u64::from(self.status)),
+            ("bytes", self.bytes),
+            ("took_us", self.took.as_micros() as u64),
+            ("tries", u64::from(self.tries)),
+        ] {
+            key(line, name);
+            number(line, value);
+        }
+        line.extend_from_slice(b"}\n");
+    }
+}
+
+fn key(line: &mut Vec<u8>, name: &str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+}
+
+/// Appends a number; `format!` costs some ten times as much.
+fn number(line: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return line.extend_from_slice(&digits[start..]);
+        }
     }
 }
 
 /// Appends a JSON string (RFC 8259 § 7).
-fn quoted(line: &mut String, text: &str) {
-    line.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => line.extend(['\\', character]),
-            control if control < ' ' => {
-                let _ = write!(line, "\\u{:04x}", control as u32);
-            }
-            other => line.push(other),
+fn quoted(line: &mut Vec<u8>, text: &str) {
+    line.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(place) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
+        line.extend_from_slice(&rest[..place]);
+        match rest[place] {
+            byte @ (b'"' | b'\\') => line.extend([b'\\', byte]),
+            control => line.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+        }
+        rest = &rest[place + 1..];
+    }
+    line.extend_from_slice(rest);
+    line.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_strings_are_json() {
+        for value in [0, 7, 10, 65_535, u64::MAX] {
+            let mut line = Vec::new();
+            number(&mut line, value);
+            assert_eq!(String::from_utf8(line).unwrap(), value.to_string());
+        }
+        for (text, json) in [("a", r#""a""#), ("é\"\\\n\u{1}z", r#""é\"\\\u000a\u0001z""#), ("", r#""""#)] {
+            let mut line = Vec::new();
+            quoted(&mut line, text);
+            assert_eq!(String::from_utf8(line).unwrap(), json);
         }
     }
-    line.push('"');
 }

@@ -133,7 +133,7 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
         backend,
         tries: outcome.tries,
     };
-    worker.log.log(&entry, &worker.counters);
+    worker.log.log(&entry);
 }
 
 /// Answers what could not be read as a request, and closes.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, timeout};
 
-use crate::access::AccessLog;
+use crate::access::FLUSH_AFTER;
 use crate::checks::{Checks, Target, check};
 use crate::config::Config;
 use crate::connection;
@@ -75,13 +75,12 @@ impl Server {
     /// # Errors
     /// If threads or runtimes cannot be made, or a listener is not usable.
     pub fn run(self, listeners: Vec<TcpListener>, stop: &watch::Receiver<bool>) -> io::Result<()> {
-        let log = AccessLog::start()?;
         let (checked, checks_stop) = (self.checked, stop.clone());
         let mut threads = vec![thread("checks".into(), move || all_checks(checked, checks_stop))?];
         for (number, listener) in listeners.into_iter().enumerate() {
             listener.set_nonblocking(true)?;
-            let (config, counters, log, stop) = (self.config.clone(), self.counters.clone(), log.clone(), stop.clone());
-            let run = move || one_core(listener, move || Worker::new(config, counters, log, stop));
+            let (config, counters, stop) = (self.config.clone(), self.counters.clone(), stop.clone());
+            let run = move || one_core(listener, move || Worker::new(config, counters, stop));
             threads.push(thread(format!("core-{number}"), run)?);
         }
         let panicked = |_| Err(io::Error::other("a thread of the engine panicked"));
@@ -118,6 +117,7 @@ fn one_core(listener: TcpListener, worker: impl FnOnce() -> Worker) -> io::Resul
     LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let open = Rc::new(Open::default());
+        spawn_local(keep_flushing(worker.clone()));
         let mut stop = worker.stop.clone();
         tokio::select! {
             () = accept(&listener, &worker, &open) => {}
@@ -126,8 +126,18 @@ fn one_core(listener: TcpListener, worker: impl FnOnce() -> Worker) -> io::Resul
         drop(listener);
         let drain_within = worker.config.load().limits.drain_within;
         let _ = timeout(drain_within, open.none()).await;
+        worker.log.flush();
         Ok(())
     })
+}
+
+/// Lets no line of the access log wait for the next.
+async fn keep_flushing(worker: Rc<Worker>) {
+    loop {
+        worker.log.begun.notified().await;
+        tokio::time::sleep(FLUSH_AFTER).await;
+        worker.log.flush();
+    }
 }
 
 /// The connections of a thread.

@@ -25,12 +25,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        config: Arc<ArcSwap<Config>>,
-        counters: Arc<Counters>,
-        log: AccessLog,
-        stop: watch::Receiver<bool>,
-    ) -> Worker {
+    pub(crate) fn new(config: Arc<ArcSwap<Config>>, counters: Arc<Counters>, stop: watch::Receiver<bool>) -> Worker {
+        let log = AccessLog::new(counters.clone());
         Worker { config, counters, log, scratch: Scratch::new(), idle: Idle::default(), stop, ids: Ids::new() }
     }
 

@@ -14,6 +14,7 @@ use crate::network::{Cable, Wires};
 use crate::power::Boot;
 use crate::process::ProcessId;
 use crate::record::{Held, Mode, Place, Published, Record, ServerRecord};
+use crate::resolver::Names;
 use crate::sweep::{Swept, sweep};
 
 /// How long servers may take to stop in order when a lab goes down without being told how: as long as a service may
@@ -65,6 +66,7 @@ impl Lab {
             published: options.published,
         };
         options.place.write(&record)?;
+        Names::kept_in(options.place.folder()).write(site).context("the servers' names cannot be written down")?;
         let (boots, children) = (HashMap::new(), HashMap::new());
         let lab = Lab { place: options.place, record, boots, children, _held: held };
         lab.record.wires.iter().try_for_each(|wires| {
@@ -95,7 +97,10 @@ impl Lab {
         }
         let site = &self.record.site;
         let child = match &self.record.wires {
-            Some(wires) => boot.in_namespaces(site, server, &wires.end(server)?.namespace)?,
+            Some(wires) => {
+                let names = Names::kept_in(self.place.folder());
+                boot.in_namespaces(site, server, &wires.end(server)?.namespace, &names)?
+            }
             None => boot.plainly(site, server)?,
         };
         let process = ProcessId::of(child.id()).with_context(|| format!("{server} ended as soon as it was on"));

@@ -21,6 +21,7 @@ mod power;
 mod process;
 mod publish;
 mod record;
+mod resolver;
 mod sweep;
 
 pub use lab::{Lab, Options};

@@ -12,6 +12,7 @@ use mainstay_site::names::{Domain, ServerName};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use crate::resolver::Names;
 use crate::{VARIABLE, namespace};
 
 /// A console log that is longer when a server is switched on is put aside as `….1`: two of them hold days of a
@@ -41,10 +42,16 @@ impl Boot {
     }
 
     /// Starts process 1 of `server` in its network namespace and in process, mount and host name namespaces of its own.
-    pub fn in_namespaces(&self, site: &Domain, server: &ServerName, network: &str) -> anyhow::Result<Child> {
+    pub(crate) fn in_namespaces(
+        &self,
+        site: &Domain,
+        server: &ServerName,
+        network: &str,
+        names: &Names,
+    ) -> anyhow::Result<Child> {
         let mut command = self.command(site)?;
         let spawned = namespace::within(network, || {
-            isolate(server).with_context(|| format!("namespaces for {server} could not be made"))?;
+            isolate(server, names).with_context(|| format!("namespaces for {server} could not be made"))?;
             command.spawn().with_context(|| format!("{server}: {} could not be started", self.argv[0].display()))
         });
         spawned?
@@ -58,11 +65,12 @@ impl Boot {
 }
 
 /// Gives the calling thread namespaces of its own; its next child is process 1 in them (pid_namespaces(7)).
-fn isolate(server: &ServerName) -> io::Result<()> {
+fn isolate(server: &ServerName, names: &Names) -> io::Result<()> {
     // SAFETY: unsharing is unsafe only for the descriptor table (`UnshareFlags::FILES`), which stays shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID | UnshareFlags::NEWNS | UnshareFlags::NEWUTS)? };
-    // The server's own mounts (its /proc) stay inside; what the host unmounts goes away here too.
+    // The server's own mounts (its /proc, its names) stay inside; what the host unmounts goes away here too.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    names.mount()?;
     rustix::system::sethostname(server.as_str().as_bytes())?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Whether a backend is well: the active health check.
 //!
-//! A backend is asked a question each interval. The very first answer decides at once; after that it takes `rise`
-//! good answers in a row to bring it back and `fall` bad ones in a row to take it out (HAProxy's `rise` and `fall`).
+//! A backend is asked a question each interval. It takes `rise` good answers in a row to bring it back and `fall` bad ones
+//! in a row to take it out (HAProxy's `rise` and `fall`). Before its first good answer ever it is only not up yet: it is
+//! asked more often ([`EAGER`]), and that answer alone brings it in.
 
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub struct Config {
     /// Bad answers in a row that take it out; at least one.
     pub fall: u32,
 }
+
+/// How many times as often a backend is asked that was never well: its start is what a newcomer waits for, and a question
+/// to a port that nobody listens on yet costs nothing.
+pub const EAGER: u32 = 4;
 
 /// The id of a check, so that a late answer is never taken for a fresh one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,7 +66,7 @@ impl std::fmt::Display for Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Never answered yet: gets no requests.
+    /// Not up yet: gets no requests.
     Unknown,
     /// Gets requests.
     Well,
@@ -73,10 +78,10 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Reason {
-    /// The first check of all was answered well.
+    /// Its first good answer ever.
     FirstAnswer,
-    /// The first check of all failed.
-    FirstFailure {
+    /// No good answer yet.
+    NotYet {
         /// How.
         failure: Failure,
     },
@@ -97,8 +102,8 @@ pub enum Reason {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Reason::FirstAnswer => f.write_str("the first check was answered well"),
-            Reason::FirstFailure { failure } => write!(f, "at the first check it {failure}"),
+            Reason::FirstAnswer => f.write_str("answers its checks"),
+            Reason::NotYet { failure } => write!(f, "not up yet: it {failure}"),
             Reason::Rose { successes } => write!(f, "{successes} checks in a row were answered well"),
             Reason::Fell { failures, last } => write!(f, "{failures} checks in a row failed: it {last}"),
         }
@@ -129,7 +134,7 @@ pub enum Output {
         /// When it is too late.
         until: Time,
     },
-    /// The state is another one.
+    /// The state is another one, or its reason while it is [`State::Unknown`].
     Changed {
         /// Which.
         state: State,
@@ -205,7 +210,11 @@ impl Health {
         let question = Question(self.next_question);
         let until = now + self.config.timeout;
         self.next_question += 1;
-        self.next_ask = now + self.config.interval;
+        self.next_ask = now
+            + match self.state {
+                State::Unknown => self.config.interval / EAGER,
+                State::Well | State::Ill => self.config.interval,
+            };
         self.asked = Some((question, until));
         self.ask = Some(Output::Ask { question, until });
     }
@@ -214,9 +223,11 @@ impl Health {
         let speaks_for = matches!((self.state, verdict), (State::Well, Ok(())) | (State::Ill, Err(_)));
         self.against = if speaks_for { 0 } else { self.against + 1 };
         match (self.state, verdict) {
-            // ## Unknown => (Well | Ill)
+            // ## Unknown => Well
             (State::Unknown, Ok(())) => self.change(State::Well, Reason::FirstAnswer),
-            (State::Unknown, Err(failure)) => self.change(State::Ill, Reason::FirstFailure { failure }),
+            (State::Unknown, Err(failure)) => {
+                self.changed = Some(Output::Changed { state: State::Unknown, because: Reason::NotYet { failure } });
+            }
             // ## Well => Ill
             (State::Well, Err(last)) if self.against >= self.config.fall => {
                 self.change(State::Ill, Reason::Fell { failures: self.against, last });
@@ -240,21 +251,20 @@ impl Health {
 mod tests {
     use super::*;
 
-    const INTERVAL: u64 = 10;
+    const INTERVAL: u64 = 40;
     const TIMEOUT: u64 = 4;
 
     fn config(rise: u32, fall: u32) -> Config {
         Config { interval: Duration::from_millis(INTERVAL), timeout: Duration::from_millis(TIMEOUT), rise, fall }
     }
 
-    /// What an operator would say of a history of answers: well after `rise` good ones at its end, ill after `fall`
-    /// bad ones at its end, otherwise as before; the first alone decides.
+    /// What an operator would say of a history of answers: not up before the first good one, well from then on; ill after
+    /// `fall` bad ones at its end, well again after `rise` good ones, otherwise as before.
     fn model(history: &[bool], rise: u32, fall: u32) -> State {
         let Some((last, before)) = history.split_last() else { return State::Unknown };
         let in_a_row = history.iter().rev().take_while(|answer| *answer == last).count() as u32;
         match (model(before, rise, fall), last) {
             (State::Unknown, true) => State::Well,
-            (State::Unknown, false) => State::Ill,
             (State::Ill, true) if in_a_row >= rise => State::Well,
             (State::Well, false) if in_a_row >= fall => State::Ill,
             (state, _) => state,
@@ -313,10 +323,12 @@ mod tests {
             }
             seen.push(matches!(ending, Ending::Good | Ending::StaleThenGood));
             let expected = model(&seen, rise, fall);
-            let changes = if expected == before { vec![] } else { vec![expected] };
+            let told = expected != before || expected == State::Unknown;
+            let changes = if told { vec![expected] } else { vec![] };
             assert_eq!(drain(&mut health), (None, changes), "{history:?} rise {rise} fall {fall}");
             assert_eq!(health.state(), expected);
-            now += INTERVAL;
+            let met = seen[..seen.len() - 1].contains(&true);
+            now += if met { INTERVAL } else { INTERVAL / u64::from(EAGER) };
             assert_eq!(health.deadline(), Time::from_millis(now), "asks again after one interval");
             health.handle(Time::from_millis(now - 1), Input::Tick);
             assert_eq!(drain(&mut health), (None, vec![]), "not before its time");

@@ -13,17 +13,19 @@ pub fn colour(stream: &impl IsTerminal) -> bool {
 /// Every mistake of the file at `path`, as text.
 pub fn diagnostics(path: &str, text: &str, mistakes: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+    let source = shown(text, |one| !one.is_ascii());
+    let whole = |text: &str| shown(text, |_| true);
     let mut out = String::new();
     for mistake in mistakes {
-        let mut snippet = Snippet::source(text)
+        let mut snippet = Snippet::source(&source)
             .path(path)
-            .annotation(AnnotationKind::Primary.span(mistake.span.clone()).label(mistake.label.as_str()));
+            .annotation(AnnotationKind::Primary.span(mistake.span.clone()).label(whole(&mistake.label)));
         if let Some((span, label)) = &mistake.also {
-            snippet = snippet.annotation(AnnotationKind::Context.span(span.clone()).label(label.as_str()));
+            snippet = snippet.annotation(AnnotationKind::Context.span(span.clone()).label(whole(label)));
         }
-        let mut group = Level::ERROR.primary_title(mistake.message.as_str()).element(snippet);
+        let mut group = Level::ERROR.primary_title(whole(&mistake.message)).element(snippet);
         if let Some(hint) = &mistake.hint {
-            group = group.element(Level::HELP.message(hint.as_str()));
+            group = group.element(Level::HELP.message(whole(hint)));
         }
         out.push_str(&renderer.render(&[group]));
         out.push_str("\n\n");
@@ -31,6 +33,12 @@ pub fn diagnostics(path: &str, text: &str, mistakes: &[Diagnostic], colour: bool
     let count = mistakes.len();
     out.push_str(&format!("{path}: {count} mistake{}\n", if count == 1 { "" } else { "s" }));
     out
+}
+
+/// The text with a dot for each control character that is `meant`: some of them act on a terminal (ECMA-48). Those
+/// outside of ASCII have two bytes, and so has the dot: places in the text stay what they were.
+fn shown(text: &str, meant: impl Fn(char) -> bool) -> String {
+    text.chars().map(|one| if one.is_control() && meant(one) { '·' } else { one }).collect()
 }
 
 /// Text in a style, where the stream shows styles.
@@ -97,10 +105,40 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
+#[path = "../../site/src/properties/wild.rs"]
+mod wild;
+
+#[cfg(test)]
 mod tests {
+    use mainstay_site::declaration::{Anywhere, parse};
+    use proptest::prelude::*;
+
+    use super::*;
+
     #[test]
     fn wrapped_lines_stay_within_the_width() {
-        let text = super::wrap("one two three four", 9, 2);
+        let text = wrap("one two three four", 9, 2);
         assert_eq!(text, "one two\n  three\n  four");
+    }
+
+    fn assert_rendered(text: &str) {
+        let Err(mistakes) = parse(text, &Anywhere) else { return };
+        let shown = diagnostics("site.toml", text, &mistakes, false);
+        assert!(shown.matches("error: ").count() >= mistakes.len(), "{shown}");
+        assert!(
+            mistakes
+                .iter()
+                .all(|mistake| mistake.hint.as_ref().is_none_or(|hint| shown.contains(&super::shown(hint, |_| true)))),
+            "{shown}"
+        );
+        let raw = |one: char| one.is_control() && one != '\n';
+        assert!(!shown.contains(raw), "what a file holds must not act on the terminal: {shown:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_mistake_can_be_shown(text in any::<String>(), mutant in wild::mutant(), site in wild::site()) {
+            [text, mutant, site].iter().for_each(|text| assert_rendered(text));
+        }
     }
 }

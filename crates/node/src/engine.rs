@@ -174,18 +174,22 @@ impl View {
                 parts.push(Part { name, state, since_ms, because: seen.because, pid: None });
             }
         }
-        let (state, because) = self.verdict(&parts, &ill);
+        let (state, because) = self.verdict(&ill);
         Report { state, because, facts: Vec::new(), parts, counters: self.counters.totals() }
     }
 
-    fn verdict(&self, parts: &[Part], ill: &[String]) -> (State, String) {
+    fn verdict(&self, ill: &[String]) -> (State, String) {
         let missing = self.missing();
-        let lost: Vec<&str> =
-            self.tiers.iter().filter(|tier| !tier.pool.is_well()).map(|tier| tier.plan.name.as_str()).collect();
-        if parts.iter().any(|part| part.state == State::Starting) {
-            (State::Starting, format!("waits for the first check of {}", ill.join("; ")))
-        } else if !lost.is_empty() {
+        let down = self.tiers.iter().zip(&self.checks).filter(|(tier, _)| !tier.pool.is_well());
+        let lost: Vec<&str> = down
+            .clone()
+            .filter(|(_, checks)| checks.seen().iter().any(|seen| seen.state == Seen::Ill))
+            .map(|(tier, _)| tier.plan.name.as_str())
+            .collect();
+        if !lost.is_empty() {
             (State::Failed, format!("nobody serves {}: {}", lost.join(" and "), ill.join("; ")))
+        } else if down.count() > 0 {
+            (State::Starting, format!("waits for {}", ill.join("; ")))
         } else if !ill.is_empty() || !missing.is_empty() {
             (State::Degraded, [ill, &missing].concat().join("; "))
         } else {

@@ -15,5 +15,7 @@ pub mod findings;
 pub mod model;
 pub mod names;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod secrets;
 pub mod wire;

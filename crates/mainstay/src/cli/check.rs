@@ -1,14 +1,16 @@
 //! `mainstay check`: is the declaration valid, and what is wrong with the design?
 
+use std::ops::Range;
 use std::process::ExitCode;
 
+use mainstay_site::declaration::{Diagnostic, Place};
 use mainstay_site::findings::{Finding, Group, findings, notices};
 use mainstay_site::model::{FORMAT, Site};
 use mainstay_site::plan::Notice;
 use serde::Serialize;
 
-use super::declaration::File;
-use super::exit::DENIED;
+use super::declaration::{File, Wrong};
+use super::exit::{DENIED, INVALID};
 use crate::render::{self, Paint, wrap};
 
 /// Check the declaration, and tell what is wrong with the design
@@ -39,8 +41,56 @@ struct Checked {
     notices: Vec<Notice>,
 }
 
+/// What `--json` prints of a declaration with mistakes.
+#[derive(Serialize)]
+struct Refused<'w> {
+    format: u32,
+    file: &'w str,
+    mistakes: Vec<Mistake<'w>>,
+}
+
+/// A mistake and its places: from the first character to the one behind the last.
+#[derive(Serialize)]
+struct Mistake<'w> {
+    message: &'w str,
+    from: Place,
+    to: Place,
+    label: &'w str,
+    also: Option<Also<'w>>,
+    hint: Option<&'w str>,
+}
+
+/// The other place that has to do with it.
+#[derive(Serialize)]
+struct Also<'w> {
+    from: Place,
+    to: Place,
+    label: &'w str,
+}
+
+impl<'w> Refused<'w> {
+    fn of(wrong: &'w Wrong) -> Refused<'w> {
+        let places = |span: &Range<usize>| [span.start, span.end].map(|offset| Place::of(&wrong.text, offset));
+        let also = |(span, label): &'w (Range<usize>, String)| {
+            let [from, to] = places(span);
+            Also { from, to, label }
+        };
+        let mistake = |it: &'w Diagnostic| {
+            let ([from, to], hint) = (places(&it.span), it.hint.as_deref());
+            Mistake { message: &it.message, from, to, label: &it.label, also: it.also.as_ref().map(also), hint }
+        };
+        Refused { format: FORMAT, file: &wrong.file, mistakes: wrong.mistakes.iter().map(mistake).collect() }
+    }
+}
+
 /// Checks and tells.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.json
+        && let Err(wrong) = args.file.read()?
+    {
+        render::print_json(&Refused::of(&wrong))?;
+        return Ok(ExitCode::from(INVALID));
+    }
     let site = args.file.load()?.site;
     let checked = Checked {
         format: FORMAT,

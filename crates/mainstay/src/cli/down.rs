@@ -51,7 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match record {
-        Some(record) => stop(&place, &record)?,
+        Some(record) => stop(&place, &record, !args.purge)?,
         None => say(&format!("{domain} is not up")),
     }
     if args.purge {
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn stop(place: &Place, record: &Record) -> anyhow::Result<()> {
+fn stop(place: &Place, record: &Record, keeps: bool) -> anyhow::Result<()> {
     let (site, begun) = (&record.site, Instant::now());
     let held = match place.hold()? {
         Some(held) => held,
@@ -73,11 +73,8 @@ fn stop(place: &Place, record: &Record) -> anyhow::Result<()> {
         place.forget()?;
     }
     drop(held);
-    say(&format!(
-        "{site} is down ({:.1} s); the data stays in {}",
-        begun.elapsed().as_secs_f64(),
-        record.state.display()
-    ));
+    let data = if keeps { format!("; the data stays in {}", record.state.display()) } else { String::new() };
+    say(&format!("{site} is down ({:.1} s){data}", begun.elapsed().as_secs_f64()));
     Ok(())
 }
 

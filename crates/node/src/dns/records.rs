@@ -126,7 +126,14 @@ fn declared(record: &model::Record, apex: &Name) -> Result<Record, Error> {
     if record.value.contains(['\n', '\r']) || record.name.contains(['\n', '\r', ' ', '\t', ';', '"', '$']) {
         return Err(fault("a record is one line".into()));
     }
-    let line = format!("{} {} IN {kind} {}\n", record.name, record.ttl, record.value);
+    // hickory knows `@` (RFC 1035 § 5.1) as an owner only.
+    let value = match record.value.strip_suffix('@') {
+        Some(before) if matches!(kind, RecordType::CNAME | RecordType::MX | RecordType::NS | RecordType::SRV) => {
+            format!("{before}{apex}")
+        }
+        _ => record.value.clone(),
+    };
+    let line = format!("{} {} IN {kind} {value}\n", record.name, record.ttl);
     let (_, sets) = Parser::new(line, None, Some(apex.clone())).parse().map_err(|why| fault(why.to_string()))?;
     let parsed = sets.into_values().next().and_then(|set| set.records_without_rrsigs().next().cloned());
     let parsed = parsed.ok_or_else(|| fault("it is empty".into()))?;

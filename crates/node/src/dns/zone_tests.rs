@@ -1,5 +1,10 @@
+use std::cell::Cell;
+
+use mainstay_site::declaration::{Anywhere, parse};
 use mainstay_site::model::{Record as Declared, Www};
-use mainstay_site::names::Domain;
+use mainstay_site::names::{Domain, Generation};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
@@ -117,6 +122,7 @@ fn every_kind_is_read() {
         ("AAAA", "fd00::1", "fd00::1"),
         ("MX", "10 mail.example.com.", "10 mail.example.com."),
         ("MX", "10 lb1", "10 lb1.foobar.com."),
+        ("MX", "10 @", "10 foobar.com."),
         ("TXT", "\"v=spf1 -all\"", "v=spf1 -all"),
         ("SRV", "1 2 443 lb1", "1 2 443 lb1.foobar.com."),
         ("CAA", "0 issue \"letsencrypt.org\"", "0 issue \"letsencrypt.org\""),
@@ -126,4 +132,48 @@ fn every_kind_is_read() {
         let answer = zone.answer(&records::absolute("x.foobar.com").unwrap(), kind.parse().unwrap());
         assert_eq!(answer.answers[0].data.to_string(), expected);
     }
+}
+
+/// A declaration with two records, of which nobody knows whether they are right.
+fn declaration() -> impl Strategy<Value = String> {
+    let name = prop_oneof![4 => "[b-z]{3}", 2 => Just("@".into()), 1 => "[a-c*@_.$;A-]{1,5}", 1 => "a{60,64}(\\.a{60,63}){2,3}"];
+    let data = prop_oneof![
+        "(10 )?(20 )?(30 )?(mail|www|@|\\.|a\\.b\\.|_x|-|a{60}(\\.a{60}){2,3})",
+        "[0-9]{1,3}\\.[0-9]\\.[0-9]\\.[0-9]",
+        "(0|128|255) (issue|iodef|x) \\\\\"[a-z;.=:/ ]{0,9}\\\\\"",
+        "\\\\\"[ -!#-\\[\\]-~]{0,9}\\\\\"( \\\\\"a{0,300}\\\\\")?",
+        "[ -!#-\\[\\]-~]{1,6}",
+        "[0-9a-f:]{2,9}",
+    ];
+    let kind = proptest::sample::select(&["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"][..]);
+    proptest::collection::vec((name, kind, data), 2).prop_map(|records| {
+        let record = |(name, kind, data): &(String, &str, String)| {
+            format!("{{ name = \"{name}\", type = \"{kind}\", value = \"{data}\" }}")
+        };
+        let records: Vec<String> = records.iter().map(record).collect();
+        format!(
+            "format = 1\n[site]\ndomain = \"foobar.com\"\n[app]\npath = \"x\"\nkind = \"php\"\n[dns]\nrecords = [{}]\n\
+             [servers.a]\naddress = \"10.0.0.1\"\nroles = [\"dns\", \"web\", \"app\"]\n",
+            records.join(", ")
+        )
+    })
+}
+
+/// `check` says so, or the name server answers with it.
+#[test]
+fn what_a_declaration_may_hold_can_be_served() {
+    let mut runner = TestRunner::new(Config { cases: 4000, failure_persistence: None, ..Config::default() });
+    let valid = Cell::new(0);
+    let tried = runner.run(&declaration(), |text| {
+        let Ok(site) = parse(&text, &Anywhere) else { return Ok(()) };
+        valid.set(valid.get() + 1);
+        let plans = plan::derive(&site, &[], Generation(1));
+        let Some(plan::Config::Dns(config)) = plans[0].service(&"dns".into()).map(|service| &service.config) else {
+            panic!("no name server");
+        };
+        Zone::new(config).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        Ok(())
+    });
+    tried.unwrap_or_else(|error| panic!("{error}"));
+    assert!(valid.get() > 50, "only {} of 4000 were valid", valid.get());
 }

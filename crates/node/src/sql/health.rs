@@ -52,6 +52,8 @@ pub struct Known {
     pub check: Check,
     /// Unix time in milliseconds.
     pub since_ms: u64,
+    /// It was well before, or is: a server that was not is only not up yet.
+    pub met: bool,
 }
 
 impl Servers {
@@ -66,7 +68,7 @@ impl Servers {
             login: login(*address, password),
         };
         let servers: Vec<Server> = [&config.primary].into_iter().chain(&config.replicas).map(server).collect();
-        let known = servers.iter().map(|_| Known { check: Check::Pending, since_ms: now_ms() }).collect();
+        let known = servers.iter().map(|_| Known { check: Check::Pending, since_ms: now_ms(), met: false }).collect();
         Servers { servers, known: watch::Sender::new(known) }
     }
 
@@ -136,7 +138,8 @@ impl Servers {
             let changed = known[index].check != check;
             if changed {
                 tracing::info!(server = self.servers[index].name, now = ?check, "database server");
-                known[index] = Known { check, since_ms: now_ms() };
+                let met = known[index].met || matches!(check, Check::Well(_));
+                known[index] = Known { check, since_ms: now_ms(), met };
             }
             changed
         });

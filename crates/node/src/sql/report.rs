@@ -16,13 +16,14 @@ pub fn report(servers: &Servers, endpoints: &[Arc<Endpoint>]) -> Report {
     let checks = servers.checks();
     let parts: Vec<Part> =
         known.iter().enumerate().map(|(index, known)| part(servers, &checks, index, known)).collect();
-    let (state, because) = judge(servers, &checks, &parts);
+    let met = known.iter().any(|known| known.met);
+    let (state, because) = judge(servers, &checks, &parts, met);
     let open =
         endpoints.iter().map(|endpoint| (format!("{} connections", endpoint.kind.name()), endpoint.open().to_string()));
     Report { state, because, facts: open.collect(), parts, counters: counters(servers, endpoints) }
 }
 
-fn judge(servers: &Servers, checks: &[Check], parts: &[Part]) -> (State, String) {
+fn judge(servers: &Servers, checks: &[Check], parts: &[Part], met: bool) -> (State, String) {
     let name = |index: usize| servers.server(index).name.as_str();
     match (choice::writer(checks), choice::reader(checks, &servers.connections())) {
         _ if checks.iter().all(|check| *check == Check::Pending) => (State::Starting, "asking the servers".into()),
@@ -33,6 +34,7 @@ fn judge(servers: &Servers, checks: &[Check], parts: &[Part]) -> (State, String)
         (Err(why), Ok(reader)) => {
             (State::Degraded, format!("no writes: {}: {why}; reads go to {}", name(0), name(reader)))
         }
+        (_, Err(why)) if !met => (State::Starting, format!("waits for {}: {why}", name(0))),
         (_, Err(why)) => (State::Failed, format!("no server is fit: {}: {why}", name(0))),
     }
 }
@@ -41,6 +43,7 @@ fn part(servers: &Servers, checks: &[Check], index: usize, known: &Known) -> Par
     let unfit = if index == 0 { choice::writer(checks).err() } else { choice::unfit_to_read(checks, index) };
     let (state, because) = match (&known.check, unfit) {
         (Check::Pending, _) => (State::Starting, "not asked yet".to_owned()),
+        (Check::Failed(_), Some(why)) if !known.met => (State::Starting, format!("not up yet: {why}")),
         (Check::Failed(_), Some(why)) => (State::Failed, why),
         (_, Some(why)) => (State::Degraded, why),
         (check, None) => (State::Serving, fitness(check)),

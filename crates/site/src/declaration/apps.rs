@@ -1,9 +1,10 @@
-//! `[app]`, `[apps.NAME]` and `[web]`.
+//! `[app]` and `[apps.NAME]`.
 
 use std::collections::BTreeMap;
 
 use super::Disk;
 use super::diagnostic::Errors;
+use super::folders::{self, join};
 use super::reader::{At, Section, Span};
 use super::syntax::{below_fault, domain_fault, is_python_entry, label_fault, prefix_fault};
 use crate::model::{App, AppKind};
@@ -40,7 +41,7 @@ pub(super) fn read(file: &Section<'_>, disk: &dyn Disk, errors: &mut Errors) -> 
         let read = app(&name.value, &section, &name.span, disk, errors);
         apps.extend(read.map(|value| At { value, span: name.span }));
     }
-    web_statics(file, &mut apps, disk, errors);
+    folders::web_statics(file, &mut apps, disk, errors);
     clashes(&apps, errors);
     // A host beats any host, a longer prefix a shorter; the sort is stable, so equals keep the file's order.
     apps.sort_by_key(|app| (app.value.host.is_none(), std::cmp::Reverse(app.value.prefix.len())));
@@ -59,27 +60,23 @@ fn app(name: &str, section: &Section<'_>, span: &Span, disk: &dyn Disk, errors: 
     if let (Some(path), Some(kind)) = (&path, &kind) {
         entry_exists(section, &path.value, kind, disk, errors);
     }
-    let shared = section.texts("shared", errors).map(|at| at.value).unwrap_or_default();
-    for at in &shared {
-        if let Some(fault) = below_fault(&at.value) {
-            errors.add(&at.span, format!("the shared path `{}` {fault}", at.value)).label("not below the codebase");
-        }
-    }
     let host = section.text("host", errors);
     if let Some((host, fault)) = host.as_ref().and_then(|host| Some((host, domain_fault(&host.value)?))) {
         errors.add(&host.span, format!("`{}` is no host name", host.value)).label(fault);
     }
-    let statics = statics(section, path.as_ref(), disk, errors);
+    let shared = folders::shared(section, errors);
+    let prefix = prefix(section, "route", errors).unwrap_or_else(|| "/".into());
+    let statics = folders::statics(section, path.as_ref(), &prefix, disk, errors);
     Some(App {
         name: AppName::from(name),
         path: path?.value,
         kind: kind?,
         workers: section.count("workers", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(WORKERS),
-        shared: shared.into_iter().map(|at| at.value.trim_matches('/').to_owned()).collect(),
+        shared,
         settings: settings(section, errors),
         migrate: section.text("migrate", errors).map(|at| at.value),
         host: host.map(|at| at.value),
-        prefix: prefix(section, "route", errors).unwrap_or_else(|| "/".into()),
+        prefix,
         statics,
         health: health(section, errors),
     })
@@ -153,10 +150,6 @@ fn entry_exists(section: &Section<'_>, path: &str, kind: &AppKind, disk: &dyn Di
     }
 }
 
-fn join(folder: &str, below: &str) -> String {
-    format!("{}/{below}", folder.trim_end_matches('/'))
-}
-
 fn prefix(section: &Section<'_>, key: &str, errors: &mut Errors) -> Option<String> {
     let at = section.text(key, errors)?;
     if let Some(fault) = prefix_fault(&at.value) {
@@ -186,60 +179,11 @@ fn settings(section: &Section<'_>, errors: &mut Errors) -> BTreeMap<String, Stri
                 .label("only A–Z, a–z, 0–9 and _, not a digit first");
         }
         if value.value.contains('\0') {
-            errors.add(&value.span, format!("the setting `{}` holds a NUL", name.value)).label("cut it here");
+            errors.add(&value.span, format!("the setting `{}` holds a NUL", name.value)).label("cut it out");
         }
         settings.insert(name.value, value.value);
     }
     settings
-}
-
-fn statics(
-    section: &Section<'_>,
-    path: Option<&At<String>>,
-    disk: &dyn Disk,
-    errors: &mut Errors,
-) -> BTreeMap<String, String> {
-    let mut statics = BTreeMap::new();
-    for (url, folder) in section.text_map("static", errors) {
-        if let Some(fault) = prefix_fault(&url.value) {
-            errors
-                .add(&url.span, format!("`{}` is no path prefix", url.value))
-                .label(fault)
-                .hint("for example \"/static/\" = \"static\"");
-        }
-        if let Some(fault) = below_fault(&folder.value) {
-            errors.add(&folder.span, format!("the static folder `{}` {fault}", folder.value)).label("this path");
-        } else if let Some(path) = path.filter(|path| disk.is_folder(&path.value)) {
-            let whole = join(&path.value, &folder.value);
-            if !disk.is_folder(&whole) {
-                errors.add(&folder.span, format!("there is no folder `{whole}`")).label("no such folder");
-            }
-        }
-        statics.insert(url.value, folder.value.trim_matches('/').to_owned());
-    }
-    statics
-}
-
-/// `[web] static` belongs to the only application.
-fn web_statics(file: &Section<'_>, apps: &mut [At<App>], disk: &dyn Disk, errors: &mut Errors) {
-    // Read without its own complaints: `[web]` itself is read with the tiers.
-    let Some((web, _)) = file.section("web", "[web]", &mut Errors::default()) else { return };
-    let Some(value) = web.value("static") else { return };
-    match apps {
-        [one] => {
-            let path = At { value: one.value.path.clone(), span: one.span.clone() };
-            one.value.statics.extend(statics(&web, Some(&path), disk, errors));
-        }
-        [] => {
-            statics(&web, None, disk, errors);
-        }
-        several => {
-            errors
-                .add(&value.span(), "`static` in [web] is only for a site of one application")
-                .label(format!("which of {}?", several.len()))
-                .hint(format!("write it as `static` in [apps.{}]", several[0].value.name));
-        }
-    }
 }
 
 /// No two applications want the same requests.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+
 /// A mistake in the declaration. Spans are byte ranges of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -15,6 +17,24 @@ pub struct Diagnostic {
     pub also: Option<(Range<usize>, String)>,
     /// The next step.
     pub hint: Option<String>,
+}
+
+/// A place in a text as editors count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Place {
+    /// The place of the byte at `offset` of `text`.
+    pub fn of(text: &str, offset: usize) -> Place {
+        let before = &text[..text.floor_char_boundary(offset)];
+        let line = before.rfind('\n').map_or(0, |end| end + 1);
+        Place { line: before.matches('\n').count() + 1, column: before[line..].chars().count() + 1 }
+    }
 }
 
 /// Collects mistakes: none ends the reading of a file.

@@ -1,12 +1,14 @@
 //! Text → [`Site`]. Every mistake is found at once, each with its place.
 //!
-//! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps`, `servers` and `tiers` read
-//! the sections; `rules` checks what must hold between them; `schema` says the same to editors.
+//! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps` with `folders`, `records`,
+//! `servers` and `tiers` read the sections; `rules` checks what must hold between them; `schema` says the same to editors.
 
 mod apps;
 mod diagnostic;
+mod folders;
 mod keys;
 mod reader;
+mod records;
 mod rules;
 mod schema;
 mod servers;
@@ -17,7 +19,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, Place};
 pub use schema::schema;
 
 use crate::model::{App, Balancer, Cluster, Database, Ports, Server, Site, Web};
@@ -81,7 +83,7 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
 fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut Errors) -> Option<Site> {
     file.count("format", errors);
     let site = tiers::site(file, errors);
-    let records = tiers::records(file, errors);
+    let records = records::read(file, errors);
     let apps = apps::read(file, disk, errors);
     let web = Web { algorithm: tiers::web(file, errors) };
     let balancer = tiers::balancer(file, errors);
@@ -102,7 +104,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     };
     rules::check(&draft, file, errors);
     let (domain, www) = site?;
-    rules::hosts(domain.value.as_str(), &apps, errors);
+    rules::domain(&domain.value, &draft, errors);
 
     let count = |role: Role| servers.iter().filter(|server| server.value.has(role)).count();
     let balancer = (count(Role::Balancer) > 0).then(|| Balancer {

@@ -139,6 +139,11 @@ impl<'a> Section<'a> {
                 errors.add(&value.span(), format!("`{name}` is empty")).label("write something, or leave the key out");
                 None
             }
+            // Neither a path, an argument nor a name can hold one (execve(2), path_resolution(7)).
+            DeValue::String(text) if text.contains('\0') => {
+                errors.add(&value.span(), format!("`{name}` holds a NUL")).label("cut it out");
+                None
+            }
             DeValue::String(text) => Some(At { value: text.to_string(), span: value.span() }),
             _ => {
                 Self::wanted(name, "text", value, errors);

@@ -6,10 +6,13 @@ use super::diagnostic::Errors;
 use super::reader::{At, Section, Span};
 use super::tiers::{BalancerDraft, DatabaseDraft};
 use crate::model::{App, ClusterMode, Durability, Failover, Record, Server, Www};
-use crate::names::Role;
+use crate::names::{Domain, Role};
 
 /// Fewest nodes of a Galera cluster that keep a majority when one is lost.
 const GALERA_NODES: usize = 3;
+
+/// RFC 1035 § 2.3.4: 255 octets, of which the first length and the root take two.
+const NAME_MAX: usize = 253;
 
 /// Everything that was read, with its places.
 pub(super) struct Draft<'d> {
@@ -237,15 +240,29 @@ fn zone(draft: &Draft<'_>, errors: &mut Errors) {
     }
 }
 
-/// A host outside the domain can never be asked for through this site's name server.
-pub(super) fn hosts(domain: &str, apps: &[At<App>], errors: &mut Errors) {
-    for app in apps {
+/// What must hold of names below the domain.
+pub(super) fn domain(domain: &Domain, draft: &Draft<'_>, errors: &mut Errors) {
+    let domain = domain.as_str();
+    for app in draft.apps {
         let Some(host) = &app.value.host else { continue };
         if host != domain && !host.ends_with(&format!(".{domain}")) {
             errors
                 .add(&app.span, format!("the host `{host}` of [apps.{}] is not in {domain}", app.value.name))
                 .label("no visitor gets here by this name")
                 .hint(format!("for example host = \"{}.{domain}\"", app.value.name));
+        }
+    }
+    let servers = draft.servers.iter().map(|server| (server.value.name.as_str(), &server.span));
+    let records = draft.records.iter().flat_map(|record| {
+        let target = record.value.value.rsplit(' ').next().filter(|_| record.value.kind != "TXT");
+        let target = target.filter(|target| !target.ends_with('.'));
+        [Some(record.value.name.as_str()), target].into_iter().flatten().map(|name| (name, &record.span))
+    });
+    for (name, span) in servers.chain(records) {
+        if name.len() + 1 + domain.len() > NAME_MAX {
+            errors
+                .add(span, format!("`{name}.{domain}` has more than {NAME_MAX} characters"))
+                .label("too long for a name");
         }
     }
 }

@@ -32,12 +32,19 @@ pub(super) fn domain_fault(text: &str) -> Option<&'static str> {
     text.split('.').find_map(label_fault)
 }
 
-/// A path below a folder: relative, and never out of it.
+/// A path below a folder: relative, never out of it, and written in one way only, so that paths can be compared.
 pub(super) fn below_fault(text: &str) -> Option<&'static str> {
+    let parts = || text.strip_suffix('/').unwrap_or(text).split('/');
     if text.starts_with('/') {
         Some("must be relative to the codebase")
-    } else if text.split('/').any(|part| part == "..") {
+    } else if parts().any(|part| part == "..") {
         Some("must not leave the codebase by ..")
+    } else if text.is_empty() || text == "." {
+        Some("is the codebase itself; name something below it")
+    } else if parts().any(|part| part.is_empty() || part == ".") {
+        Some("must be written without . and //")
+    } else if text.contains('\0') {
+        Some("must not hold a NUL")
     } else {
         None
     }
@@ -63,7 +70,10 @@ pub(super) fn address_fault(address: IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_unspecified() => Some("stands for every address"),
         _ if address.is_multicast() => Some("is a multicast address"),
+        _ if address.is_loopback() => Some("is every machine's own: no other machine reaches it"),
         IpAddr::V4(four) if four.is_broadcast() => Some("is the broadcast address"),
+        IpAddr::V6(six) if six.to_ipv4_mapped().is_some() => Some("is an IPv4 address; write it as one"),
+        IpAddr::V6(six) if six.is_unicast_link_local() => Some("is valid on one network only, and does not say which"),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! `[site]`, `[dns]`, `[balancer]`, `[database]`, `[tls]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
+//! `[site]`, `[balancer]`, `[database]`, `[tls]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,13 +11,9 @@ use super::keys::OWN_CERTIFICATE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault};
-use crate::model::{
-    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Record, Tls, Www,
-};
+use crate::model::{Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Tls, Www};
 use crate::names::Domain;
 
-/// Five minutes: a change is everywhere soon, and a busy resolver asks twelve times an hour.
-const TTL: u32 = 300;
 /// A month: enough to compare this week with the last ones.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -42,37 +38,6 @@ pub(super) fn site(file: &Section<'_>, errors: &mut Errors) -> Option<(At<Domain
             .hint(format!("write domain = \"{bare}\""));
     }
     Some((At { value: Domain(domain.value), span: domain.span }, www))
-}
-
-pub(super) fn records(file: &Section<'_>, errors: &mut Errors) -> Vec<At<Record>> {
-    let Some((dns, _)) = file.section("dns", "[dns]", errors) else { return Vec::new() };
-    let mut records = Vec::new();
-    for (section, span) in dns.list("records", "a record of [dns]", errors) {
-        let (name, kind, value) =
-            (section.text("name", errors), section.word("type", errors), section.text("value", errors));
-        let ttl = section.count("ttl", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(TTL);
-        if let (Some(name), Some(kind), Some(value)) = (name, kind, value) {
-            record_value(kind.value, &value, errors);
-            let record = Record { name: name.value, kind: kind.value.to_owned(), value: value.value, ttl };
-            records.push(At { value: record, span });
-        }
-    }
-    records
-}
-
-/// What can be said of a record's data without a zone parser.
-fn record_value(kind: &str, at: &At<String>, errors: &mut Errors) {
-    let words = at.value.split_whitespace().count();
-    let fault = match kind {
-        "A" if at.value.parse::<std::net::Ipv4Addr>().is_err() => "an A record holds an IPv4 address",
-        "AAAA" if at.value.parse::<std::net::Ipv6Addr>().is_err() => "an AAAA record holds an IPv6 address",
-        "CNAME" | "NS" if words != 1 => "holds one name",
-        "MX" if words != 2 => "an MX record holds a preference and a name: 10 mail.example.com.",
-        "SRV" if words != 4 => "an SRV record holds priority, weight, port and name",
-        "CAA" if words < 3 => "a CAA record holds flags, tag and value: 0 issue \"ca.example.net\"",
-        _ => return,
-    };
-    errors.add(&at.span, format!("`{}` is no value of a record of type {kind}", at.value)).label(fault);
 }
 
 pub(super) fn algorithm(section: &Section<'_>, errors: &mut Errors) -> Algorithm {

@@ -131,26 +131,27 @@ impl Tiers<'_> {
     /// Longest prefix first.
     fn statics(&self, app: &model::App) -> Vec<Static> {
         let code = self.code(app);
-        let declared = app.statics.iter().map(|(prefix, folder)| Static {
-            prefix: prefix.clone(),
-            folder: format!("{code}/{folder}"),
-            fall_through: false,
-            never: Vec::new(),
-        });
-        let mut statics: Vec<Static> = declared.collect();
-        if matches!(app.kind, AppKind::Php { .. }) {
-            let never: Vec<String> = NEVER_SENT.map(String::from).to_vec();
+        let php = matches!(app.kind, AppKind::Php { .. });
+        let never = if php { NEVER_SENT.map(String::from).to_vec() } else { Vec::new() };
+        let at = |prefix: String, folder: String, fall_through| Static {
+            prefix,
+            folder,
+            fall_through,
+            never: never.clone(),
+        };
+        let declared = app.statics.iter();
+        let mut statics: Vec<Static> =
+            declared.map(|(prefix, folder)| at(prefix.clone(), format!("{code}/{folder}"), false)).collect();
+        if php {
             // What the code writes lies outside the release, where the document root's links must not lead. What is not
             // on this server may be on the application's.
-            statics.extend(app.shared.iter().map(|path| Static {
-                prefix: format!("{}{path}/", app.prefix),
-                folder: shared(app, path),
-                fall_through: true,
-                never: never.clone(),
-            }));
-            statics.push(Static { prefix: app.prefix.clone(), folder: code, fall_through: true, never });
+            let shared = app.shared.iter().map(|path| (format!("{}{path}/", app.prefix), shared(app, path)));
+            statics.extend(shared.map(|(prefix, folder)| at(prefix, folder, true)));
+            statics.push(at(app.prefix.clone(), code, true));
         }
-        statics.sort_by_key(|at| std::cmp::Reverse(at.prefix.len()));
+        // What is declared comes before what is added.
+        statics.sort_by(|one, other| (other.prefix.len(), &one.prefix).cmp(&(one.prefix.len(), &other.prefix)));
+        statics.dedup_by(|later, earlier| later.prefix == earlier.prefix);
         statics
     }
 

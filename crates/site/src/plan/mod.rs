@@ -7,7 +7,7 @@
 mod derive;
 mod loopback;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

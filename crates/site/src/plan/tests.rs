@@ -42,46 +42,63 @@ fn sockets(plans: &[Plan], one_machine: bool) -> Vec<(Option<ServerName>, Transp
     all
 }
 
-#[test]
-fn no_socket_is_bound_twice() {
-    let sites = [
-        many_apps(200),
-        tier("", &[("all", 1, "dns web app database")]),
-        tier("", &[("lb", 2, "dns balancer web"), ("s", 300, "web app database")]),
-    ];
-    for site in sites {
-        for (site, one_machine) in [(site.clone(), false), (site.on_loopback(), true)] {
-            let all = sockets(&plans(&site), one_machine);
-            let distinct: BTreeSet<String> = all.iter().map(|socket| format!("{socket:?}")).collect();
-            assert_eq!(distinct.len(), all.len(), "{}", site.servers[0].name);
-        }
+/// What must be true of the plans of any valid site.
+pub(crate) fn assert_sound(site: &Site) {
+    for (site, one_machine) in [(site.clone(), false), (site.on_loopback(), true)] {
+        let plans = plans(&site);
+        let addresses: BTreeSet<IpAddr> = site.servers.iter().map(|server| server.address.to_canonical()).collect();
+        assert_eq!(addresses.len(), site.servers.len(), "two servers share an address");
+        let all = sockets(&plans, one_machine);
+        let distinct: BTreeSet<String> = all.iter().map(|socket| format!("{socket:?}")).collect();
+        assert_eq!(distinct.len(), all.len(), "a socket is bound twice: {all:?}");
+        // ## On loopback nothing needs a privilege
+        let local = |address: &SocketAddr| address.ip().is_loopback() && address.port() >= 1024;
+        assert!(!one_machine || all.iter().all(|(_, _, address)| local(address)), "{all:?}");
+        assert!(!one_machine || site.public_addresses().iter().all(IpAddr::is_loopback));
+        plans.iter().for_each(|plan| assert_flows(plan, &plans));
+        plans.iter().flat_map(|plan| &plan.services).for_each(assert_paths);
+        assert_eq!(plans, self::plans(&site), "the same site gives the same plans");
+    }
+}
+
+/// Every flow ends where somebody listens.
+fn assert_flows(plan: &Plan, plans: &[Plan]) {
+    for flow in plan.services.iter().flat_map(|service| &service.talks) {
+        let there: Vec<Plan> = plans.iter().filter(|plan| plan.server == flow.server).cloned().collect();
+        let listens = |(_, transport, address): &(_, Transport, SocketAddr)| {
+            *transport == Transport::Tcp && *address == flow.address
+        };
+        assert!(sockets(&there, false).iter().any(listens), "{flow:?}");
+        assert!(there[0].service(&flow.service).is_some(), "{flow:?}");
+    }
+}
+
+/// Every path stays below the state directory, and no two are the same.
+fn assert_paths(service: &Service) {
+    let distinct = |paths: &[&String]| paths.iter().collect::<BTreeSet<_>>().len() == paths.len();
+    let below = |path: &&String| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let writes: Vec<&String> = service.writes.iter().collect();
+    assert!(distinct(&writes) && writes.iter().all(below), "{writes:?}");
+    let Config::Web(web) = &service.config else { return };
+    for route in &web.routes {
+        assert!(route.statics.iter().map(|it| &it.folder).all(|folder| below(&folder)), "{:?}", route.statics);
+        let prefixes: Vec<&String> = route.statics.iter().map(|it| &it.prefix).collect();
+        assert!(distinct(&prefixes) && prefixes.iter().all(|it| it.starts_with(&route.prefix)), "{prefixes:?}");
+        let longer = route.statics.is_sorted_by_key(|it| std::cmp::Reverse(it.prefix.len()));
+        assert!(longer, "the longest prefix comes first: {prefixes:?}");
     }
 }
 
 #[test]
-fn on_loopback_nothing_needs_a_privilege() {
-    let site = tier(
-        "[balancer]\ncluster = { address = \"10.99.0.1\" }\n",
-        &[("lb", 2, "dns balancer"), ("s", 2, "web app database")],
-    );
-    let local = site.on_loopback();
-    let all = sockets(&plans(&local), true);
-    assert!(all.iter().all(|(_, _, address)| address.ip().is_loopback() && address.port() >= 1024), "{all:?}");
-    assert!(local.public_addresses().iter().all(|address| address.is_loopback()));
-}
-
-#[test]
-fn every_flow_ends_where_somebody_listens() {
-    for site in [many_apps(3), tier("", &[("lb", 2, "dns balancer"), ("s", 3, "web app database")])] {
-        let plans = plans(&site);
-        for flow in plans.iter().flat_map(|plan| &plan.services).flat_map(|service| &service.talks) {
-            let there: Vec<Plan> = plans.iter().filter(|plan| plan.server == flow.server).cloned().collect();
-            let listens = |(_, transport, address): &(_, Transport, SocketAddr)| {
-                *transport == Transport::Tcp && *address == flow.address
-            };
-            assert!(sockets(&there, false).iter().any(listens), "{flow:?}");
-            assert!(there[0].service(&flow.service).is_some(), "{flow:?}");
-        }
+fn plans_are_sound() {
+    let cluster = "[balancer]\ncluster = { address = \"10.99.0.1\" }\n";
+    for site in [
+        many_apps(200),
+        tier("", &[("all", 1, "dns web app database")]),
+        tier("", &[("lb", 2, "dns balancer web"), ("s", 30, "web app database")]),
+        tier(cluster, &[("lb", 2, "dns balancer"), ("s", 3, "web app database")]),
+    ] {
+        assert_sound(&site);
     }
 }
 
@@ -111,13 +128,7 @@ fn php_serves_its_root_but_not_its_code() {
             ("/blog/", "releases/blog-0123456789ab/code", true),
         ]
     );
-    assert!(statics[0].never.contains(&".php".into()) && statics[2].never == statics[0].never);
-}
-
-#[test]
-fn the_same_site_gives_the_same_plans() {
-    let site = tier("", &[("lb", 1, "dns balancer"), ("s", 2, "web app database")]);
-    assert_eq!(plans(&site), plans(&site));
+    assert!(statics.iter().all(|it| it.never.contains(&".php".into())), "no folder shows its code: {statics:?}");
 }
 
 /// The plans grow with the pools that they hold and with nothing else.

@@ -89,25 +89,15 @@ impl Servers {
     }
 
     fn line(&self, sight: &Sight, width: usize) -> String {
-        let shown = if waits(sight) { State::Starting } else { sight.state };
-        let (state, why) = (shown.as_str(), told(sight));
-        let text = fit(&format!("  {} {:<width$}  {state:<9} {why}", sign(shown), sight.server));
-        match shown {
+        let (state, why) = (sight.state.as_str(), told(sight));
+        let text = fit(&format!("  {} {:<width$}  {state:<9} {why}", sign(sight.state), sight.server));
+        match sight.state {
             State::Serving => self.paint.green(&text),
             State::Degraded => self.paint.yellow(&text),
             State::Failed => self.paint.red(&text),
             _ => text,
         }
     }
-}
-
-/// Whether everything of it runs, for the first time, and only what it needs of others is not there: on the way up that
-/// is no failure.
-fn waits(sight: &Sight) -> bool {
-    let services = || sight.status.iter().flat_map(|status| &status.services);
-    sight.state == State::Failed
-        && services().count() > 0
-        && services().all(|service| service.pid.is_some() && service.restarts == 0)
 }
 
 /// What there is to say: the services of a server that serves, the reason of one that does not.

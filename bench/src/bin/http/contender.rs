@@ -1,0 +1,236 @@
+//! Who is measured: how each is configured as its own documentation recommends, started on core 0, and what CPU time all
+//! of its processes took.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::arena::{BACKENDS, HAPROXY, MAINSTAY, NGINX, RELAY, THEIR_CORE};
+use super::cases::{Case, From};
+use super::load::Load;
+
+/// How long a contender may take to serve.
+const START: Duration = Duration::from_secs(20);
+
+/// A contender's kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Mainstay,
+    Haproxy,
+    Nginx,
+    Relay,
+}
+
+impl Who {
+    pub fn name(self) -> &'static str {
+        match self {
+            Who::Mainstay => "mainstay",
+            Who::Haproxy => "haproxy",
+            Who::Nginx => "nginx",
+            Who::Relay => "relay",
+        }
+    }
+
+    fn address(self) -> &'static str {
+        match self {
+            Who::Mainstay => MAINSTAY,
+            Who::Haproxy => HAPROXY,
+            Who::Nginx => NGINX,
+            Who::Relay => RELAY,
+        }
+    }
+}
+
+/// A running contender; ended when dropped.
+pub struct Contender {
+    pub who: Who,
+    child: Child,
+}
+
+impl Contender {
+    /// Starts it and waits until it serves.
+    pub fn start(who: Who, case: &Case, folder: &Path, load: &mut Load) -> Result<Contender> {
+        let own = folder.join(who.name());
+        fs::create_dir(&own)?;
+        let argv = match who {
+            Who::Mainstay => mainstay(case, &own)?,
+            Who::Haproxy => haproxy(&own)?,
+            Who::Nginx => nginx(case, &own)?,
+            Who::Relay => vec![path(&std::env::current_exe()?), "relay".into(), format!("{RELAY}:80")],
+        };
+        let output = File::create(own.join("output"))?;
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", THEIR_CORE]).args(argv).stdin(Stdio::null());
+        let child = command.stdout(output.try_clone()?).stderr(output).spawn().context("taskset is in util-linux")?;
+        let mut contender = Contender { who, child };
+        contender.wait(case, load).with_context(|| {
+            let said = fs::read_to_string(own.join("output")).unwrap_or_default();
+            format!("{} does not serve; it said: {said}", who.name())
+        })?;
+        Ok(contender)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.who.address().parse().expect("an address of the arena"), 80)
+    }
+
+    fn wait(&mut self, case: &Case, load: &mut Load) -> Result<()> {
+        let start = Instant::now();
+        let mut last = None;
+        while start.elapsed() < START {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended: {status}");
+            }
+            // Health checks are answered meanwhile.
+            load.serve_for(Duration::from_millis(50))?;
+            if TcpStream::connect_timeout(&self.address(), Duration::from_millis(100)).is_ok() {
+                match load.once(self, case) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = Some(error),
+                }
+            }
+        }
+        bail!("nothing within {START:?}: {last:?}")
+    }
+
+    /// CPU time of all its processes so far, in nanoseconds (schedstat in proc(5)).
+    pub fn cpu_ns(&self) -> Result<u64> {
+        let mut all = vec![self.child.id()];
+        let parents = parents()?;
+        let mut seen = 0;
+        while seen < all.len() {
+            let parent = all[seen];
+            all.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+            seen += 1;
+        }
+        let mut sum = 0;
+        for pid in all {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            for task in tasks.flatten() {
+                let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+                sum += text.split(' ').next().and_then(|figure| figure.parse::<u64>().ok()).unwrap_or_default();
+            }
+        }
+        ensure!(sum > 0, "the kernel keeps no schedstat");
+        Ok(sum)
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Every process with its parent.
+fn parents() -> Result<Vec<(u32, u32)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name in parentheses may hold anything; state and parent follow it (proc_pid_stat(5)).
+        let parent =
+            stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).and_then(|text| text.parse().ok());
+        all.extend(parent.map(|parent| (pid, parent)));
+    }
+    Ok(all)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A peer's program, from the packages that `bench/peers` unpacked.
+fn peer(program: &str) -> Result<String> {
+    let found = root().join(".cache/peers/usr/sbin").join(program);
+    ensure!(found.exists(), "{} is missing: run bench/peers", found.display());
+    Ok(path(&found))
+}
+
+fn backends(line: impl Fn(usize, &str) -> String) -> String {
+    BACKENDS.iter().enumerate().map(|(number, address)| line(number, address)).collect()
+}
+
+/// The shipped binary with a default declaration: one supervisor and the service that is measured.
+fn mainstay(case: &Case, folder: &Path) -> Result<Vec<String>> {
+    let code = folder.join("code");
+    fs::create_dir_all(code.join("static"))?;
+    fs::write(code.join("static/file.bin"), vec![b'x'; case.body])?;
+    let servers = match case.from {
+        From::Backends => format!(
+            "[servers.front]\naddress = \"{MAINSTAY}\"\nroles = [\"balancer\"]\n{}",
+            backends(|number, address| format!(
+                "[servers.web{number}]\naddress = \"{address}\"\nroles = [\"web\", \"app\"]\n"
+            ))
+        ),
+        From::Files => format!(
+            "[web]\nstatic = {{ \"/static/\" = \"static\" }}\n[servers.front]\naddress = \"{MAINSTAY}\"\nroles = [\"web\"]\n\
+             [servers.app]\naddress = \"{}\"\nroles = [\"app\"]\n",
+            BACKENDS[0]
+        ),
+    };
+    let declaration = folder.join("site.toml");
+    let app = "[app]\npath = \"code\"\nkind = \"http\"\ncommand = \"true\"\nhealth = \"/health\"\n";
+    fs::write(&declaration, format!("format = 1\n[site]\ndomain = \"foobar.com\"\n{app}{servers}"))?;
+    // Another server of the site would have made them.
+    let secrets = "{\"format\":1,\"app_keys\":{},\"database\":{},\"database_admin\":\"\",\"replication\":\"\"}";
+    fs::create_dir(folder.join("state"))?;
+    fs::write(folder.join("state/secrets.json"), secrets)?;
+    let words = [path(&root().join("target/release/mainstay")), "serve".into(), "--server".into(), "front".into()];
+    let state = ["--state".into(), path(&folder.join("state")), "--declaration".into(), path(&declaration)];
+    Ok(words.into_iter().chain(state).collect())
+}
+
+/// HAProxy can log to a syslog server alone; ours takes the lines and forgets them.
+fn haproxy(folder: &Path) -> Result<Vec<String>> {
+    let config = folder.join("haproxy.cfg");
+    let servers = backends(|number, address| format!("  server web{number} {address}:8080 check inter 1s\n"));
+    let text = format!(
+        "global\n  nbthread 1\n  maxconn 9000\n  log {HAPROXY}:5140 local0\n\
+         defaults\n  mode http\n  log global\n  option httplog\n  option forwardfor\n  option http-keep-alive\n  http-reuse always\n\
+         \x20 timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n  timeout http-request 10s\n\
+         frontend front\n  bind {HAPROXY}:80\n  unique-id-format %[uuid()]\n  unique-id-header X-Request-Id\n\
+         \x20 http-request set-header X-Forwarded-Proto http\n  default_backend web\n\
+         backend web\n  balance roundrobin\n  option httpchk GET /health\n{servers}"
+    );
+    fs::write(&config, text)?;
+    Ok(vec![peer("haproxy")?, "-db".into(), "-f".into(), path(&config)])
+}
+
+fn nginx(case: &Case, folder: &Path) -> Result<Vec<String>> {
+    let config = folder.join("nginx.conf");
+    fs::create_dir_all(folder.join("files/static"))?;
+    fs::write(folder.join("files/static/file.bin"), vec![b'x'; case.body])?;
+    let own = path(folder);
+    let upstream = backends(|_, address| format!("    server {address}:8080;\n"));
+    let location = match case.from {
+        From::Files => format!("root {own}/files;"),
+        From::Backends => "proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
+             proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;\n\
+             proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-Id $request_id;"
+            .into(),
+    };
+    let text = format!(
+        "daemon off; worker_processes 1; user root; pid {own}/pid; error_log {own}/error.log;\n\
+         events {{ worker_connections 9000; }}\n\
+         http {{\n  access_log {own}/access.log combined buffer=64k flush=1s;\n  sendfile on; tcp_nopush on; tcp_nodelay on;\n\
+         \x20 keepalive_timeout 75s; keepalive_requests 1000000000; server_tokens off; etag on;\n\
+         \x20 open_file_cache max=1000 inactive=60s; open_file_cache_valid 30s;\n\
+         \x20 client_body_temp_path {own}/b; proxy_temp_path {own}/p; fastcgi_temp_path {own}/f; uwsgi_temp_path {own}/u; scgi_temp_path {own}/s;\n\
+         \x20 upstream web {{\n{upstream}    keepalive 256; keepalive_requests 1000000000;\n  }}\n\
+         \x20 server {{ listen {NGINX}:80; location / {{ {location} }} }}\n}}\n"
+    );
+    fs::write(&config, text)?;
+    Ok(vec![peer("nginx")?, "-p".into(), own, "-e".into(), path(&folder.join("error.log")), "-c".into(), path(&config)])
+}

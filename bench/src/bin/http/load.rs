@@ -1,0 +1,355 @@
+//! The clients and the backends, as one loop: on one core two threads would wait for each other.
+//!
+//! Requests have times; what is late because nobody was free counts from its time, so that a slow contender cannot hide
+//! its queue (Tene's coordinated omission).
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use super::arena::{BACKENDS, HAPROXY};
+use super::cases::{Case, From};
+use super::contender::Contender;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+/// How long one contender is measured at a time, and how long it is loaded before.
+const MEASURE: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_millis(300);
+/// A request that takes longer is a failure of the contender.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was seen of one contender in one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    pub cpu_us: f64,
+    pub per_second: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+}
+
+pub struct Load {
+    epoll: OwnedFd,
+    listeners: Vec<(u64, TcpListener)>,
+    served: HashMap<u64, Served>,
+    clients: HashMap<u64, Client>,
+    idle: VecDeque<u64>,
+    buffer: Vec<u8>,
+    answer: Vec<u8>,
+    /// A closed loop asks again at once.
+    closed_loop: bool,
+    request: Vec<u8>,
+    latencies: Vec<u32>,
+    failed: Option<String>,
+    expected: usize,
+}
+
+/// A connection to one of the backends.
+struct Served {
+    stream: TcpStream,
+    tail: Vec<u8>,
+    /// Bytes still to be sent.
+    owed: usize,
+    closes: bool,
+}
+
+struct Client {
+    stream: TcpStream,
+    due: Instant,
+    /// Of the answer's head, until it is complete.
+    head: Vec<u8>,
+    /// Of the answer's body; `None` while the head is read.
+    left: Option<usize>,
+    waits: bool,
+}
+
+impl Load {
+    pub fn new() -> Result<Load> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut listeners = Vec::new();
+        for (address, port) in BACKENDS.iter().flat_map(|address| [(address, 8080), (address, 8000)]) {
+            let listener = TcpListener::bind((*address, port))?;
+            listener.set_nonblocking(true)?;
+            let key = listener.as_raw_fd() as u64;
+            epoll::add(&epoll, &listener, EventData::new_u64(key), EventFlags::IN)?;
+            listeners.push((key, listener));
+        }
+        // HAProxy's log: taken and forgotten.
+        let log = UdpSocket::bind((HAPROXY, 5140))?;
+        std::thread::spawn(move || {
+            let mut line = [0; 4096];
+            while log.recv(&mut line).is_ok() {}
+        });
+        Ok(Load {
+            epoll,
+            listeners,
+            served: HashMap::new(),
+            clients: HashMap::new(),
+            idle: VecDeque::new(),
+            buffer: vec![0; BUFFER_BYTES],
+            answer: Vec::new(),
+            closed_loop: false,
+            request: Vec::new(),
+            latencies: Vec::new(),
+            failed: None,
+            expected: 0,
+        })
+    }
+
+    /// What the backends answer from now on.
+    pub fn answer_bytes(&mut self, body: usize) {
+        self.expected = body;
+        self.answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n\r\n").into_bytes();
+        self.answer.resize(self.answer.len() + body, b'x');
+    }
+
+    /// Lets the backends answer whoever asks.
+    pub fn serve_for(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.step(end)?;
+        }
+        Ok(())
+    }
+
+    /// One request, to see whether the contender serves.
+    pub fn once(&mut self, contender: &Contender, case: &Case) -> Result<()> {
+        self.begin(contender, case, 1)?;
+        self.closed_loop = false;
+        let sent = Instant::now();
+        self.ask(sent);
+        while self.latencies.is_empty() && self.failed.is_none() && sent.elapsed() < Duration::from_secs(1) {
+            self.step(sent + Duration::from_secs(1))?;
+        }
+        let answered = !self.latencies.is_empty();
+        let failed = self.end();
+        ensure!(answered && failed.is_none(), "no answer: {failed:?}");
+        Ok(())
+    }
+
+    /// Measures a contender.
+    pub fn run(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
+        self.begin(contender, case, case.connections)?;
+        self.closed_loop = case.rate.is_none();
+        match case.rate {
+            Some(rate) => self.open_loop(rate, WARM_UP)?,
+            None => self.closed_loop(WARM_UP)?,
+        }
+        self.latencies.clear();
+        let (cpu, start) = (contender.cpu_ns()?, Instant::now());
+        match case.rate {
+            Some(rate) => self.open_loop(rate, MEASURE)?,
+            None => self.closed_loop(MEASURE)?,
+        }
+        let (cpu, took) = (contender.cpu_ns()? - cpu, start.elapsed());
+        let mut latencies = std::mem::take(&mut self.latencies);
+        if let Some(failed) = self.end() {
+            bail!("a request failed: {failed}");
+        }
+        latencies.sort_unstable();
+        let count = latencies.len();
+        ensure!(count > 0, "no request was answered");
+        let share = |share: f64| f64::from(latencies[((count - 1) as f64 * share) as usize]);
+        Ok(Figures {
+            cpu_us: cpu as f64 / 1e3 / count as f64,
+            per_second: count as f64 / took.as_secs_f64(),
+            p50_us: share(0.5),
+            p99_us: share(0.99),
+            p999_us: share(0.999),
+        })
+    }
+
+    fn begin(&mut self, contender: &Contender, case: &Case, connections: usize) -> Result<()> {
+        let path = if case.from == From::Files { "/static/file.bin" } else { "/" };
+        self.request = format!(
+            "GET {path} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
+             Accept-Language: en\r\nCookie: session=0123456789abcdef\r\n\r\n"
+        )
+        .into_bytes();
+        self.failed = None;
+        for _ in 0..connections {
+            let stream = TcpStream::connect(contender.address()).context("the contender does not accept")?;
+            let key = self.watch(&stream)?;
+            let client = Client { stream, due: Instant::now(), head: Vec::new(), left: None, waits: false };
+            self.clients.insert(key, client);
+            self.idle.push_back(key);
+        }
+        Ok(())
+    }
+
+    /// Closes the clients' connections; what went wrong, if anything did.
+    fn end(&mut self) -> Option<String> {
+        self.clients.clear();
+        self.idle.clear();
+        self.latencies.clear();
+        self.failed.take()
+    }
+
+    fn closed_loop(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        while !self.idle.is_empty() {
+            self.ask(Instant::now());
+        }
+        while Instant::now() < end && self.failed.is_none() {
+            self.step(end)?;
+        }
+        Ok(())
+    }
+
+    fn open_loop(&mut self, rate: u32, time: Duration) -> Result<()> {
+        let (gap, start) = (Duration::from_secs(1) / rate, Instant::now());
+        let mut due = start;
+        while due < start + time && self.failed.is_none() {
+            while due <= Instant::now() && !self.idle.is_empty() {
+                self.ask(due);
+                due += gap;
+            }
+            // Nobody is free: the request is late, and counts from its time.
+            let until = if self.idle.is_empty() { Instant::now() + PATIENCE } else { due };
+            self.step(until)?;
+            ensure!(due + PATIENCE > Instant::now(), "it does not keep up with {rate} requests a second");
+        }
+        Ok(())
+    }
+
+    fn watch(&self, stream: &TcpStream) -> Result<u64> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let key = stream.as_raw_fd() as u64;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        epoll::add(&self.epoll, stream.as_fd(), EventData::new_u64(key), flags)?;
+        Ok(key)
+    }
+
+    fn ask(&mut self, due: Instant) {
+        let Some(key) = self.idle.pop_front() else { return };
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        (client.due, client.left, client.waits) = (due, None, true);
+        client.head.clear();
+        // A request is far smaller than a socket's buffer.
+        if !matches!(client.stream.write(&self.request), Ok(count) if count == self.request.len()) {
+            self.failed = Some("the request could not be sent".into());
+        }
+    }
+
+    /// Waits for something to happen until `until`, and does what follows.
+    fn step(&mut self, until: Instant) -> Result<()> {
+        let left = until.saturating_duration_since(Instant::now());
+        let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut events = Vec::with_capacity(256);
+        epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&time))?;
+        for event in events {
+            let key = event.data.u64();
+            if self.clients.contains_key(&key) {
+                self.hear(key);
+            } else if self.served.contains_key(&key) {
+                self.serve(key);
+            } else if let Some((_, listener)) = self.listeners.iter().find(|(is, _)| *is == key) {
+                while let Ok((stream, _)) = listener.accept() {
+                    let key = self.watch(&stream)?;
+                    self.served.insert(key, Served { stream, tail: Vec::new(), owed: 0, closes: false });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A client hears.
+    fn hear(&mut self, key: u64) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        loop {
+            let count = match client.stream.read(&mut self.buffer) {
+                Ok(0) => {
+                    self.failed = Some("the connection was closed".into());
+                    return;
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    self.failed = Some(error.to_string());
+                    return;
+                }
+            };
+            let mut bytes = &self.buffer[..count];
+            if client.left.is_none() {
+                let before = client.head.len();
+                client.head.extend_from_slice(bytes);
+                let Some(end) = find(&client.head, b"\r\n\r\n") else { continue };
+                bytes = &bytes[end + 4 - before..];
+                client.left = length(&client.head[..end]);
+                if client.left != Some(self.expected) || !client.head.starts_with(b"HTTP/1.1 200 ") {
+                    self.failed = Some(String::from_utf8_lossy(&client.head).into_owned());
+                    return;
+                }
+            }
+            let left = client.left.get_or_insert(0);
+            *left = left.saturating_sub(bytes.len());
+            if *left == 0 && client.waits {
+                client.waits = false;
+                self.latencies.push(client.due.elapsed().as_micros() as u32);
+                self.idle.push_back(key);
+                if self.closed_loop {
+                    return self.ask(Instant::now());
+                }
+            }
+            if count < self.buffer.len() {
+                return;
+            }
+        }
+    }
+
+    /// A backend answers.
+    fn serve(&mut self, key: u64) {
+        let Some(served) = self.served.get_mut(&key) else { return };
+        let mut gone = false;
+        loop {
+            match served.stream.read(&mut self.buffer) {
+                Ok(0) => gone = true,
+                Ok(count) => {
+                    served.tail.extend_from_slice(&self.buffer[..count]);
+                    while let Some(end) = find(&served.tail, b"\r\n\r\n") {
+                        served.closes |= find(&served.tail[..end], b"onnection: close").is_some();
+                        served.owed += self.answer.len();
+                        served.tail.drain(..end + 4);
+                    }
+                    if count == self.buffer.len() {
+                        continue;
+                    }
+                }
+                Err(error) => gone = error.kind() != ErrorKind::WouldBlock,
+            }
+            break;
+        }
+        while served.owed > 0 && !gone {
+            let from = (self.answer.len() - served.owed % self.answer.len()) % self.answer.len();
+            match served.stream.write(&self.answer[from..]) {
+                Ok(count) => served.owed -= count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => gone = true,
+            }
+        }
+        if gone || served.closes {
+            self.served.remove(&key);
+        }
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, what)
+}
+
+fn length(head: &[u8]) -> Option<usize> {
+    let head = std::str::from_utf8(head).ok()?;
+    head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    })
+}

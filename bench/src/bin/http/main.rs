@@ -1,0 +1,101 @@
+//! What a request costs: Mainstay beside Debian's HAProxy and nginx, and beside a relay that parses nothing (the floor).
+//!
+//! Everything runs in a network namespace of its own. The contenders share core 0 and take turns, round by round; the
+//! clients and the backend are one loop on core 1. The figure is the CPU time of all processes of a contender, its log
+//! collector included, divided by the requests. Needs root, two cores, `bench/peers` and a release build:
+//!
+//! ```text
+//! bench/peers && cargo build --release --workspace && target/release/http [CASE …] [--json] [--rounds N]
+//! ```
+
+mod arena;
+mod cases;
+mod contender;
+mod load;
+mod relay;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use mainstay_bench::{Row, print};
+
+use cases::{CASES, Case};
+use contender::Contender;
+use load::{Figures, Load};
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if let Some("relay") = std::env::args().nth(1).as_deref() {
+        return relay::run(&arguments.nth(1).context("relay: where to listen")?);
+    }
+    let (mut rounds, mut wanted, mut peers) = (5, Vec::new(), None);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => {}
+            "--rounds" => rounds = arguments.next().context("--rounds N")?.parse()?,
+            // Ours alone, for a profiler.
+            "--peers" => peers = Some(arguments.next().context("--peers NAME,…")?),
+            name => wanted.push(name.to_owned()),
+        }
+    }
+    let cases: Vec<&Case> =
+        CASES.iter().filter(|case| wanted.is_empty() || wanted.iter().any(|want| case.name.contains(want))).collect();
+    ensure!(!cases.is_empty(), "no such case; there are {}", CASES.map(|case| case.name).join(", "));
+    arena::enter()?;
+    let mut load = Load::new()?;
+    let mut rows = Vec::new();
+    for case in cases {
+        rows.extend(run(case, peers.as_deref(), rounds, &mut load)?);
+    }
+    print(&rows)?;
+    Ok(())
+}
+
+/// Runs a case for every contender in turn, `rounds` times.
+fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Result<Vec<Row>> {
+    let folder = arena::folder()?;
+    load.answer_bytes(case.body);
+    let asked = |who: &&contender::Who| {
+        who.name() == "mainstay" || peers.is_none_or(|peers| peers.split(',').any(|name| name == who.name()))
+    };
+    let contenders = case
+        .who
+        .iter()
+        .filter(asked)
+        .map(|who| Contender::start(*who, case, folder.path(), load))
+        .collect::<Result<Vec<_>>>()?;
+    let mut figures: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
+    for round in 0..=rounds {
+        for contender in &contenders {
+            let seen = load.run(contender, case).with_context(|| {
+                format!("{} in {}; its output is in {}", contender.who.name(), case.name, folder.path().display())
+            })?;
+            eprintln!(
+                "{} {round} {:9} {:7.2} µs  {:8.0}/s  p50 {:6.0} p99 {:6.0} p99.9 {:6.0} µs",
+                case.name,
+                contender.who.name(),
+                seen.cpu_us,
+                seen.per_second,
+                seen.p50_us,
+                seen.p99_us,
+                seen.p999_us
+            );
+            // The first round warms up.
+            if round > 0 {
+                figures.entry(contender.who.name()).or_default().push(seen);
+            }
+        }
+    }
+    let column = |who: &str, of: fn(&Figures) -> f64| figures[who].iter().map(of).collect::<Vec<f64>>();
+    let mut rows = Vec::new();
+    for peer in contenders.iter().map(|contender| contender.who.name()).filter(|name| *name != "mainstay") {
+        let cpu: fn(&Figures) -> f64 = |figures| figures.cpu_us;
+        rows.push(Row::beside(format!("{}/{peer}", case.name), &column("mainstay", cpu), &column(peer, cpu), "µs CPU"));
+        if case.rate.is_some() {
+            let p99: fn(&Figures) -> f64 = |figures| figures.p99_us;
+            let name = format!("{}-p99/{peer}", case.name);
+            rows.push(Row::beside(name, &column("mainstay", p99), &column(peer, p99), "µs"));
+        }
+    }
+    Ok(rows)
+}
