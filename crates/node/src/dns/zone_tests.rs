@@ -175,5 +175,6 @@ fn what_a_declaration_may_hold_can_be_served() {
         Ok(())
     });
     tried.unwrap_or_else(|error| panic!("{error}"));
-    assert!(valid.get() > 50, "only {} of 4000 were valid", valid.get());
+    // Some fifty are, give or take ten: far fewer, and nothing would be tested.
+    assert!(valid.get() > 15, "only {} of 4000 were valid", valid.get());
 }
