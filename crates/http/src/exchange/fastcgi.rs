@@ -137,7 +137,7 @@ impl Trip<'_> {
                 Err(Cut::Closed) => return Err(Download::Nothing { late: false }),
                 Err(Cut::Fault(fault)) => return Err(Download::Wrong(fault.to_string())),
                 Err(Cut::Refused(protocol)) => {
-                    return Err(Download::Wrong(format!("refused the request: {protocol:?}")));
+                    return Err(Download::Wrong(format!("it refused the request: {protocol:?}")));
                 }
             }
         }

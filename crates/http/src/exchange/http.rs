@@ -114,7 +114,7 @@ impl Trip<'_> {
 
     fn wrong(&self, refusal: Refusal) -> Download {
         self.worker.counters.refused(refusal);
-        Download::Wrong(format!("sent an answer that is refused: {refusal}"))
+        Download::Wrong(format!("it sent an answer that is refused: {refusal}"))
     }
 
     async fn response_head(

@@ -136,11 +136,11 @@ impl Trip<'_> {
             let tries = tried.len() as u32;
             match attempt {
                 Attempt::Failed { again: true, because, .. } if tries < self.limits().tries_max => {
-                    tracing::debug!(backend = name, %address, id = self.id, "tried elsewhere: it {because}");
+                    tracing::debug!(backend = name, %address, id = self.id, "a request is tried elsewhere: {because}");
                     count(&self.worker.counters.retries);
                 }
                 Attempt::Failed { page, because, .. } => {
-                    tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "it {because}");
+                    tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "no answer: {because}");
                     return self.page(page, wire, tried.len()).await;
                 }
                 Attempt::ClientGone => {
@@ -187,7 +187,7 @@ impl Trip<'_> {
             Attempt::Failed {
                 page: page::BAD_GATEWAY,
                 again: true,
-                because: format!("cannot be connected to: {error}"),
+                because: format!("it cannot be connected to: {error}"),
             }
         })
     }
@@ -209,13 +209,13 @@ impl Trip<'_> {
             }
             Ok(Download::ClientGone) | Err(Upload::ClientGone) => Attempt::ClientGone,
             Err(Upload::ClientWrong(refusal)) => Attempt::ClientWrong(refusal),
-            Err(Upload::BackendGone) => failed(page::BAD_GATEWAY, false, "took no more of the request"),
-            Ok(Download::Nothing { late: true }) => failed(page::GATEWAY_TIMEOUT, false, "did not answer in time"),
+            Err(Upload::BackendGone) => failed(page::BAD_GATEWAY, false, "it took no more of the request"),
+            Ok(Download::Nothing { late: true }) => failed(page::GATEWAY_TIMEOUT, false, "it did not answer in time"),
             Ok(Download::Nothing { late: false }) => {
                 // RFC 9110 § 9.2.2: only what is idempotent may be sent twice, also on a connection that was idle before: a
                 // backend that closes it may have read the request.
                 let again = self.request.method.is_idempotent() && resendable;
-                failed(page::BAD_GATEWAY, again, "closed the connection without an answer")
+                failed(page::BAD_GATEWAY, again, "it closed the connection without an answer")
             }
             Ok(Download::Wrong(because)) => failed(page::BAD_GATEWAY, false, &because),
         }
