@@ -60,6 +60,13 @@ impl Stream {
         timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// The addresses of the other end and of ours; `None` over a Unix socket, or if the other end is gone.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let Stream::Tcp(stream) = self else { return None };
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
+    }
+
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.try_read(buffer))
     }
