@@ -54,7 +54,9 @@ impl Checks {
 
     fn changed(&self, backend: usize, state: State, because: String) {
         if let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(backend) {
-            *seen = Seen { name: seen.name.clone(), state, because, since: Instant::now() };
+            // Why it is not up yet may change many times; since when does not.
+            let since = if seen.state == state { seen.since } else { Instant::now() };
+            *seen = Seen { name: seen.name.clone(), state, because, since };
         }
         self.changes.send_modify(|changes| *changes += 1);
     }

@@ -17,6 +17,7 @@ mod lab;
 mod names;
 mod namespace;
 mod network;
+mod pids;
 mod power;
 mod process;
 mod publish;
@@ -26,6 +27,7 @@ mod sweep;
 
 pub use lab::{Lab, Options};
 pub use network::{Cable, Wires};
+pub use pids::HostPids;
 pub use power::Boot;
 pub use process::ProcessId;
 pub use publish::{Bound, Publication, Relays, Taken};

@@ -75,6 +75,15 @@ impl Tier {
         Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http }
     }
 
+    fn stand(&self, seen: &[mainstay_http::Seen]) -> (&str, Stand) {
+        let stand = match self.pool.is_well() {
+            true => Stand::Well,
+            false if seen.iter().any(|backend| backend.state == Seen::Ill) => Stand::Lost,
+            false => Stand::NotYet,
+        };
+        (&self.plan.name, stand)
+    }
+
     fn check(&self, server: &mut Server) -> Arc<Checks> {
         let target = |(backend, it): (usize, &plan::Backend)| Target {
             backend,
@@ -174,27 +183,38 @@ impl View {
                 parts.push(Part { name, state, since_ms, because: seen.because, pid: None });
             }
         }
-        let (state, because) = self.verdict(&ill);
+        let stands: Vec<(&str, Stand)> =
+            self.tiers.iter().zip(&self.checks).map(|(tier, checks)| tier.stand(&checks.seen())).collect();
+        ill.extend(self.missing());
+        let (state, because) = verdict(&stands, &ill);
         Report { state, because, facts: Vec::new(), parts, counters: self.counters.totals() }
     }
+}
 
-    fn verdict(&self, ill: &[String]) -> (State, String) {
-        let missing = self.missing();
-        let down = self.tiers.iter().zip(&self.checks).filter(|(tier, _)| !tier.pool.is_well());
-        let lost: Vec<&str> = down
-            .clone()
-            .filter(|(_, checks)| checks.seen().iter().any(|seen| seen.state == Seen::Ill))
-            .map(|(tier, _)| tier.plan.name.as_str())
-            .collect();
-        if !lost.is_empty() {
-            (State::Failed, format!("nobody serves {}: {}", lost.join(" and "), ill.join("; ")))
-        } else if down.count() > 0 {
-            (State::Starting, format!("waits for {}", ill.join("; ")))
-        } else if !ill.is_empty() || !missing.is_empty() {
-            (State::Degraded, [ill, &missing].concat().join("; "))
-        } else {
-            (State::Serving, "every backend is well".into())
-        }
+/// How a tier stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stand {
+    /// Somebody serves.
+    Well,
+    /// Nobody ever did.
+    NotYet,
+    /// Nobody does any more.
+    Lost,
+}
+
+/// `ill` has the backends that are not well, each with its reason. A tier that is not up yet is no failure: it is what a
+/// cold start waits for.
+fn verdict(tiers: &[(&str, Stand)], ill: &[String]) -> (State, String) {
+    let any = |wanted| tiers.iter().any(|(_, stand)| *stand == wanted);
+    let down: Vec<&str> = tiers.iter().filter(|(_, stand)| *stand != Stand::Well).map(|(name, _)| *name).collect();
+    let why = ill.join("; ");
+    match (down.is_empty(), ill.is_empty()) {
+        (true, true) => (State::Serving, "every backend is well".into()),
+        (true, false) => (State::Degraded, why),
+        // One application of several is away.
+        _ if any(Stand::Well) => (State::Degraded, format!("nobody serves {}: {why}", down.join(" and "))),
+        _ if any(Stand::Lost) => (State::Failed, format!("nobody serves {}: {why}", down.join(" and "))),
+        _ => (State::Starting, format!("waits for {why}")),
     }
 }
 
@@ -220,4 +240,25 @@ async fn any_change(changes: &mut [watch::Receiver<u64>]) {
         if changed { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_that_was_never_up_is_waited_for_and_one_that_is_lost_has_failed() {
+        use Stand::{Lost, NotYet, Well};
+        let told = |tiers: &[(&str, Stand)], ill: &[&str]| {
+            let (state, because) = verdict(tiers, &ill.iter().map(ToString::to_string).collect::<Vec<_>>());
+            format!("{}: {because}", state.as_str())
+        };
+        assert_eq!(told(&[("web", Well)], &[]), "serving: every backend is well");
+        assert_eq!(told(&[("web", Well)], &["b: not up yet"]), "degraded: b: not up yet");
+        assert_eq!(told(&[("web", NotYet)], &["a: x", "b: y"]), "starting: waits for a: x; b: y");
+        assert_eq!(told(&[("web", Lost)], &["a: x"]), "failed: nobody serves web: a: x");
+        assert_eq!(told(&[("app-a", NotYet), ("app-b", NotYet)], &["x"]), "starting: waits for x");
+        assert_eq!(told(&[("app-a", NotYet), ("app-b", Lost)], &["x"]), "failed: nobody serves app-a and app-b: x");
+        assert_eq!(told(&[("app-a", Well), ("app-b", Lost)], &["x"]), "degraded: nobody serves app-b: x");
+    }
 }

@@ -32,7 +32,7 @@ pub struct ServerStatus {
     pub generation: Generation,
     /// The Mainstay version that runs it.
     pub version: String,
-    /// The supervisor's process.
+    /// The supervisor's process, as the server sees it; so are the others below.
     pub pid: u32,
     /// When the supervisor started: Unix time in milliseconds.
     pub since_ms: u64,

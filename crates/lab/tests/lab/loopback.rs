@@ -7,7 +7,7 @@ use crate::bench::{boot, eventually, site, start};
 
 #[test]
 fn without_namespaces_orphans_are_found_by_their_mark() {
-    let mut bench = start(site("loopback", &["127.0.1.1"]), Mode::Loopback);
+    let mut bench = start(site("loopback", &["10.80.0.11"]).on_loopback(), Mode::Loopback);
     assert!(bench.lab.power_cut(&"web1".into()).unwrap_err().to_string().contains("namespaces"));
     let first = bench.lab.record().servers[0].process.unwrap();
     first.signal(rustix::process::Signal::KILL);

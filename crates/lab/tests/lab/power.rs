@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::Duration;
 
-use mainstay_lab::Mode;
+use mainstay_lab::{HostPids, Mode};
 
 use crate::bench::{IDLE, boot, console, eventually, root, site, start};
 
@@ -43,6 +43,37 @@ fn a_power_cut_takes_every_process_of_one_server() {
     assert!(!process.alive() && !bench.lab.is_on(&"web1".into()) && bench.lab.is_on(&"web2".into()));
     assert!(bench.lab.power_on_again(&"web1".into()).unwrap().alive());
     bench.lab.stop(Duration::ZERO).unwrap();
+}
+
+/// Two servers have processes of the same numbers; the host has others for each.
+#[test]
+fn the_host_has_numbers_of_its_own_for_processes() {
+    if !root() {
+        return;
+    }
+    let mut bench = start(site("pids", &["10.80.0.11", "10.80.0.12"]), Mode::Namespaces);
+    for (server, seconds) in [("web1", "1001"), ("web2", "1002")] {
+        bench.lab.power_cut(&server.into()).unwrap();
+        let script = format!("sleep {seconds} & echo $! > {}/daemon-{server}; {IDLE}", bench.folder.path().display());
+        bench.lab.power_on(&server.into(), boot(&script, bench.folder.path(), server)).unwrap();
+    }
+    for (server, seconds) in [("web1", "1001"), ("web2", "1002")] {
+        let pidfile = bench.folder.path().join(format!("daemon-{server}"));
+        let written = || fs::read_to_string(&pidfile).ok()?.trim().parse::<u32>().ok();
+        eventually("its daemon runs", || written().is_some());
+        let pid = written().unwrap();
+        let on_host = || HostPids::of(bench.lab.record()).of_process(&server.into(), pid);
+        let command = || fs::read(format!("/proc/{}/cmdline", on_host()?)).ok();
+        eventually("the host's number leads to it", || {
+            command().is_some_and(|it| it == format!("sleep\0{seconds}\0").as_bytes())
+        });
+        assert!(on_host() != Some(pid), "the test's machine has more than {pid} processes");
+    }
+    let first = bench.lab.record().servers[0].process.unwrap();
+    assert_eq!(HostPids::of(bench.lab.record()).of_process(&"web1".into(), 1), u32::try_from(first.pid).ok());
+    assert_eq!(HostPids::of(bench.lab.record()).of_process(&"web1".into(), 4_000_000), None);
+    bench.lab.power_cut(&"web1".into()).unwrap();
+    assert_eq!(HostPids::of(bench.lab.record()).of_process(&"web1".into(), 1), None, "it is off");
 }
 
 #[test]

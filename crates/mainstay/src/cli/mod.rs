@@ -6,6 +6,7 @@ mod down;
 mod draw;
 mod exit;
 mod explain;
+mod host_pids;
 mod init;
 mod log_line;
 mod logs;

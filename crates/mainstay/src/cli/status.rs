@@ -9,6 +9,7 @@ use mainstay_site::plan::Notice;
 use mainstay_site::wire::{ServiceStatus, State};
 
 use super::exit::UNWELL;
+use super::host_pids;
 use super::running::{Running, Which};
 use super::up::{runtime, sign};
 use crate::render::{self, Paint};
@@ -52,6 +53,7 @@ async fn look(running: &Running) -> Overview {
             (sight.state, sight.because) = (State::Failed, "switched off".into());
         }
     }
+    host_pids::put(&mut seen.servers, &running.record);
     Overview::new(&running.site, seen.at_ms, seen.servers)
 }
 

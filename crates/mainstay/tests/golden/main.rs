@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 mod designs;
+mod schema;
 mod wrong;
 
 /// Runs the binary in `folder`.

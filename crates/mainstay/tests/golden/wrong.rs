@@ -7,11 +7,11 @@ use crate::{INVALID, mainstay, text};
 /// Fewer would mean that the corpus was not found.
 const LEAST: usize = 60;
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wrong")
 }
 
-fn files() -> Vec<String> {
+pub fn files() -> Vec<String> {
     let folder = folder();
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()

@@ -111,18 +111,6 @@ impl Lab {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)))
     }
 
-    /// SIGKILL to a process by its number in a server's own PID namespace.
-    pub fn kill(&self, server: &str, pid: u64) {
-        let record = std::fs::read_to_string(format!("/run/mainstay/{}/lab.json", self.domain)).unwrap();
-        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-        let servers = record["servers"].as_array().unwrap();
-        let init = servers.iter().find(|it| it["name"] == server).unwrap()["process"]["pid"].to_string();
-        let killed =
-            Command::new("nsenter").args(["--target", &init, "--pid", "kill", "-9", &pid.to_string()]).output();
-        let killed = killed.unwrap();
-        assert!(killed.status.success(), "{}", said(&killed));
-    }
-
     /// Runs the binary.
     pub fn mainstay(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_mainstay")).args(arguments).env("NO_COLOR", "1").output().unwrap()
@@ -168,7 +156,7 @@ impl Lab {
     }
 }
 
-/// SIGKILL to a process that the scenario started, seen from outside.
+/// SIGKILL to a process of the scenario, by its number on this machine.
 pub fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -23,6 +23,13 @@ fn a_site_serves_outlives_its_up_and_keeps_its_data() {
     let (code, page) = ask(site.page_port(), "127.0.0.1", "/");
     assert!(code == 200 && page.contains(&site.domain) && page.contains("server1"));
 
+    for (service, pid) in site.pids() {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        assert!(command.ends_with(format!("\0service\0{service}\0").as_bytes()), "{service} {pid}: {command:?}");
+        let told = out(&site.run("status", &[&site.domain]));
+        assert!(told.contains(&format!("{service} ({pid})")), "{told}");
+    }
+
     let again = site.up(&[]);
     assert_eq!(again.status.code(), Some(1));
     assert!(err(&again).contains("is up already"), "{}", err(&again));

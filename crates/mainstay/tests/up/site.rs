@@ -126,6 +126,17 @@ impl Site {
         serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{}", err(&said)))
     }
 
+    /// Every service of the first server and its process, at least two.
+    pub fn pids(&self) -> Vec<(String, u64)> {
+        let status = self.status();
+        let services = status["servers"][0]["status"]["services"].as_array().unwrap().iter();
+        let named =
+            services.map(|service| (service["name"].as_str().unwrap().into(), service["pid"].as_u64().unwrap()));
+        let all: Vec<_> = named.collect();
+        assert!(all.len() >= 2, "{all:?}");
+        all
+    }
+
     /// The process number of the `up` that stays.
     pub fn up_process(&self) -> i32 {
         let place = mainstay_lab::Place::usual(&self.domain.as_str().into());

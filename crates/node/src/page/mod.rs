@@ -58,6 +58,7 @@ mod sample;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstay_site::names::Role;
     use mainstay_site::wire::State;
 
     #[test]
@@ -89,6 +90,17 @@ mod tests {
         assert_eq!(without("server1").state, State::Degraded);
         let down = without("lb1");
         assert_eq!((down.state, down.because.as_str()), (State::Failed, "no server serves balancer"));
+        let mut servers = seen.servers.clone();
+        for service in servers.iter_mut().flat_map(|sight| &mut sight.status).flat_map(|status| &mut status.services) {
+            match service.role {
+                Role::App => service.state = State::Failed,
+                Role::Web | Role::Balancer => service.state = State::Starting,
+                _ => {}
+            }
+        }
+        let waiting = Overview::new(&page.site, 0, servers);
+        let culprit = (waiting.state, waiting.because.as_str());
+        assert_eq!(culprit, (State::Failed, "no server serves app"), "not those that wait for it");
         assert_eq!(Overview::unseen(&page.site, 0).state, State::Starting);
     }
 }

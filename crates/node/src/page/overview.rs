@@ -18,7 +18,7 @@ pub struct Overview {
     /// When this was seen: Unix time in milliseconds.
     pub at_ms: u64,
     /// How the site is as a whole: serving if everything is; degraded if something is not but every tier has a server
-    /// that serves; else what the best server of the missing tier is.
+    /// that serves; else what the best server of the worst tier is.
     pub state: State,
     /// Why.
     pub because: String,
@@ -99,17 +99,18 @@ impl Sight {
     }
 }
 
-/// The roles whose services this build runs; a site needs one server of each that it declares.
-const TIERS: [Role; 5] = [Role::Balancer, Role::Web, Role::App, Role::Database, Role::Dns];
+/// The roles whose services this build runs, from the visitor inwards; a site needs one server of each that it declares.
+const TIERS: [Role; 5] = [Role::Dns, Role::Balancer, Role::Web, Role::App, Role::Database];
 
 fn whole(site: &Site, servers: &[Sight]) -> (State, String) {
     let usable = |state: State| matches!(state, State::Serving | State::Degraded);
-    let missing = TIERS.into_iter().filter(|role| site.count(*role) > 0).find_map(|role| {
+    let missing = TIERS.into_iter().filter(|role| site.count(*role) > 0).filter_map(|role| {
         let tier = servers.iter().filter(|sight| sight.roles.contains(&role));
         let best = tier.map(|sight| sight.best(role)).min()?;
         (!usable(best)).then_some((role, best))
     });
-    if let Some((role, best)) = missing {
+    // The worst, and of several the innermost, for which the others may only wait.
+    if let Some((role, best)) = missing.max_by_key(|(_, best)| *best) {
         return (best, format!("no server serves {role}"));
     }
     match servers.iter().filter(|sight| sight.state != State::Serving).count() {

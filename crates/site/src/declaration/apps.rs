@@ -67,19 +67,13 @@ fn app(name: &str, section: &Section<'_>, span: &Span, disk: &dyn Disk, errors: 
     let shared = folders::shared(section, errors);
     let prefix = prefix(section, "route", errors).unwrap_or_else(|| "/".into());
     let statics = folders::statics(section, path.as_ref(), &prefix, disk, errors);
-    Some(App {
-        name: AppName::from(name),
-        path: path?.value,
-        kind: kind?,
-        workers: section.count("workers", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(WORKERS),
-        shared,
-        settings: settings(section, errors),
-        migrate: section.text("migrate", errors).map(|at| at.value),
-        host: host.map(|at| at.value),
-        prefix,
-        statics,
-        health: health(section, errors),
-    })
+    let workers = section.count("workers", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(WORKERS);
+    let settings = settings(section, errors);
+    let migrate = section.text("migrate", errors).map(|at| at.value);
+    let health = health(section, errors);
+    // Only now that everything was read: what is missing must not hide what is wrong.
+    let (name, path, kind, host) = (AppName::from(name), path?.value, kind?, host.map(|at| at.value));
+    Some(App { name, path, kind, workers, shared, settings, migrate, host, prefix, statics, health })
 }
 
 fn kind(section: &Section<'_>, span: &Span, errors: &mut Errors) -> Option<AppKind> {

@@ -20,6 +20,7 @@ use super::addresses::{Addresses, Ports};
 use super::progress::{self, say};
 use super::{Up, detach, trouble};
 use crate::cli::exit::UNWELL;
+use crate::cli::host_pids;
 use crate::cli::site_folder::SiteFolder;
 use crate::render::{self, Paint};
 
@@ -148,6 +149,7 @@ async fn look(observer: &mut Observer, lab: &mut Lab) -> Overview {
             sight.because = "switched off: its process 1 has ended".into();
         }
     }
+    host_pids::put(&mut seen.servers, lab.record());
     seen
 }
 
