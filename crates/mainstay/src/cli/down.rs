@@ -22,6 +22,7 @@ const SERVERS_END_WITHIN: Duration = Duration::from_secs(95);
 
 /// Stop a site; its data stays
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::DOWN)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
@@ -56,6 +57,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if args.purge {
         purge(&domain, &folder)?;
+    } else if folder.0.exists() {
+        say(&format!("its data stays in {}", folder.0.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,11 +76,7 @@ fn stop(place: &Place, record: &Record) -> anyhow::Result<()> {
         place.forget()?;
     }
     drop(held);
-    say(&format!(
-        "{site} is down ({:.1} s); the data stays in {}",
-        begun.elapsed().as_secs_f64(),
-        record.state.display()
-    ));
+    say(&format!("{site} is down ({:.1} s)", begun.elapsed().as_secs_f64()));
     Ok(())
 }
 
