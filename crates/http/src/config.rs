@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::HeadLimits;
+use crate::exchange::Spool;
+use crate::fastcgi::Scripts;
 use crate::files::Folder;
 use crate::pool::Pool;
 
@@ -17,6 +19,17 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// How much and how long.
     pub limits: Limits,
+    /// Which requests get a line in the log.
+    pub logged: Logged,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// All.
+    All,
+    /// Those that were answered with 500 or above, or tried more than once: for a tier behind another that logs all.
+    Failed,
 }
 
 /// Requests that belong together.
@@ -29,6 +42,26 @@ pub struct Route {
     pub folders: Vec<Folder>,
     /// Who answers everything else.
     pub pool: Arc<Pool>,
+    /// What the backends of the pool speak.
+    pub speaks: Speaks,
+}
+
+/// What a backend speaks.
+pub enum Speaks {
+    /// HTTP/1.1.
+    Http,
+    /// FastCGI.
+    FastCgi(FastCgi),
+}
+
+/// How scripts are run by FastCGI.
+pub struct FastCgi {
+    /// Which script answers what.
+    pub scripts: Box<dyn Scripts>,
+    /// Where bodies of requests wait until they are whole.
+    pub spool: Spool,
+    /// How long a script may go on when nobody waits for it any more; then its backend is stuck ([`Pool::stuck`]).
+    pub unheard_within: Duration,
 }
 
 /// Bounds, each with its reason.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::Entry;
 use crate::codec::{Refusal, Request};
-use crate::config::Config;
+use crate::config::{Config, Logged};
 use crate::exchange::{CLIENT_GONE, Outcome, Trip};
 use crate::page::{self, Page};
 use crate::stream::Stream;
@@ -86,7 +86,7 @@ impl Nothing for io::Result<usize> {
 }
 
 /// Answers one request; whether the connection goes on.
-async fn answer(worker: &Worker, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
+async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
     let began = Instant::now();
     let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
     let id = said.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(|| worker.id(), str::to_owned);
@@ -99,7 +99,7 @@ async fn answer(worker: &Worker, config: &Arc<Config>, wire: &mut Wire, request:
     let outcome = match route {
         Some(route) => match trip.file(route, wire).await {
             Some(outcome) => outcome,
-            None => trip.run(&route.pool, wire).await,
+            None => trip.ask(route, wire).await,
         },
         None => trip.page(page::NOT_FOUND, wire, 0).await,
     };
@@ -120,6 +120,9 @@ fn own_page(config: &Config, own: &str) -> Page {
 }
 
 fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took: Duration) {
+    if trip.config.logged == Logged::Failed && outcome.status < 500 && outcome.tries < 2 {
+        return;
+    }
     let entry = Entry {
         client: trip.client,
         id: trip.id,

@@ -15,6 +15,8 @@ pub struct Counters {
     pub turned_away: AtomicU64,
     /// Answers by class: 1xx to 5xx.
     pub answers: [AtomicU64; 5],
+    /// Requests for which no backend was free in time.
+    pub unserved: AtomicU64,
     /// Requests tried again at another backend.
     pub retries: AtomicU64,
     /// Exchanges that ended because the client went away.
@@ -33,6 +35,7 @@ impl Default for Counters {
             open: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             answers: Default::default(),
+            unserved: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             client_aborts: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
@@ -65,6 +68,7 @@ impl Counters {
             ("connections_total".to_owned(), load(&self.connections)),
             ("connections_open".to_owned(), load(&self.open)),
             ("connections_turned_away_total".to_owned(), load(&self.turned_away)),
+            ("requests_unserved_total".to_owned(), load(&self.unserved)),
             ("retries_total".to_owned(), load(&self.retries)),
             ("client_aborts_total".to_owned(), load(&self.client_aborts)),
             ("truncated_total".to_owned(), load(&self.truncated)),

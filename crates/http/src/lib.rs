@@ -4,7 +4,7 @@
 //! server      a current-thread runtime per core, each with a listener of its own
 //!   connection    one request after the other: head, route, answer, log line
 //!     send          from files
-//!     exchange      to a backend and back, both directions at once, retried where that is safe
+//!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
 //!       pool, idle    who is asked; connections that wait for their next request
 //!   checks        the active health checks, once for the process
 //! codec       HTTP/1.1 without I/O: what is ambiguous is refused
@@ -21,6 +21,7 @@ pub mod fastcgi;
 pub mod files;
 mod idle;
 mod page;
+mod park;
 mod pool;
 mod send;
 mod server;
@@ -29,8 +30,9 @@ mod wire;
 mod worker;
 
 pub use checks::{Checks, Seen, Target};
-pub use config::{Config, Limits, Route};
+pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
-pub use pool::{Declared, Figures, Lease, Pool, Refused, Settings};
+pub use exchange::Spool;
+pub use pool::{Declared, Figures, Lease, Pool, Refused, Reuse, Settings};
 pub use server::Server;
 pub use stream::Address;

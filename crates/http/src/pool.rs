@@ -11,7 +11,12 @@ use mainstay_machines::balance::{Algorithm, Member, Roster};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::stream::Address;
+use crate::park::Parked;
+use crate::stream::{Address, Stream};
+
+/// How long a backend that just failed is not asked again by the same request, unless there is news of it: whoever
+/// watches a worker hears of its death within milliseconds.
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// How a pool behaves.
 #[derive(Clone, Debug)]
@@ -24,6 +29,19 @@ pub struct Settings {
     pub backend_requests_max: u32,
     /// Requests that may wait for a backend: beyond 1,000 none of them would be served in time.
     pub waiting_max: u32,
+    /// When a connection may carry another request.
+    pub reuse: Reuse,
+}
+
+/// When a connection to a backend may carry another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Always: the backend keeps an idle connection longer than we do.
+    Always,
+    /// For what may be sent again: the backend may close an idle connection just when a request comes.
+    Repeatable,
+    /// Never: of a program that nothing is known of, some serve one connection after the other.
+    Never,
 }
 
 /// A backend as declared.
@@ -62,6 +80,8 @@ pub struct Figures {
     pub requests: AtomicU64,
     /// Of these, those that it did not answer.
     pub failures: AtomicU64,
+    parked: Parked,
+    stuck: Notify,
 }
 
 /// A pool; shared by all threads.
@@ -80,11 +100,13 @@ pub struct Pool {
 }
 
 /// Why nobody was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// No backend became available in time.
+    #[error("no backend became free in time")]
     Late,
     /// Too many wait already.
+    #[error("too many requests wait already")]
     Full,
 }
 
@@ -133,8 +155,12 @@ impl Pool {
         self.change(backend, |place| place.member.well = well);
     }
 
-    /// Moves a backend: to an address where it is well, or away.
+    /// Moves a backend: to an address where it is well, or away. Where it was, nothing is kept open: a worker that waits
+    /// on a connection may not end before it is closed.
     pub fn place(&self, backend: usize, address: Option<Address>) {
+        if let Some(figures) = self.figures.get(backend) {
+            figures.parked.close();
+        }
         self.change(backend, |place| {
             place.member.well = address.is_some();
             place.address = address.map(Arc::new);
@@ -151,43 +177,53 @@ impl Pool {
         self.freed.notify_waiters();
     }
 
+    /// Returns when a backend did not end a request that it must have ended long ago; whoever runs it should end it.
+    pub async fn stuck(&self, backend: usize) {
+        match self.figures.get(backend) {
+            Some(figures) => figures.stuck.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether anybody may be given requests.
     pub fn is_well(&self) -> bool {
         !self.view.load().roster.is_empty()
     }
 
     /// Chooses a backend, or waits for one until `within` has passed. Backends in `tried` are taken only if there is no
-    /// other: one that just failed may be the one that just restarted.
+    /// other, and after a moment in which their death may become known.
     ///
     /// # Errors
     /// [`Refused`].
     pub async fn lease(self: &Arc<Pool>, tried: &[usize], within: Duration) -> Result<Lease, Refused> {
-        if let Some(lease) = self.choose(tried) {
+        if let Some(lease) = self.choose(|backend| !tried.contains(&backend)) {
             return Ok(lease);
         }
         let _waiting = Waiting::begin(self)?;
-        let deadline = Instant::now() + within;
+        let now = Instant::now();
+        let deadline = now + within;
+        let mut settle = (!tried.is_empty()).then(|| deadline.min(now + SETTLE));
         loop {
             // Registered before looking again, so that no notice is missed in between.
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if let Some(lease) = self.choose(tried) {
+            if let Some(lease) = self.choose(|backend| settle.is_none() || !tried.contains(&backend)) {
                 return Ok(lease);
             }
-            timeout_at(deadline, freed).await.map_err(|_| Refused::Late)?;
+            if timeout_at(settle.unwrap_or(deadline), freed).await.is_err() && settle.take().is_none() {
+                return Err(Refused::Late);
+            }
         }
     }
 
-    fn choose(self: &Arc<Pool>, tried: &[usize]) -> Option<Lease> {
+    fn choose(self: &Arc<Pool>, may: impl Fn(usize) -> bool) -> Option<Lease> {
         let view = self.view.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let outstanding = |backend: usize| self.figures[backend].outstanding.load(Ordering::SeqCst);
-        let free = |backend: usize| outstanding(backend) < self.settings.backend_requests_max;
-        let fresh = |backend: usize| free(backend) && !tried.contains(&backend);
+        let free = |backend: usize| outstanding(backend) < self.settings.backend_requests_max && may(backend);
         loop {
-            let fresh = view.roster.pick(turn, outstanding, fresh);
-            let backend = fresh.or_else(|| view.roster.pick(turn, outstanding, free))?;
+            let backend = view.roster.pick(turn, outstanding, free)?;
             let address = view.addresses[backend].clone()?;
             if self.take(backend) {
                 return Some(Lease { pool: self.clone(), backend, address });
@@ -219,9 +255,39 @@ fn view(settings: &Settings, places: &[Place]) -> View {
 }
 
 impl Lease {
+    /// The backend's name.
+    pub fn name(&self) -> &str {
+        &self.pool.names[self.backend]
+    }
+
     /// The backend did not answer.
     pub fn failed(&self) {
-        self.pool.figures[self.backend].failures.fetch_add(1, Ordering::Relaxed);
+        self.figures().failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The backend did not end the request: see [`Pool::stuck`].
+    pub fn stuck(&self) {
+        self.figures().stuck.notify_one();
+    }
+
+    pub(crate) fn reuse(&self) -> Reuse {
+        self.pool.settings.reuse
+    }
+
+    /// The connection that the backend has waited on since its last request.
+    pub(crate) fn parked(&self) -> Option<Stream> {
+        self.figures().parked.take()
+    }
+
+    /// Keeps the connection for the backend's next request, whichever thread has it.
+    pub(crate) fn park(&self, stream: Stream) {
+        if self.reuse() != Reuse::Never {
+            self.figures().parked.put(stream);
+        }
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.pool.figures[self.backend]
     }
 }
 
@@ -270,6 +336,7 @@ mod tests {
             algorithm: Algorithm::RoundRobin,
             backend_requests_max: requests_max,
             waiting_max,
+            reuse: Reuse::Always,
         };
         Pool::new(settings, (0..backends).map(declared).collect())
     }
@@ -288,6 +355,19 @@ mod tests {
         }
         pool.mark(1, false);
         assert_eq!(pool.lease(&[0], SOON).await.unwrap().backend, 0, "better the tried one than none");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_tried_one_is_given_a_moment_to_be_found_dead() {
+        let pool = pool(1, 10, 10);
+        let began = Instant::now();
+        assert_eq!(pool.lease(&[0], LONG).await.unwrap().backend, 0);
+        assert_eq!(began.elapsed(), SETTLE);
+        let (held, ()) = tokio::join!(pool.lease(&[0], LONG), async {
+            tokio::task::yield_now().await;
+            pool.place(0, None);
+        });
+        assert_eq!((held.err(), began.elapsed()), (Some(Refused::Late), SETTLE + LONG));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
 use crate::exchange::{Outcome, Trip};
-use crate::files::{Conditions, Content, Folder, Found, Miss, answer};
+use crate::files::{Conditions, Content, Found, Miss, answer};
 use crate::page::{self, Page};
 use crate::wire::Wire;
 
@@ -14,7 +14,8 @@ use crate::wire::Wire;
 const PIECE_BYTES: u64 = 128 * 1024;
 
 /// A folder is not for this method: somebody else's request, or nobody's.
-const METHOD_NOT_ALLOWED: Page = Page { status: 405, says: "This address can only be read.", retry_after: None };
+pub(crate) const METHOD_NOT_ALLOWED: Page =
+    Page { status: 405, says: "This address can only be read.", retry_after: None };
 
 impl Trip<'_> {
     /// Answers from the first folder of `route` that has the path; `None` if the request is for the pool.
@@ -30,13 +31,14 @@ impl Trip<'_> {
             Ok(found) => Some(self.send(found, wire).await),
             Err(Miss::FallThrough) => None,
             Err(Miss::Redirect(target)) => Some(self.redirect(&target, wire).await),
-            Err(miss) => Some(self.miss(&miss, folder, wire).await),
+            Err(miss) => Some(self.miss(&miss, &folder.prefix, wire).await),
         }
     }
 
-    async fn miss(&self, miss: &Miss, folder: &Folder, wire: &mut Wire) -> Outcome {
+    /// Answers that there is no file, below `folder` of the site.
+    pub(crate) async fn miss(&self, miss: &Miss, folder: &str, wire: &mut Wire) -> Outcome {
         if let Miss::Failed(error) = miss {
-            tracing::warn!(folder = folder.prefix, path = self.request.path(), %error, "a file cannot be opened");
+            tracing::warn!(folder, path = self.request.path(), %error, "a file cannot be opened");
         }
         let says = match miss {
             Miss::Forbidden => "This file is not for visitors.",
@@ -53,7 +55,7 @@ impl Trip<'_> {
     }
 
     /// The target is relative, so that host and port stay as the visitor wrote them.
-    async fn redirect(&self, target: &str, wire: &mut Wire) -> Outcome {
+    pub(crate) async fn redirect(&self, target: &str, wire: &mut Wire) -> Outcome {
         let query = self.request.query();
         let mark = if query.is_empty() { "" } else { "?" };
         let head =
@@ -62,7 +64,8 @@ impl Trip<'_> {
         Outcome { status: 301, bytes: 0, persists: persists && written, backend: None, tries: 0 }
     }
 
-    async fn send(&self, found: Found, wire: &mut Wire) -> Outcome {
+    /// Answers from a file.
+    pub(crate) async fn send(&self, found: Found, wire: &mut Wire) -> Outcome {
         let now = SystemTime::now();
         let mut head = Vec::with_capacity(512);
         let content = answer(&found, self.request.method, &Conditions::of(self.request, now), &mut head);

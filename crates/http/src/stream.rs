@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -59,8 +60,22 @@ impl Stream {
         timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// The addresses of the other end and of ours; `None` over a Unix socket, or if the other end is gone.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let Stream::Tcp(stream) = self else { return None };
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
+    }
+
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.try_read(buffer))
+    }
+
+    /// A read that brought less than there was room for has emptied the socket: the next one need not ask the kernel until
+    /// epoll reports more (epoll(7) on `EPOLLET`). That the other end closed is remembered apart, and not forgotten here.
+    pub(crate) fn drained(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = each!(self, stream => stream.try_io(Interest::READABLE, nothing));
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {

@@ -67,7 +67,12 @@ pub(crate) async fn read<T>(
         {
             let mut buffer = scratch.0.borrow_mut();
             match stream.try_read(&mut buffer) {
-                Ok(count) => return Ok(take(&buffer[..count])),
+                Ok(count) => {
+                    if count > 0 && count < buffer.len() {
+                        stream.drained();
+                    }
+                    return Ok(take(&buffer[..count]));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -1,6 +1,6 @@
 //! The balancer: the front door that spreads requests over the web servers.
 
-use mainstay_http::{Config, Limits};
+use mainstay_http::{Config, Logged};
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -16,7 +16,8 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
         via: format!("balancer={}", context.launch.server),
         front: true,
         routes: vec![tier.route(None, "/", Vec::new())],
-        limits: Limits::default(),
+        limits: engine::limits(true),
+        logged: Logged::All,
     };
     engine::run(context, config, vec![tier])
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
-use mainstay_http::{Address, Checks, Config, Counters, Declared, Pool, Route, Server, Settings, Target};
+use mainstay_http::{
+    Address, Checks, Config, Counters, Declared, Limits, Pool, Reuse, Route, Server, Settings, Speaks, Target,
+};
 use mainstay_machines::balance;
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_site::model::Algorithm;
@@ -62,13 +65,14 @@ impl Tier {
             algorithm: algorithm(plan.algorithm),
             backend_requests_max: BACKEND_REQUESTS_MAX,
             waiting_max: WAITING_MAX,
+            reuse: Reuse::Always,
         };
         Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
     }
 
     /// The route that leads to it, past `folders`.
     pub(crate) fn route(&self, host: Option<String>, prefix: &str, folders: Vec<Folder>) -> Route {
-        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone() }
+        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http }
     }
 
     fn stand(&self, seen: &[mainstay_http::Seen]) -> (&str, Stand) {
@@ -104,6 +108,17 @@ fn algorithm(declared: Algorithm) -> balance::Algorithm {
     }
 }
 
+/// The bounds of a tier. One behind another takes heads that are a little larger, since each tier says in them where a
+/// request came from: what the front door lets in gets through.
+pub(crate) fn limits(front: bool) -> Limits {
+    let mut limits = Limits::default();
+    if !front {
+        limits.head.size_bytes_max += 2 * 1024;
+        limits.head.headers_max += 16;
+    }
+    limits
+}
+
 /// Serves until the service is asked to end.
 pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Result<(), Error> {
     let listeners = context.sockets.take_tcp("http");
@@ -112,7 +127,7 @@ pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Res
     }
     let mut server = Server::new(config);
     let checks = tiers.iter().map(|tier| tier.check(&mut server)).collect();
-    let view = View { tiers, checks, counters: server.counters() };
+    let view = View { tiers, checks, config: server.config(), counters: server.counters() };
     let stop = context.shutdown.watch();
     let reporting = std::thread::Builder::new().name("report".into()).spawn({
         let (reporter, stop) = (context.reporter.clone(), stop.clone());
@@ -127,6 +142,7 @@ pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Res
 struct View {
     tiers: Vec<Tier>,
     checks: Vec<Arc<Checks>>,
+    config: Arc<ArcSwap<Config>>,
     counters: Arc<Counters>,
 }
 
@@ -169,6 +185,7 @@ impl View {
         }
         let stands: Vec<(&str, Stand)> =
             self.tiers.iter().zip(&self.checks).map(|(tier, checks)| tier.stand(&checks.seen())).collect();
+        ill.extend(self.missing());
         let (state, because) = verdict(&stands, &ill);
         Report { state, because, facts: Vec::new(), parts, counters: self.counters.totals() }
     }
@@ -198,6 +215,20 @@ fn verdict(tiers: &[(&str, Stand)], ill: &[String]) -> (State, String) {
         _ if any(Stand::Well) => (State::Degraded, format!("nobody serves {}: {why}", down.join(" and "))),
         _ if any(Stand::Lost) => (State::Failed, format!("nobody serves {}: {why}", down.join(" and "))),
         _ => (State::Starting, format!("waits for {why}")),
+    }
+}
+
+impl View {
+    /// The folders that cannot be served from, and what is answered instead.
+    fn missing(&self) -> Vec<String> {
+        let config = self.config.load();
+        let folders = config.routes.iter().flat_map(|route| &route.folders);
+        let told = |folder: &Folder| {
+            let why = folder.missing()?;
+            let instead = if folder.fall_through { "is asked of the application" } else { "is answered with 404" };
+            Some(format!("{why}; what is below {} {instead} until it can", folder.prefix))
+        };
+        folders.filter_map(told).collect()
     }
 }
 

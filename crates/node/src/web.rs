@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Config, Limits, Route};
+use mainstay_http::{Config, Logged, Route};
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -21,7 +21,11 @@ pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     };
     let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Vec<Route>, Error>>()?;
     let via = format!("web={}", context.launch.server);
-    engine::run(context, Config { via, front: plan.front, routes, limits: Limits::default() }, tiers)
+    engine::run(
+        context,
+        Config { via, front: plan.front, routes, limits: engine::limits(plan.front), logged: Logged::All },
+        tiers,
+    )
 }
 
 fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {

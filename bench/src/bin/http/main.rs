@@ -28,11 +28,13 @@ fn main() -> Result<()> {
     if let Some("relay") = std::env::args().nth(1).as_deref() {
         return relay::run(&arguments.nth(1).context("relay: where to listen")?);
     }
-    let (mut rounds, mut wanted) = (5, Vec::new());
+    let (mut rounds, mut wanted, mut peers) = (5, Vec::new(), None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => {}
             "--rounds" => rounds = arguments.next().context("--rounds N")?.parse()?,
+            // Ours alone, for a profiler.
+            "--peers" => peers = Some(arguments.next().context("--peers NAME,…")?),
             name => wanted.push(name.to_owned()),
         }
     }
@@ -43,18 +45,25 @@ fn main() -> Result<()> {
     let mut load = Load::new()?;
     let mut rows = Vec::new();
     for case in cases {
-        rows.extend(run(case, rounds, &mut load)?);
+        rows.extend(run(case, peers.as_deref(), rounds, &mut load)?);
     }
     print(&rows)?;
     Ok(())
 }
 
 /// Runs a case for every contender in turn, `rounds` times.
-fn run(case: &Case, rounds: usize, load: &mut Load) -> Result<Vec<Row>> {
+fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Result<Vec<Row>> {
     let folder = arena::folder()?;
     load.answer_bytes(case.body);
-    let contenders =
-        case.who.iter().map(|who| Contender::start(*who, case, folder.path(), load)).collect::<Result<Vec<_>>>()?;
+    let asked = |who: &&contender::Who| {
+        who.name() == "mainstay" || peers.is_none_or(|peers| peers.split(',').any(|name| name == who.name()))
+    };
+    let contenders = case
+        .who
+        .iter()
+        .filter(asked)
+        .map(|who| Contender::start(*who, case, folder.path(), load))
+        .collect::<Result<Vec<_>>>()?;
     let mut figures: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
     for round in 0..=rounds {
         for contender in &contenders {

@@ -9,10 +9,12 @@ mod params;
 mod record;
 mod request;
 mod response;
+mod script;
 #[cfg(test)]
 mod tests;
 
 pub use headers::{BadHead, CgiHead};
-pub use params::{Gateway, Params, Script};
-pub use request::{FRAME_BYTES_MAX, abort, begin, body, end, frame};
+pub use params::{Gateway, Params};
+pub use request::{begin, body, end};
 pub use response::{Decoder, Event, Fault, Protocol};
+pub use script::{Script, Scripts, Target};

@@ -2,22 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
+use super::Script;
 use crate::codec::{Authority, Framing, Kind, Request};
-
-/// The script that was chosen to answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Script<'a> {
-    /// `DOCUMENT_ROOT`: absolute.
-    pub root: &'a Path,
-    /// `SCRIPT_FILENAME`: absolute.
-    pub file: &'a Path,
-    /// `SCRIPT_NAME`: its path below the root, with the slash in front.
-    pub name: &'a str,
-    /// `PATH_INFO`: what follows it in the path of the request, decoded; empty if nothing does.
-    pub info: &'a str,
-}
 
 /// The connection that a request came on, and who we are.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +13,14 @@ pub struct Gateway<'a> {
     pub peer: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
-    /// The peer is a tier of ours: what it says in `X-Forwarded-For` and `-Proto` is believed.
+    /// The peer is a tier of ours: what it says in `X-Forwarded-For`, `-Proto` and `-Host` is believed.
     pub trusted: bool,
     /// The connection itself is encrypted.
     pub encrypted: bool,
     /// Who we are, for `X-Mainstay-Via`: `app=server1`; empty to add nothing.
     pub via: &'a str,
     /// Bytes of the body. The request says so itself, but not of one that came in chunks, which must be gathered first:
-    /// PHP reads no further than `CONTENT_LENGTH`.
+    /// applications read no further than `CONTENT_LENGTH`.
     pub body_bytes: Option<u64>,
 }
 
@@ -45,7 +32,7 @@ pub struct Params {
 
 impl Params {
     /// The variables of `request`.
-    pub fn of(request: &Request, script: &Script<'_>, gateway: &Gateway<'_>) -> Params {
+    pub fn of(request: &Request, script: &Script, gateway: &Gateway<'_>) -> Params {
         // Some 700 bytes of variables and the request's own.
         let mut params = Params { bytes: Vec::with_capacity(2048) };
         params.script(script);
@@ -76,7 +63,7 @@ impl Params {
         }
     }
 
-    fn script(&mut self, script: &Script<'_>) {
+    fn script(&mut self, script: &Script) {
         self.pair("DOCUMENT_ROOT", script.root.as_os_str().as_bytes());
         self.pair("SCRIPT_FILENAME", script.file.as_os_str().as_bytes());
         self.pair("SCRIPT_NAME", script.name.as_bytes());
@@ -113,9 +100,11 @@ impl Params {
         }
         let local = gateway.local.ip().to_string();
         self.pair("SERVER_ADDR", local.as_bytes());
-        let host = request.host();
-        self.pair("SERVER_NAME", if host.is_empty() { local.as_bytes() } else { host.as_bytes() });
-        self.pair("SERVER_PORT", port(request, encrypted).to_string().as_bytes());
+        let host = Authority::parse(gateway.host(request));
+        self.pair("SERVER_NAME", host.map_or(&*local, |authority| authority.host).as_bytes());
+        // The port that the client asked, not the one that we listen on.
+        let port = host.and_then(|authority| authority.port).unwrap_or(if encrypted { 443 } else { 80 });
+        self.pair("SERVER_PORT", port.to_string().as_bytes());
         match gateway.visitor(request) {
             Some(visitor) => self.pair("REMOTE_ADDR", visitor.to_string().as_bytes()),
             None => {
@@ -136,7 +125,9 @@ impl Params {
             let more = passed().skip(place + 1).filter(|(_, later, _)| same(later)).map(|(_, _, value)| value);
             let via = (kind == Kind::Via && !gateway.via.is_empty()).then_some(gateway.via.as_bytes());
             let mut values = more.chain(via).peekable();
-            if values.peek().is_none() {
+            if kind == Kind::Host {
+                self.header(name, gateway.host(request));
+            } else if values.peek().is_none() {
                 self.header(name, value);
             } else {
                 let separator: &[u8] = if same("cookie") { b"; " } else { b", " };
@@ -163,18 +154,18 @@ impl Gateway<'_> {
         said.map_or(self.encrypted, |proto| proto.eq_ignore_ascii_case(b"https"))
     }
 
+    /// The host as the visitor wrote it, with its port.
+    fn host<'r>(&self, request: &'r Request) -> &'r [u8] {
+        let said = if self.trusted { request.head.of_kind(Kind::ForwardedHost) } else { None };
+        said.filter(|host| Authority::parse(host).is_some()).unwrap_or(request.authority().as_bytes())
+    }
+
     /// The visitor's address as the front door saw it: the first of `X-Forwarded-For`, since the front door drops what
     /// was there before.
     fn visitor(&self, request: &Request) -> Option<IpAddr> {
         let list = if self.trusted { request.head.of_kind(Kind::ForwardedFor) } else { None };
         std::str::from_utf8(list?.split(|byte| *byte == b',').next()?).ok()?.trim().parse().ok()
     }
-}
-
-/// The port that the client asked, not the one that we listen on.
-fn port(request: &Request, encrypted: bool) -> u16 {
-    let said = Authority::parse(request.authority().as_bytes()).and_then(|authority| authority.port);
-    said.unwrap_or(if encrypted { 443 } else { 80 })
 }
 
 /// Only letters, digits and dashes: `a_b` and `a-b` would be the same variable, and one of the two could be believed.

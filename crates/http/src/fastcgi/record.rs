@@ -15,7 +15,6 @@ pub(super) const HEAD_BYTES: usize = 8;
 pub(super) const CONTENT_BYTES_MAX: usize = 65_528;
 
 pub(super) const BEGIN_REQUEST: u8 = 1;
-pub(super) const ABORT_REQUEST: u8 = 2;
 pub(super) const END_REQUEST: u8 = 3;
 pub(super) const PARAMS: u8 = 4;
 pub(super) const STDIN: u8 = 5;

@@ -1,7 +1,7 @@
 //! Writing a request (FastCGI 1.0 § 5, § 6.2): begin, parameters, then the body in pieces.
 
 use super::Params;
-use super::record::{ABORT_REQUEST, BEGIN_REQUEST, CONTENT_BYTES_MAX, HEAD_BYTES, PARAMS, STDIN, head};
+use super::record::{BEGIN_REQUEST, CONTENT_BYTES_MAX, PARAMS, STDIN, head};
 
 /// The role of an application that answers requests (§ 6.2).
 const RESPONDER: u16 = 1;
@@ -28,21 +28,6 @@ pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(&head(STDIN, 0));
 }
 
-/// Appends that the answer is no longer wanted (§ 5.4). PHP does not look while a script runs, so that closing the
-/// connection is the surer way.
-pub fn abort(out: &mut Vec<u8>) {
-    out.extend_from_slice(&head(ABORT_REQUEST, 0));
-}
-
-/// The frame of a piece of the body of 1 to [`FRAME_BYTES_MAX`] bytes that is written behind it by its owner (writev(2)):
-/// for bodies that are not to be copied.
-pub fn frame(length: u16) -> [u8; HEAD_BYTES] {
-    head(STDIN, length)
-}
-
-/// The longest piece that one [`frame`] may announce.
-pub const FRAME_BYTES_MAX: usize = CONTENT_BYTES_MAX;
-
 fn stream(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
     for piece in bytes.chunks(CONTENT_BYTES_MAX) {
         // Chunks are shorter than 2^16.
@@ -53,6 +38,7 @@ fn stream(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::HEAD_BYTES;
     use super::*;
 
     #[test]
@@ -83,13 +69,5 @@ mod tests {
         assert_eq!(out.len(), CONTENT_BYTES_MAX + 1 + 2 * HEAD_BYTES);
         assert_eq!(out[..8], [1, 5, 0, 1, 0xff, 0xf8, 0, 0]);
         assert_eq!(out[8 + CONTENT_BYTES_MAX..], [1, 5, 0, 1, 0, 1, 0, 0, 7]);
-        assert_eq!(frame(1), [1, 5, 0, 1, 0, 1, 0, 0]);
-    }
-
-    #[test]
-    fn an_abort() {
-        let mut out = Vec::new();
-        abort(&mut out);
-        assert_eq!(out, [1, 2, 0, 1, 0, 0, 0, 0]);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -60,10 +60,6 @@ impl Php {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream
     }
-
-    fn page(&self) -> PathBuf {
-        self.folder.path().join("page.php")
-    }
 }
 
 impl Drop for Php {
@@ -107,14 +103,14 @@ const FAR: Gateway<'_> = Gateway {
     body_bytes: None,
 };
 
-fn script<'a>(root: &'a Path, file: &'a Path) -> Script<'a> {
-    Script { root, file, name: "/page.php", info: "/more" }
+fn script(root: &Path) -> Script {
+    Script { root: root.to_owned(), file: root.join("page.php"), name: "/page.php".into(), info: "/more".into() }
 }
 
 /// One exchange on `stream`, which stays open if `keep`.
 fn ask(php: &Php, stream: &mut UnixStream, head: &str, body_bytes: &[u8], keep: bool) -> Answer {
-    let (mut wire, page) = (Vec::new(), php.page());
-    let params = Params::of(&request(head), &script(php.folder.path(), &page), &FAR);
+    let mut wire = Vec::new();
+    let params = Params::of(&request(head), &script(php.folder.path()), &FAR);
     begin(&params, keep, &mut wire);
     body(body_bytes, &mut wire);
     end(&mut wire);
@@ -212,7 +208,7 @@ fn php_answers_at_length_and_complains() {
 
 /// The variables as they stand on the wire, read back.
 fn variables(head: &str, gateway: &Gateway<'_>) -> Vec<(String, String)> {
-    let params = Params::of(&request(head), &script(Path::new("/srv"), Path::new("/srv/page.php")), gateway);
+    let params = Params::of(&request(head), &script(Path::new("/srv")), gateway);
     let mut bytes = params.as_bytes();
     let length = |bytes: &mut &[u8]| {
         let long = bytes[0] >= 0x80;
@@ -291,4 +287,19 @@ fn headers_become_variables_once_and_never_another() {
     let mut names: Vec<_> = pairs.iter().map(|(name, _)| name).collect();
     names.sort();
     assert!(names.is_sorted_by(|one, next| one < next), "no variable comes twice: {names:?}");
+}
+
+#[test]
+fn the_visitors_host_is_believed_of_a_tier_of_ours_alone() {
+    let head = "GET / HTTP/1.1\r\nHost: 10.80.0.11:8000\r\nX-Forwarded-Host: www.foobar.com\r\n\
+                X-Forwarded-Proto: https\r\n\r\n";
+    for (trusted, told) in [
+        (true, [("HTTP_HOST", "www.foobar.com"), ("SERVER_NAME", "www.foobar.com"), ("SERVER_PORT", "443")]),
+        (false, [("HTTP_HOST", "10.80.0.11:8000"), ("SERVER_NAME", "10.80.0.11"), ("SERVER_PORT", "8000")]),
+    ] {
+        let pairs = variables(head, &Gateway { trusted, ..FAR });
+        for (name, value) in told {
+            assert!(pairs.contains(&(name.to_owned(), value.to_owned())), "{name} in {pairs:?}");
+        }
+    }
 }

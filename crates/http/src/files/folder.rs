@@ -2,7 +2,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
@@ -21,66 +22,67 @@ const TRIES_MAX: u8 = 8;
 /// links that stay inside are followed, those that lead out are refused, whatever happens to the folder meanwhile.
 #[derive(Debug)]
 pub struct Folder {
-    root: OwnedFd,
+    path: PathBuf,
+    root: OnceLock<OwnedFd>,
     /// The URL prefix that it is served at, as declared: `/static/`.
     pub prefix: String,
     /// Suffixes that are never served as files: `.php`. Whatever their case.
     pub never: Vec<String>,
     /// What is no file here is for somebody else: [`Miss::FallThrough`] instead of [`Miss::NotFound`].
     pub fall_through: bool,
-    kept: Vec<(String, Folder)>,
 }
 
 impl Folder {
-    /// Opens the root at `path`, links in it followed. Served at `/`, nothing excluded, nothing falls through.
+    /// The root at `path`, links in it followed. Served at `/`, nothing excluded, nothing falls through. One that cannot
+    /// be opened has no files, and is looked for again whenever one is asked for.
     ///
-    /// Fails if it is no readable folder, or if the kernel has no openat2 (before Linux 5.6).
-    pub fn open(path: impl AsRef<Path>) -> io::Result<Folder> {
-        let root = openat(CWD, path.as_ref(), OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
-        open(&root, ".").map_err(|error| match error {
-            Errno::NOSYS => io::Error::other("this kernel has no openat2; static files need Linux 5.6 or newer"),
-            error => error.into(),
-        })?;
-        Ok(Folder { root, prefix: "/".into(), never: Vec::new(), fall_through: false, kept: Vec::new() })
+    /// Fails if the kernel has no openat2 (before Linux 5.6).
+    pub fn open(path: impl Into<PathBuf>) -> io::Result<Folder> {
+        let (path, root) = (path.into(), OnceLock::new());
+        let folder = Folder { path, root, prefix: "/".into(), never: Vec::new(), fall_through: false };
+        match folder.root() {
+            Err(Errno::NOSYS) => {
+                Err(io::Error::other("this kernel has no openat2; static files need Linux 5.6 or newer"))
+            }
+            _ => Ok(folder),
+        }
     }
 
-    /// Serves what is asked for below `path` (decoded, no slashes at its ends: `wp-content/uploads`) from another
-    /// root: a folder kept across releases, which a link leads to that would be refused.
-    pub fn keep(&mut self, path: &str, folder: Folder) {
-        self.kept.push((path.trim_matches('/').to_owned(), folder));
+    /// Why the root cannot be opened, in words; `None` if it is open.
+    pub fn missing(&self) -> Option<String> {
+        let error = io::Error::from(self.root().err()?);
+        Some(format!("the folder {} cannot be opened: {error}", self.path.display()))
+    }
+
+    fn root(&self) -> rustix::io::Result<&OwnedFd> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let root = openat(CWD, &self.path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
+        open(&root, ".")?;
+        // Another thread may have been first; then its root is the one.
+        Ok(self.root.get_or_init(|| root))
     }
 
     /// Opens the file for `below`: what follows the prefix in the path of a request, percent-encoded, without query.
     pub fn find(&self, below: &str) -> Result<Found, Miss> {
         let below = Below::read(below).map_err(|unusable| self.unusable(unusable))?;
-        match self.kept_at(&below.path) {
-            Some((folder, path)) => self.find_in(&folder.root, path, &below),
-            None => self.find_in(&self.root, &below.path, &below),
-        }
-    }
-
-    /// The kept folder that `path` lies in, and the path below it.
-    fn kept_at<'a>(&self, path: &'a str) -> Option<(&Folder, &'a str)> {
-        self.kept.iter().find_map(|(at, folder)| match path.strip_prefix(at.as_str())? {
-            "" => Some((folder, "")),
-            rest => rest.strip_prefix('/').map(|rest| (folder, rest)),
-        })
-    }
-
-    fn find_in(&self, root: &OwnedFd, path: &str, below: &Below) -> Result<Found, Miss> {
+        let root = self.root().map_err(|_| self.absent())?;
+        let path = &*below.path;
         if self.excludes(path) {
             return Err(self.absent());
         }
         let (file, stat) = self.look(root, if path.is_empty() { "." } else { path })?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile if !below.folder => Ok(Found::new(file, below.name(), &stat)),
-            FileType::Directory => self.index(root, path, below),
+            FileType::Directory => self.index(root, &below),
             _ => Err(self.absent()),
         }
     }
 
     /// A folder is its index, once its address ends in a slash: else the relative links of the index would go astray.
-    fn index(&self, root: &OwnedFd, path: &str, below: &Below) -> Result<Found, Miss> {
+    fn index(&self, root: &OwnedFd, below: &Below) -> Result<Found, Miss> {
+        let path = &below.path;
         let index = if path.is_empty() { INDEX.to_owned() } else { format!("{path}/{INDEX}") };
         if self.excludes(&index) {
             return Err(self.absent());

@@ -151,18 +151,6 @@ fn a_suffix_is_never_served_and_the_rest_falls_through() {
 }
 
 #[test]
-fn kept_folders_are_roots_of_their_own() {
-    let scene = scene();
-    let mut folder = Folder::open(&scene.root).unwrap();
-    folder.never = vec![".php".into()];
-    folder.keep("uploads", Folder::open(scene.root.join("uploads")).unwrap());
-    assert_eq!(look(&folder, "uploads/photo.jpg"), "image/jpeg 0123456789");
-    assert_eq!(look(&folder, "uploads/shell.php"), "404 NotFound");
-    assert_eq!(look(&folder, "uploads/../app.css"), "403 Forbidden");
-    assert_eq!(look(&folder, "uploadsx"), "404 NotFound");
-}
-
-#[test]
 fn pipes_and_missing_roots_and_files_chosen_already() {
     let scene = scene();
     rustix::fs::mknodat(
@@ -180,8 +168,18 @@ fn pipes_and_missing_roots_and_files_chosen_already() {
     assert!(matches!(Found::open(&scene.root.join("gone")), Err(Miss::NotFound)));
     let found = Found::open(&scene.root.join("app.css")).unwrap();
     assert_eq!((found.length, found.media), (10, "text/css; charset=utf-8"));
-    assert_eq!(Folder::open(scene.root.join("gone")).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(Folder::open(scene.root.join("app.css")).unwrap_err().kind(), ErrorKind::NotADirectory);
+}
+
+#[test]
+fn a_root_that_is_not_there_is_looked_for_again() {
+    let scene = scene();
+    let late = Folder::open(scene.root.join("late")).unwrap();
+    assert_eq!(look(&late, "a.txt"), "404 NotFound");
+    let why = late.missing().unwrap();
+    assert!(why.contains("/late cannot be opened: No such file"), "{why}");
+    fs::create_dir(scene.root.join("late")).unwrap();
+    fs::write(scene.root.join("late/a.txt"), "here").unwrap();
+    assert_eq!((late.missing(), look(&late, "a.txt").as_str()), (None, "text/plain; charset=utf-8 here"));
 }
 
 #[test]

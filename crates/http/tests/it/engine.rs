@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Address, Config, Counters, Declared, Limits, Pool, Route, Server, Settings};
+use mainstay_http::{
+    Address, Config, Counters, Declared, Limits, Logged, Pool, Reuse, Route, Server, Settings, Speaks,
+};
 use mainstay_machines::balance::Algorithm;
 use tokio::sync::watch;
 
@@ -35,6 +37,25 @@ pub fn limits() -> Limits {
     }
 }
 
+/// A pool of backends, each with at most `requests_max` requests at a time.
+pub fn pool(addresses: impl Iterator<Item = Address>, requests_max: u32) -> Arc<Pool> {
+    let declared = addresses.enumerate().map(|(number, address)| Declared {
+        name: format!("b{number}"),
+        weight: 1,
+        spare: false,
+        address: Some(address),
+        well: true,
+    });
+    let settings = Settings {
+        name: "test".into(),
+        algorithm: Algorithm::RoundRobin,
+        backend_requests_max: requests_max,
+        waiting_max: 100,
+        reuse: Reuse::Always,
+    };
+    Pool::new(settings, declared.collect())
+}
+
 impl Engine {
     pub fn new(backends: &[SocketAddr]) -> Engine {
         Engine::with(backends, limits())
@@ -46,22 +67,16 @@ impl Engine {
 
     /// An engine that looks into `folders` before it asks a backend.
     pub fn serving(folders: Vec<Folder>, backends: &[SocketAddr], limits: Limits) -> Engine {
-        let declared = backends.iter().enumerate().map(|(number, address)| Declared {
-            name: format!("b{number}"),
-            weight: 1,
-            spare: false,
-            address: Some(Address::Tcp(*address)),
-            well: true,
-        });
-        let settings = Settings {
-            name: "test".into(),
-            algorithm: Algorithm::RoundRobin,
-            backend_requests_max: 100,
-            waiting_max: 100,
-        };
-        let pool = Pool::new(settings, declared.collect());
-        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone() };
-        let server = Server::new(Config { via: "test=here".into(), front: true, routes: vec![route], limits });
+        let pool = pool(backends.iter().map(|address| Address::Tcp(*address)), 100);
+        Engine::start(folders, pool, Speaks::Http, limits)
+    }
+
+    pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
+        // Only a tier behind another one has scripts.
+        let front = matches!(speaks, Speaks::Http);
+        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks };
+        let config = Config { via: "test=here".into(), front, routes: vec![route], limits, logged: Logged::All };
+        let server = Server::new(config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -122,13 +137,41 @@ impl Client {
         self.answer()
     }
 
-    /// Reads one answer that says how long it is.
+    /// Reads one answer that says how long it is, or comes in chunks.
     pub fn answer(&mut self) -> Answer {
         let head = self.head();
+        let status = head[9..12].parse().unwrap();
+        if value(&head, "transfer-encoding").is_some() {
+            return Answer { status, head, body: self.chunks() };
+        }
         let length = value(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).unwrap();
-        Answer { status: head[9..12].parse().unwrap(), head, body }
+        Answer { status, head, body }
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut size = String::new();
+            self.0.read_line(&mut size).unwrap();
+            let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            self.0.read_exact(&mut chunk).unwrap();
+            if size == 0 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// Whether something has arrived.
+    pub fn is_answered(&self) -> bool {
+        let stream = self.0.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let arrived = !self.0.buffer().is_empty() || stream.peek(&mut [0]).is_ok();
+        stream.set_nonblocking(false).unwrap();
+        arrived
     }
 
     pub fn head(&mut self) -> String {

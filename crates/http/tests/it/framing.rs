@@ -100,7 +100,8 @@ fn a_large_body_streams_both_ways() {
     assert!(grown < 20 << 20, "{grown} bytes more are held");
 }
 
-fn resident_bytes() -> usize {
+/// Memory that this process holds.
+pub fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }

@@ -5,5 +5,7 @@ mod engine;
 mod faults;
 mod files;
 mod framing;
+mod responder;
+mod scripts;
 mod spread;
 mod strict;

@@ -52,18 +52,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match record {
-        Some(record) => stop(&place, &record)?,
+        Some(record) => stop(&place, &record, !args.purge)?,
         None => say(&format!("{domain} is not up")),
     }
     if args.purge {
         purge(&domain, &folder)?;
-    } else if folder.0.exists() {
-        say(&format!("its data stays in {}", folder.0.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn stop(place: &Place, record: &Record) -> anyhow::Result<()> {
+fn stop(place: &Place, record: &Record, keeps: bool) -> anyhow::Result<()> {
     let (site, begun) = (&record.site, Instant::now());
     let held = match place.hold()? {
         Some(held) => held,
@@ -76,7 +74,8 @@ fn stop(place: &Place, record: &Record) -> anyhow::Result<()> {
         place.forget()?;
     }
     drop(held);
-    say(&format!("{site} is down ({:.1} s)", begun.elapsed().as_secs_f64()));
+    let data = if keeps { format!("; the data stays in {}", record.state.display()) } else { String::new() };
+    say(&format!("{site} is down ({:.1} s){data}", begun.elapsed().as_secs_f64()));
     Ok(())
 }
 

@@ -47,7 +47,7 @@ fn a_site_serves_outlives_its_up_and_keeps_its_data() {
 
     let down = site.run("down", &[&site.domain]);
     assert!(down.status.success(), "{}", err(&down));
-    assert!(err(&down).contains("its data stays"), "{}", err(&down));
+    assert!(err(&down).contains("the data stays"), "{}", err(&down));
     let asked = site.run("status", &[&site.domain]);
     assert!(err(&asked).contains("is not up on this machine"), "{}", err(&asked));
     assert!(site.state().join("server1/shared/site/kept/note").exists());

@@ -1,15 +1,15 @@
-//! Where the workers say how they are, for the report and for whoever hands out requests.
+//! Where the workers say how they are, for the report and for the pool that hands out requests.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use mainstay_http::{Address, Pool};
 use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::watch;
 
-use super::command::Address;
 use super::slot::Phase;
+use crate::clock::unix_ms;
 
 /// How a worker is, as its driver sees it.
 #[derive(Clone, Debug)]
@@ -34,49 +34,24 @@ struct Line {
     address: Option<Address>,
 }
 
-/// All workers of the service. Shared by their drivers, the report and the listener.
+/// All workers of the service. Shared by their drivers and the report.
 pub(super) struct Board {
     lines: Mutex<Vec<Option<Line>>>,
-    open: watch::Sender<Vec<Option<Address>>>,
+    pool: Arc<Pool>,
     changes: watch::Sender<u64>,
-    counters: Arc<Counters>,
-}
-
-/// Totals since the service started.
-#[derive(Default)]
-pub(super) struct Counters {
-    /// Starts of workers.
-    pub starts: AtomicU64,
-    /// Requests that came in, health checks apart.
-    pub requests: AtomicU64,
-    /// Answers of 500 and above.
-    pub errors: AtomicU64,
-    /// Requests for which no worker was free in time.
-    pub refused: AtomicU64,
-}
-
-impl Counters {
-    fn totals(&self) -> BTreeMap<String, u64> {
-        let total = |name: &str, count: &AtomicU64| (name.to_owned(), count.load(Ordering::Relaxed));
-        [
-            total("requests_total", &self.requests),
-            total("requests_failed_total", &self.errors),
-            total("requests_refused_total", &self.refused),
-            total("worker_starts_total", &self.starts),
-        ]
-        .into()
-    }
+    starts: AtomicU64,
 }
 
 impl Board {
-    /// For `workers` workers, none of which has said anything yet.
-    pub fn new(workers: usize) -> Board {
-        Board {
-            lines: Mutex::new(vec![None; workers]),
-            open: watch::Sender::new(vec![None; workers]),
-            changes: watch::Sender::new(0),
-            counters: Arc::default(),
-        }
+    /// For `workers` workers, none of which has said anything yet. Those that serve are placed in `pool`.
+    pub fn new(workers: usize, pool: Arc<Pool>) -> Board {
+        let lines = Mutex::new(vec![None; workers]);
+        Board { lines, pool, changes: watch::Sender::new(0), starts: AtomicU64::new(0) }
+    }
+
+    /// Returns when worker `number` is found stuck.
+    pub async fn stuck(&self, number: usize) {
+        self.pool.stuck(number).await;
     }
 
     /// Worker `number` is as `seen`.
@@ -84,18 +59,21 @@ impl Board {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(line) = lines.get_mut(number) else { return };
         let since = Instant::now().checked_sub(seen.age).unwrap_or_else(Instant::now);
-        let before = line.replace(Line { seen, since, address: None });
-        if let Some(line) = line {
-            self.note(number, before.as_ref(), line);
-            line.address = before.and_then(|before| before.address);
+        let before = line.take();
+        let address = before.as_ref().and_then(|before| before.address.clone());
+        let now = line.insert(Line { seen, since, address });
+        self.note(number, before.as_ref(), now);
+        let (open, was_open) = (now.open(), before.as_ref().and_then(Line::open));
+        if open != was_open {
+            self.pool.place(number, open.cloned());
         }
-        self.publish(&lines);
+        drop(lines);
         self.changes.send_modify(|change| *change += 1);
     }
 
     fn note(&self, number: usize, before: Option<&Line>, now: &Line) {
         let starts = now.seen.starts - before.map_or(0, |before| before.seen.starts);
-        self.counters.starts.fetch_add(starts, Ordering::Relaxed);
+        self.starts.fetch_add(starts, Ordering::Relaxed);
         if before.is_none_or(|before| before.seen.phase != now.seen.phase) {
             let state = state(&now.seen).as_str();
             tracing::info!(worker = number, state, because = now.seen.because, pid = now.seen.pid, "worker");
@@ -108,25 +86,6 @@ impl Board {
         if let Some(Some(line)) = lines.get_mut(number) {
             line.address = Some(address);
         }
-    }
-
-    fn publish(&self, lines: &[Option<Line>]) {
-        let open: Vec<Option<Address>> = lines.iter().map(open_address).collect();
-        self.open.send_if_modified(|known| {
-            let changed = *known != open;
-            *known = open;
-            changed
-        });
-    }
-
-    /// Where each worker takes requests; `None` for one that takes none now.
-    pub fn open(&self) -> watch::Receiver<Vec<Option<Address>>> {
-        self.open.subscribe()
-    }
-
-    /// What is counted.
-    pub fn counters(&self) -> Arc<Counters> {
-        self.counters.clone()
     }
 
     /// Wakes at every change.
@@ -144,14 +103,17 @@ impl Board {
             state,
             because,
             facts: vec![("workers".into(), format!("{serving} of {} serving", parts.len()))],
-            counters: self.counters.totals(),
+            counters: [("worker_starts_total".to_owned(), self.starts.load(Ordering::Relaxed))].into(),
             parts,
         }
     }
 }
 
-fn open_address(line: &Option<Line>) -> Option<Address> {
-    line.as_ref().filter(|line| line.seen.phase == Phase::Serving)?.address.clone()
+impl Line {
+    /// Where the worker takes requests; `None` if it takes none now.
+    fn open(&self) -> Option<&Address> {
+        self.address.as_ref().filter(|_| self.seen.phase == Phase::Serving)
+    }
 }
 
 fn part(number: usize, line: Option<&Line>) -> Part {
@@ -194,11 +156,6 @@ fn verdict(parts: &[Part], serving: usize) -> (State, String) {
         Some(worst) => (worst.state, format!("{}: {}", worst.name, worst.because)),
         None => (State::Serving, "has no workers".into()),
     }
-}
-
-/// Unix time in milliseconds.
-pub(super) fn unix_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,7 +1,6 @@
 //! How a worker is started and where it will listen, by kind.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use mainstay_site::model::AppKind;
@@ -12,24 +11,6 @@ const WSGI_THREADS: u16 = 8;
 
 /// The starter of Python workers, written to the service's folder.
 pub(super) const PYTHON_STARTER: &str = include_str!("worker.py");
-
-/// Where a worker can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    /// A Unix socket.
-    Unix(PathBuf),
-    /// A port on the loopback.
-    Tcp(SocketAddr),
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Address::Unix(path) => write!(f, "{}", path.display()),
-            Address::Tcp(address) => write!(f, "{address}"),
-        }
-    }
-}
 
 /// The folders and files that a command line names.
 pub(super) struct Places<'a> {

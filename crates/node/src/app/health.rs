@@ -8,11 +8,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
+use mainstay_http::Address;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-
-use super::command::Address;
 
 /// A healthy worker answers its health path in milliseconds; a busy one within this.
 const ANSWER_MAX: Duration = Duration::from_secs(5);

@@ -10,6 +10,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mainstay_machines::Time;
+use mainstay_machines::backoff::{Backoff, Policy};
 use mainstay_site::names::{AppName, ReleaseId};
 use mainstay_site::plan::AppDatabase;
 use mainstay_site::wire::State;
@@ -22,7 +24,6 @@ use tokio::time::{interval, sleep, timeout};
 use super::command::shell;
 use super::environment::Environment;
 use super::process::{Running, not_started};
-use super::slot::pause;
 
 /// An `ALTER TABLE` of a large table; beyond that someone should look.
 const COMMAND_MAX: Duration = Duration::from_secs(1800);
@@ -84,7 +85,8 @@ impl Migration {
     /// after a pause and tells `say` how it stands.
     pub async fn until_done(&self, stop: &watch::Receiver<bool>, say: &dyn Fn(State, String)) -> bool {
         let began = Instant::now();
-        let mut failures = 0;
+        let now = || Time::ZERO + began.elapsed();
+        let mut backoff = Backoff::new(Policy::PROCESS);
         loop {
             say(State::Starting, format!("migrating: `{}`", self.command));
             let mut asked = stop.clone();
@@ -92,10 +94,10 @@ impl Migration {
             if *asked.borrow() {
                 return false;
             }
-            failures += 1;
+            let again = backoff.ended(now());
             say(severity(&undone, began.elapsed()), told(&undone));
             tokio::select! {
-                () = sleep(pause(failures)) => {}
+                () = sleep(again.since(now())) => {}
                 _ = asked.wait_for(|stop| *stop) => return false,
             }
         }

@@ -7,11 +7,10 @@
 //! What a worker finds in its environment is listed in `environment`.
 
 mod board;
-mod cgi;
 mod command;
 mod environment;
+mod front;
 mod health;
-mod listener;
 mod logs;
 mod migrate;
 mod php;
@@ -28,21 +27,20 @@ mod tests;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_http::{Counters, Server};
 use mainstay_site::model::AppKind;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::service::{Context, Launch, Reporter, Shutdown};
-use board::{Board, unix_ms};
+use crate::clock::unix_ms;
+use crate::service::{Context, Launch, Reporter};
+use board::Board;
 use environment::Environment;
-use listener::{Front, Pool, Upstream};
 use migrate::Migration;
-use script::Root;
 use worker::{Crew, Worker};
 
 /// A Unix socket's name has room for 108 bytes with its final zero (unix(7)).
@@ -52,11 +50,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// The name of our sockets in the plan.
 const SOCKET_NAME: &str = "http";
-/// A PHP worker runs one script at a time.
-const PHP_REQUESTS_MAX: usize = 1;
-/// Requests that one other worker has at a time: more than it has threads, so that it never waits for us, and few
-/// enough that a slow one does not take them all.
-const HTTP_REQUESTS_MAX: usize = 128;
 
 /// Why the service could not run at all. What befalls a worker is in the report instead.
 #[derive(Debug, thiserror::Error)]
@@ -158,54 +151,33 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> Result<(), Error> {
     let environment = environment::common(&context.launch, config, &folders.data, &folders.temporary);
-    let stop = stopping(context.shutdown.clone());
-    let board = Board::new(usize::from(config.workers));
+    let stop = context.shutdown.watch();
+    let pool = front::pool(config);
+    let board = Board::new(usize::from(config.workers), pool.clone());
+    let server = Server::new(front::config(&context.launch, config, folders, pool));
+    let counters = server.counters();
     // From the beginning: requests that come early are held until a worker is there.
-    let sockets = context.sockets.take_tcp(SOCKET_NAME);
-    let listener = listener::start(sockets, front(&context.launch, config, folders, &board), &stop);
-    let mut listener = listener.map_err(Error::Listen)?;
-    if migrated(&context, config, folders, &environment, &stop).await {
-        let crew = crew(&context.launch, config, folders, environment);
-        let (end_workers, workers_end) = watch::channel(false);
-        let drained = async {
-            let _ = stop.clone().wait_for(|stop| *stop).await;
-            // Workers end after the requests that they work on.
-            listener.recv().await;
-            end_workers.send_replace(true);
-        };
-        tokio::join!(
-            run_workers(&crew, &board, usize::from(config.workers), &workers_end),
-            publish(&board, &context.reporter, config, workers_end.clone()),
-            drained,
-        );
-    }
-    context.reporter.publish(report(State::Stopped, "ended as asked".into(), config));
-    Ok(())
-}
-
-fn front(launch: &Launch, config: &plan::App, folders: &Folders, board: &Board) -> Arc<Front> {
-    let (upstream, each_max) = match &config.kind {
-        AppKind::Php { entry } => {
-            let shared = config.shared.iter().map(|(path, _)| path.clone());
-            let root = Root::new(folders.code.clone(), entry, shared);
-            (Upstream::FastCgi { root, code: folders.code.clone() }, PHP_REQUESTS_MAX)
-        }
-        _ => (Upstream::Http, HTTP_REQUESTS_MAX),
+    let (sockets, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
+    let engine = tokio::task::spawn_blocking(move || server.run(sockets, &until));
+    let (end_workers, workers_end) = watch::channel(false);
+    let served = async {
+        let ended = engine.await.map_err(std::io::Error::other).flatten();
+        // Workers end after the requests that they work on.
+        end_workers.send_replace(true);
+        ended.map_err(Error::Listen)
     };
-    let pool = Arc::new(Pool::new(board.open(), each_max));
-    Arc::new(Front { pool, upstream, server: launch.server.clone(), counters: board.counters() })
-}
-
-/// The request to end, in a form that many can look at.
-fn stopping(mut shutdown: Shutdown) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        shutdown.requested().await;
-        sender.send_replace(true);
-        // Receivers must not take the sender's end for something else.
-        sender.closed().await;
-    });
-    receiver
+    let worked = async {
+        if migrated(&context, config, folders, &environment, &stop).await {
+            let crew = crew(&context.launch, config, folders, environment);
+            tokio::join!(
+                run_workers(&crew, &board, usize::from(config.workers), &workers_end),
+                publish(&board, &counters, &context.reporter, config, workers_end.clone()),
+            );
+        }
+    };
+    let (ended, ()) = tokio::join!(served, worked);
+    context.reporter.publish(report(State::Stopped, "ended as asked".into(), config));
+    ended
 }
 
 async fn migrated(
@@ -251,10 +223,17 @@ async fn run_workers(crew: &Crew, board: &Board, workers: usize, stop: &watch::R
 }
 
 /// Publishes the report at every change and each second, until the service ends.
-async fn publish(board: &Board, reporter: &Reporter, config: &plan::App, mut stop: watch::Receiver<bool>) {
+async fn publish(
+    board: &Board,
+    counters: &Counters,
+    reporter: &Reporter,
+    config: &plan::App,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut changes = board.changes();
     loop {
         let mut report = board.report();
+        report.counters.extend(counters.totals());
         report.facts.insert(0, ("release".into(), config.release.to_string()));
         reporter.publish(report);
         tokio::select! {

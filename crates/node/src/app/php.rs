@@ -10,9 +10,14 @@ pub(super) struct Folders<'a> {
     pub temporary: &'a Path,
 }
 
+/// A form with everything in it. Larger ones are refused with a 413 before a worker sees them: PHP would run the script
+/// with an empty form.
+pub(super) const POST_BYTES_MAX: u64 = 72 << 20;
+
 /// The text of `php.ini`. Meaning and defaults of each line: the PHP manual's "List of php.ini directives".
 ///
-/// - Errors are for the log, not for visitors.
+/// - Errors are for the log, not for visitors. No file for them: they come with the answer (FCGI_STDERR), so that it is
+///   known which request they are of.
 /// - An upload of 64 MB is a long video from a phone; the whole form may be a little more.
 /// - `.user.ini` files are not read: a folder of uploads must not be able to change settings.
 /// - Each worker has an opcode cache of its own, hence not the default 128 MB.
@@ -23,12 +28,11 @@ pub(super) fn settings(folders: &Folders<'_>) -> String {
          expose_php = Off\n\
          display_errors = Off\n\
          log_errors = On\n\
-         error_log = /dev/stderr\n\
          error_reporting = E_ALL & ~E_DEPRECATED & ~E_STRICT\n\
          html_errors = Off\n\
          memory_limit = 256M\n\
          upload_max_filesize = 64M\n\
-         post_max_size = 72M\n\
+         post_max_size = {POST_BYTES_MAX}\n\
          max_execution_time = 60\n\
          max_input_time = 60\n\
          max_input_vars = 5000\n\

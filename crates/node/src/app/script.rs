@@ -2,25 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// What answers a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// A script is run.
-    Script {
-        /// `SCRIPT_FILENAME`: absolute.
-        file: PathBuf,
-        /// `SCRIPT_NAME`: its own path below the document root.
-        name: String,
-        /// `PATH_INFO`: what follows it.
-        info: String,
-    },
-    /// A file is served as it is.
-    File(PathBuf),
-    /// A folder that was asked for without its final slash: relative links in its page would go astray.
-    Redirect(String),
-    /// Not for visitors.
-    Refused,
-}
+use mainstay_http::fastcgi::{Script, Scripts, Target};
+use mainstay_site::plan::NEVER_SENT;
 
 /// The document root of an application.
 #[derive(Clone, Debug)]
@@ -36,8 +19,7 @@ impl Root {
         Root { code, entry: entry.trim_start_matches('/').to_owned(), shared: shared.into_iter().collect() }
     }
 
-    /// What answers `path`, percent-encoded as in the request line and without its query.
-    pub fn resolve(&self, path: &str) -> Target {
+    fn resolve(&self, path: &str) -> Target {
         let Some(path) = decode(path) else { return Target::Refused };
         let relative = path.trim_start_matches('/');
         if hidden(relative) {
@@ -50,7 +32,8 @@ impl Root {
         if found.is_dir() {
             return self.folder(relative, &path);
         }
-        if found.is_file() && !is_php(relative) { Target::File(found) } else { self.script(&self.entry, "") }
+        // The web tier passes on what it never sends: it must not come out here.
+        if found.is_file() && !is_never_sent(relative) { Target::File(found) } else { self.script(&self.entry, "") }
     }
 
     /// `blog/index.php/2026/page` is the script `blog/index.php` with the rest as its argument.
@@ -74,12 +57,28 @@ impl Root {
     }
 
     fn script(&self, script: &str, info: &str) -> Target {
-        Target::Script { file: self.code.join(script), name: format!("/{script}"), info: info.to_owned() }
+        Target::Script(Script {
+            root: self.code.clone(),
+            file: self.code.join(script),
+            name: format!("/{script}"),
+            info: info.to_owned(),
+        })
     }
 
     fn is_shared(&self, relative: &str) -> bool {
         self.shared.iter().any(|shared| Path::new(relative).starts_with(shared))
     }
+}
+
+impl Scripts for Root {
+    fn target(&self, path: &str) -> Target {
+        self.resolve(path)
+    }
+}
+
+fn is_never_sent(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    NEVER_SENT.iter().any(|suffix| path.ends_with(suffix))
 }
 
 fn is_php(path: &str) -> bool {
@@ -124,7 +123,8 @@ mod tests {
     /// A WordPress in miniature.
     fn root() -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();
-        for file in ["index.php", "wp-login.php", "wp-admin/index.php", "style.css", "uploads/shell.php", ".env"] {
+        let scripts = ["index.php", "wp-login.php", "wp-admin/index.php", "uploads/shell.php"];
+        for file in scripts.into_iter().chain(["style.css", ".env", "wp-config.php.bak", "dump.SQL"]) {
             let path = folder.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
@@ -139,8 +139,8 @@ mod tests {
     fn answer(path: &str) -> String {
         let (folder, root) = root();
         match root.resolve(path) {
-            Target::Script { file, name, info } => {
-                assert_eq!(file, folder.path().join(&name[1..]));
+            Target::Script(Script { root, file, name, info }) => {
+                assert_eq!((root.as_path(), &file), (folder.path(), &folder.path().join(&name[1..])));
                 format!("{name} + {info}")
             }
             Target::File(file) => format!("file {}", file.strip_prefix(folder.path()).unwrap().display()),
@@ -159,6 +159,8 @@ mod tests {
             ("/wp-admin", "to /wp-admin/"),
             ("/2026/hello/", "/index.php + "),
             ("/no-such.php", "/index.php + "),
+            ("/wp-config.php.bak", "/index.php + "),
+            ("/dump.SQL", "/index.php + "),
             ("/empty/", "/index.php + "),
             ("/style.css", "file style.css"),
             ("/uploads/a%20b.jpg", "file uploads/a b.jpg"),

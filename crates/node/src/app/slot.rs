@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use mainstay_machines::Time;
+use mainstay_machines::backoff::{Backoff, Policy};
 
 /// Between questions to a worker that has not answered yet: a start is noticed within 50 ms.
 const ASK_STARTING_EVERY: Duration = Duration::from_millis(50);
@@ -15,17 +16,11 @@ const ASK_SERVING_EVERY: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(60);
 /// Unanswered questions in a row that take it out of service: a single slow garbage collection is none.
 const SILENCES_MAX: u32 = 3;
-/// Silent for that long, it is ended and started anew: longer than any request may take (`listener`'s deadline), so
+/// Silent for that long, it is ended and started anew: longer than any request may take (the engine's 60 s), so
 /// that a worker that is only busy is not hung.
 const HUNG_AFTER: Duration = Duration::from_secs(90);
 /// From the polite signal to the one that cannot be caught. Less than the 10 s that the whole service has.
 const STOP_MAX: Duration = Duration::from_secs(3);
-/// The first pause after a crash: a worker that fell once is back well within a second.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest: the log of a codebase that cannot start grows slowly, and a mended database is noticed soon.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Having served for that long, a worker is taken for sound: its next crash counts as the first.
-const SOUND_AFTER: Duration = Duration::from_secs(10);
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +37,8 @@ pub(super) enum Input {
     Silent(u32, String),
     /// The process ended.
     Exited(String),
+    /// It is still at a request that was given up long ago.
+    Stuck,
     /// The service ends.
     Stop,
 }
@@ -83,7 +80,9 @@ pub(super) struct Slot {
     because: String,
     entered: Time,
     life: u32,
-    crashes_in_row: u32,
+    backoff: Backoff,
+    /// How the life before ended.
+    fell: Option<String>,
     silences: u32,
     last_answer: Time,
     next_ask: Time,
@@ -103,7 +102,8 @@ impl Slot {
             because: "about to start".into(),
             entered: now,
             life: 0,
-            crashes_in_row: 0,
+            backoff: Backoff::new(Policy::PROCESS),
+            fell: None,
             silences: 0,
             last_answer: now,
             next_ask: Time::NEVER,
@@ -153,7 +153,9 @@ impl Slot {
         match input {
             Input::Tick => {}
             Input::Spawned(pid) => self.spawned(now, pid),
-            Input::NotSpawned(because) | Input::Exited(because) => self.ended(now, because),
+            // The next life begins at the next tick at the earliest: until then the end can be seen.
+            Input::NotSpawned(because) | Input::Exited(because) => return self.ended(now, because),
+            Input::Stuck => self.stuck(),
             Input::Answered(life) => self.answered(now, life),
             Input::Silent(life, because) => self.silent(now, life, because),
             Input::Stop => self.stop(now),
@@ -175,14 +177,15 @@ impl Slot {
         }
         if self.kill_at <= now {
             self.kill_at = Time::NEVER;
-            self.killed_for = self.runs().then(|| format!("ended for not answering: it {}", self.because));
+            self.killed_for = self.runs().then(|| format!("was ended for not answering: it {}", self.because));
             self.out.push_back(Output::Kill);
         }
     }
 
     // ## Waiting => Starting
     fn spawned(&mut self, now: Time, pid: u32) {
-        self.enter(now, Phase::Starting, format!("process {pid} was started and has not answered yet"));
+        let before = self.fell.as_ref().map_or(String::new(), |fell| format!("; the one before {fell}"));
+        self.enter(now, Phase::Starting, format!("process {pid} was started and has not answered yet{before}"));
         self.silences = 0;
         self.asking = false;
         self.next_ask = now;
@@ -195,9 +198,11 @@ impl Slot {
         if life != self.life || !self.runs() {
             return;
         }
-        if self.phase != Phase::Serving {
-            self.enter(now, Phase::Serving, "answers its health check".into());
+        if self.phase == Phase::Starting {
+            // Counted from here: what takes long to start and then falls is not well.
+            self.backoff.started(now);
         }
+        self.enter_once(now, Phase::Serving, "answers its health check".into());
         self.asking = false;
         self.silences = 0;
         self.last_answer = now;
@@ -215,7 +220,8 @@ impl Slot {
         let starting = self.phase == Phase::Starting;
         self.next_ask = now + if starting { ASK_STARTING_EVERY } else { ASK_SERVING_EVERY };
         if starting {
-            self.because = format!("has not passed its health check yet: {because}");
+            let before = self.fell.as_ref().map_or(String::new(), |fell| format!("; the one before {fell}"));
+            self.because = format!("has not passed its health check yet: {because}{before}");
         } else if self.silences >= SILENCES_MAX {
             self.kill_at = self.last_answer + HUNG_AFTER;
             self.enter_once(now, Phase::Quiet, format!("gets no requests: {because}"));
@@ -224,7 +230,6 @@ impl Slot {
 
     // ## Starting | Serving | Quiet => Waiting; Stopping => Stopped
     fn ended(&mut self, now: Time, because: String) {
-        let served = matches!(self.phase, Phase::Serving | Phase::Quiet) && now.since(self.entered) >= SOUND_AFTER;
         self.asking = false;
         self.next_ask = Time::NEVER;
         self.kill_at = Time::NEVER;
@@ -232,11 +237,17 @@ impl Slot {
             self.enter(now, Phase::Stopped, "ended as asked".into());
             return;
         }
-        self.crashes_in_row = if served { 1 } else { self.crashes_in_row.saturating_add(1) };
-        let pause = pause(self.crashes_in_row);
+        let again = self.backoff.ended(now);
         let because = self.killed_for.take().unwrap_or(because);
-        let because = format!("{because}; started again {}", after(pause));
-        self.enter(now, Phase::Waiting(now + pause), because);
+        self.enter(now, Phase::Waiting(again), format!("{because}; started again {}", after(again.since(now))));
+        self.fell = Some(because);
+    }
+
+    fn stuck(&mut self) {
+        if self.runs() {
+            self.killed_for = Some("was ended: it was stuck with a request that was given up long ago".into());
+            self.out.push_back(Output::Kill);
+        }
     }
 
     // ## Waiting => Stopped; Starting | Serving | Quiet => Stopping
@@ -266,12 +277,6 @@ impl Slot {
             self.enter(now, phase, because);
         }
     }
-}
-
-/// The pause after that many crashes in a row: doubling from [`PAUSE_MIN`] to [`PAUSE_MAX`].
-pub(super) fn pause(crashes_in_row: u32) -> Duration {
-    let doublings = crashes_in_row.saturating_sub(1).min(16);
-    PAUSE_MAX.min(PAUSE_MIN * 2_u32.pow(doublings))
 }
 
 fn after(pause: Duration) -> String {
@@ -325,20 +330,41 @@ mod tests {
             assert_eq!(drain(&mut slot), [Output::Spawn]);
             slot.handle(at(now), Input::Spawned(7));
             slot.handle(at(now), Input::Exited("exited with status 1: no module".into()));
-            drain(&mut slot);
+            assert!(!drain(&mut slot).contains(&Output::Spawn), "not before it was seen");
             pauses.push(slot.deadline().as_nanos() / 1_000_000 - now);
             now = slot.deadline().as_nanos() / 1_000_000;
             assert!(slot.because().starts_with("exited with status 1: no module; started again"));
         }
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 
     #[test]
-    fn one_that_served_long_enough_comes_back_at_once() {
+    fn one_that_served_long_enough_comes_back_at_once_and_a_long_start_does_not_count() {
+        let mut slot = Slot::new(true, at(0));
+        let mut fall = |answered: Option<u64>, ended: u64| {
+            slot.handle(slot.deadline(), Input::Tick);
+            let born = slot.deadline();
+            slot.handle(born, Input::Spawned(7));
+            if let Some(answered) = answered {
+                slot.handle(at(answered), Input::Answered(slot.life));
+            }
+            slot.handle(at(ended), Input::Exited("was killed by signal 9".into()));
+            slot.deadline().since(at(ended)).as_millis()
+        };
+        assert_eq!(fall(Some(100), 20_000), 0);
+        assert_eq!(fall(Some(70_000), 70_001), 100, "fifty seconds of starting are none of serving");
+        assert_eq!(fall(Some(71_000), 76_000), 0);
+    }
+
+    #[test]
+    fn one_that_is_stuck_is_ended_and_says_so() {
         let mut slot = serving();
-        slot.crashes_in_row = 9;
-        slot.handle(at(20_000), Input::Exited("was killed by signal 9".into()));
-        assert_eq!(slot.deadline(), at(20_100));
+        slot.handle(at(1000), Input::Stuck);
+        assert_eq!(drain(&mut slot), [Output::Kill]);
+        slot.handle(at(1001), Input::Exited("was killed by signal 9".into()));
+        assert!(slot.because().starts_with("was ended: it was stuck"), "{}", slot.because());
+        slot.handle(at(1002), Input::Stuck);
+        assert_eq!(drain(&mut slot), [Output::Spawn], "there is nobody to end");
     }
 
     #[test]
@@ -378,7 +404,7 @@ mod tests {
         slot.handle(at(60_000), Input::Silent(1, "connection refused".into()));
         assert!(drain(&mut slot).contains(&Output::Kill));
         slot.handle(at(60_001), Input::Exited("was killed by signal 9".into()));
-        let because = "ended for not answering: it has not passed its health check yet: connection refused";
+        let because = "was ended for not answering: it has not passed its health check yet: connection refused";
         assert!(slot.because().starts_with(because), "{}", slot.because());
     }
 

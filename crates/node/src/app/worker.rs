@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Instant;
 
+use mainstay_http::Address;
 use mainstay_machines::Time;
 use mainstay_site::model::AppKind;
 use rustix::process::Signal;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::board::{Board, Seen};
-use super::command::{Address, Places, Start, start};
+use super::command::{Places, Start, start};
 use super::environment::{self, Environment};
 use super::health::{Protocol, Question};
 use super::process::{Running, not_started};
@@ -116,6 +117,7 @@ impl<'a> Worker<'a> {
                 self.answer = None;
                 self.heard(life, answer)
             }
+            () = self.board.stuck(self.number) => Input::Stuck,
             Ok(_) = stop.wait_for(|stop| *stop), if !stopping => Input::Stop,
             () = deadline => Input::Tick,
         }

@@ -80,13 +80,13 @@ fn link_venv(release: &Release, folder: &Path) -> Result<(), Error> {
 /// Replaces `path` of the release by a link to where it is kept across releases.
 fn share(release: &Release, state: &Path, folder: &Path, path: &Path, owner: SharedOwner) -> Result<(), Error> {
     let kept = state.join("shared").join(release.app.as_str()).join(path);
-    let link = folder.join("code").join(path);
-    if link.is_symlink() {
-        return Ok(());
-    }
     if !kept.exists() {
         seed(&release.code().join(path), &kept)?;
         own(&kept, owner)?;
+    }
+    let link = folder.join("code").join(path);
+    if link.is_symlink() {
+        return Ok(());
     }
     if let Some(parent) = link.parent() {
         world_folder(parent)?;

@@ -94,6 +94,10 @@ fn shared_folders_are_seeded_once_and_survive_releases() {
     assert_ne!(first, second);
     assert_eq!(fs::read_to_string(second.join("code/uploads/second.txt")).unwrap(), "second");
     assert_eq!(fs::read_to_string(second.join("code/uploads/first.txt")).unwrap(), "first");
+    fs::remove_dir_all(scene.at("state/shared")).unwrap();
+    scene.install(&scene.build("site").unwrap());
+    let seeded = fs::read_to_string(second.join("code/uploads/first.txt")).unwrap();
+    assert_eq!(seeded, "of the next release", "what somebody removed is made again");
     assert!(!scene.build("site").unwrap().code().join("uploads").is_symlink(), "the build itself stays as it was");
 }
 

@@ -18,13 +18,14 @@ use crate::mariadb::Server;
 use crate::support::{self, Running, output};
 
 /// An application server's state directory, with room for Unix sockets' short names.
-fn state() -> TempDir {
+pub fn state() -> TempDir {
     let folder = tempfile::Builder::new().prefix("mst-").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
 
-fn config(kind: AppKind, release: &str) -> plan::App {
+/// An application with one worker and nothing else.
+pub fn config(kind: AppKind, release: &str) -> plan::App {
     let folder = format!("releases/site-{release}");
     plan::App {
         app: AppName::from("site"),

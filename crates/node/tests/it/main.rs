@@ -5,6 +5,8 @@ mod app;
 mod database;
 mod dns;
 mod mariadb;
+mod php;
 mod sql;
 mod store;
 mod support;
+mod web;

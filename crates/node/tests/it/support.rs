@@ -1,8 +1,10 @@
 //! A service with a context of its own, and waiting for what it should come to.
 
+use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use mainstay_site::plan::{Config, Service};
 use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::Report;
 use tokio::sync::watch;
+use tracing_subscriber::fmt::TestWriter;
 
 /// A service that runs in this process until it is dropped.
 pub struct Running {
@@ -52,9 +55,29 @@ impl Drop for Running {
     }
 }
 
-/// Logs to where a test that fails shows it.
+/// Logs to where a test that fails shows it, and where [`logged`] looks.
 pub fn log() {
-    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log(TestWriter::new())).try_init();
+}
+
+/// Whether a line of the log has all of `words`.
+pub fn logged(words: &[&str]) -> bool {
+    LOG.lock().unwrap().lines().any(|line| words.iter().all(|word| line.contains(word)))
+}
+
+static LOG: Mutex<String> = Mutex::new(String::new());
+
+struct Log(TestWriter);
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().push_str(&String::from_utf8_lossy(line));
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// The deadline of every wait: far above what anything here takes, so that a slow machine fails no test.

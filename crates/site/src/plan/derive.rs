@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Flow, Health, Listen, Plan, Pool, Route,
-    Service, Sql, Static, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Flow, Health, Listen, NEVER_SENT, Plan,
+    Pool, Route, Service, Sql, Static, Transport, Web,
 };
 use crate::findings::notices;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Server, Site};
@@ -16,10 +16,6 @@ const HEALTH_PATH: &str = "/.mainstay/health";
 /// Seconds that resolvers may keep the site's own records: five minutes, so that a change is everywhere soon and a busy
 /// resolver asks twelve times an hour.
 const TTL: u32 = 300;
-
-/// What PHP runs or includes is never sent as a file, nor are the copies that editors and people leave beside it, dumps
-/// and logs: they hold passwords.
-const NEVER: [&str; 10] = [".php", ".phtml", ".phar", ".inc", ".ini", ".bak", ".orig", "~", ".sql", ".log"];
 
 /// The plan of every server, in the order of the file. The same arguments give the same plans.
 ///
@@ -136,7 +132,7 @@ impl Tiers<'_> {
     fn statics(&self, app: &model::App) -> Vec<Static> {
         let code = self.code(app);
         let php = matches!(app.kind, AppKind::Php { .. });
-        let never = if php { NEVER.map(String::from).to_vec() } else { Vec::new() };
+        let never = if php { NEVER_SENT.map(String::from).to_vec() } else { Vec::new() };
         let at = |prefix: String, folder: String, fall_through| Static {
             prefix,
             folder,
@@ -147,9 +143,10 @@ impl Tiers<'_> {
         let mut statics: Vec<Static> =
             declared.map(|(prefix, folder)| at(prefix.clone(), format!("{code}/{folder}"), false)).collect();
         if php {
-            // What the code writes lies outside the release, where the document root's links must not lead.
+            // What the code writes lies outside the release, where the document root's links must not lead. What is not
+            // on this server may be on the application's.
             let shared = app.shared.iter().map(|path| (format!("{}{path}/", app.prefix), shared(app, path)));
-            statics.extend(shared.map(|(prefix, folder)| at(prefix, folder, false)));
+            statics.extend(shared.map(|(prefix, folder)| at(prefix, folder, true)));
             statics.push(at(app.prefix.clone(), code, true));
         }
         // What is declared comes before what is added.

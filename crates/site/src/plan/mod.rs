@@ -19,6 +19,10 @@ use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, Ser
 
 pub use derive::derive;
 
+/// Suffixes of what is never sent as a file of a PHP application, whatever their case: what PHP runs or includes, and the
+/// copies that editors and people leave beside it, dumps and logs. They hold passwords.
+pub const NEVER_SENT: [&str; 10] = [".php", ".phtml", ".phar", ".inc", ".ini", ".bak", ".orig", "~", ".sql", ".log"];
+
 /// What one server runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {

@@ -123,7 +123,7 @@ fn php_serves_its_root_but_not_its_code() {
     assert_eq!(
         told,
         [
-            ("/blog/wp-content/uploads/", "shared/blog/wp-content/uploads", false),
+            ("/blog/wp-content/uploads/", "shared/blog/wp-content/uploads", true),
             ("/blog/assets/", "releases/blog-0123456789ab/code/dist", false),
             ("/blog/", "releases/blog-0123456789ab/code", true),
         ]

@@ -1,0 +1,322 @@
+//! A request to a backend that speaks FastCGI.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::spawn_local;
+
+use super::gathered::Gathered;
+use super::unheard::unheard;
+use super::{Attempt, Download, Progress, Trip, Upload, both_ways};
+use crate::codec::Method;
+use crate::fastcgi::{BadHead, CgiHead, Decoder, Event, Fault, Params, Protocol, begin, body, end};
+use crate::pool::Lease;
+use crate::stream::Stream;
+use crate::wire::{Scratch, Wire, read};
+
+/// Of what an application complains of, in one line of the log.
+const COMPLAINT_BYTES_MAX: usize = 8 * 1024;
+
+/// A script with everything that it is given.
+pub(super) struct Job {
+    pub(super) params: Params,
+    pub(super) body: Gathered,
+    /// See [`crate::FastCgi::unheard_within`].
+    pub(super) unheard_within: Duration,
+}
+
+impl Trip<'_> {
+    pub(super) async fn by_fastcgi(&self, lease: Lease, job: &Job, wire: &mut Wire) -> Attempt {
+        let backend = match self.connected(&lease, lease.parked()).await {
+            Ok(backend) => backend,
+            Err(failed) => return failed,
+        };
+        let mut answer = Answer::new(&lease, self.id);
+        let progress = Progress::default();
+        let upload = async {
+            if let Err(gone) = self.send_job(job, &backend).await {
+                return gone;
+            }
+            progress.uploaded.set(Some(Instant::now()));
+            self.watch(&wire.stream, &mut wire.pending).await
+        };
+        let download = self.pass_on(&backend, &mut answer, &wire.stream, &progress);
+        let ended = both_ways(upload, download).await;
+        // It can be sent again, body and all.
+        let attempt = self.settled(ended, &lease, true);
+        match answer.state {
+            // What was not read of the request would be taken for the beginning of the next.
+            _ if progress.uploaded.get().is_none() => {}
+            State::Over => answer.leave(backend, &lease),
+            State::Going => {
+                let worker = self.worker.clone();
+                spawn_local(unheard(worker, lease, backend, answer, job.unheard_within));
+            }
+            State::Broken => {}
+        }
+        attempt
+    }
+
+    /// Sends the request; a small one in one piece.
+    async fn send_job(&self, job: &Job, backend: &Stream) -> Result<(), Upload> {
+        let mut out = Vec::new();
+        begin(&job.params, true, &mut out);
+        let mut sent = 0;
+        while sent < job.body.length {
+            let piece = job.body.piece(sent).await.map_err(|error| {
+                tracing::error!(id = self.id, %error, "cannot read a request's body back");
+                Upload::BackendGone
+            })?;
+            sent += piece.len() as u64;
+            body(&piece, &mut out);
+            if sent < job.body.length {
+                self.send_piece(&mut out, backend).await?;
+            }
+        }
+        end(&mut out);
+        self.send_piece(&mut out, backend).await
+    }
+
+    async fn send_piece(&self, out: &mut Vec<u8>, backend: &Stream) -> Result<(), Upload> {
+        backend.write(out, self.limits().progress_within).await.map_err(|_| Upload::BackendGone)?;
+        out.clear();
+        Ok(())
+    }
+
+    /// Reads the answer and passes it on.
+    async fn pass_on(&self, backend: &Stream, answer: &mut Answer, client: &Stream, progress: &Progress) -> Download {
+        let mut out = Vec::with_capacity(1024);
+        let head = match self.cgi_head(backend, answer, progress, &mut out).await {
+            Ok(head) => head,
+            Err(ended) => return ended,
+        };
+        let status = head.status;
+        let mut framed = self.framed(&head, answer);
+        let persists = self.request.persists && framed != Framed::Close && !self.worker.is_stopping();
+        self.finish_head(&head, &framed, persists, &mut out);
+        let (mut bytes, mut fits) = (0, true);
+        let mut head = out.len();
+        loop {
+            fits &= framed.put(&answer.stdout, &mut out);
+            answer.stdout.clear();
+            let whole = answer.state == State::Over && framed.end(&mut out);
+            if !out.is_empty() && client.write(&out, self.limits().progress_within).await.is_err() {
+                return Download::ClientGone;
+            }
+            bytes += (out.len() - std::mem::take(&mut head)) as u64;
+            out.clear();
+            if whole {
+                return Download::Complete { status, bytes, persists: persists && fits };
+            }
+            let within = self.limits().progress_within;
+            if answer.state == State::Over || answer.more(backend, &self.worker.scratch, within).await.is_err() {
+                return Download::Truncated { status, bytes };
+            }
+        }
+    }
+
+    /// Reads until the head is there, and writes the first of it to `out`.
+    async fn cgi_head(
+        &self,
+        backend: &Stream,
+        answer: &mut Answer,
+        progress: &Progress,
+        out: &mut Vec<u8>,
+    ) -> Result<CgiHead, Download> {
+        loop {
+            match CgiHead::read(&answer.stdout, &self.limits().head, out) {
+                Ok(Some(head)) => {
+                    answer.stdout.drain(..head.taken);
+                    return Ok(head);
+                }
+                Ok(None) if answer.state == State::Over => return Err(Download::Wrong(BadHead::Empty.to_string())),
+                Ok(None) => {}
+                Err(bad) => return Err(Download::Wrong(bad.to_string())),
+            }
+            match answer.more(backend, &self.worker.scratch, self.limits().answer_within).await {
+                Ok(()) => {}
+                Err(Cut::Late) if self.has_time(progress.uploaded.get()) => {}
+                Err(Cut::Late) => return Err(Download::Nothing { late: true }),
+                Err(Cut::Closed) => return Err(Download::Nothing { late: false }),
+                Err(Cut::Fault(fault)) => return Err(Download::Wrong(fault.to_string())),
+                Err(Cut::Refused(protocol)) => {
+                    return Err(Download::Wrong(format!("refused the request: {protocol:?}")));
+                }
+            }
+        }
+    }
+
+    fn framed(&self, head: &CgiHead, answer: &Answer) -> Framed {
+        let whole = (answer.state == State::Over).then_some(answer.stdout.len() as u64);
+        match head.length.or(whole) {
+            _ if head.bodiless || self.request.method == Method::Head => Framed::Nothing,
+            Some(length) => Framed::Length(length),
+            None if self.request.old => Framed::Close,
+            None => Framed::Chunked,
+        }
+    }
+
+    /// Adds what is the server's part of a head.
+    fn finish_head(&self, head: &CgiHead, framed: &Framed, persists: bool, out: &mut Vec<u8>) {
+        match framed {
+            Framed::Length(length) if head.length.is_none() => {
+                out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+            }
+            Framed::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            _ => {}
+        }
+        if !head.dated {
+            out.extend_from_slice(format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).as_bytes());
+        }
+        if let Some(connection) = self.connection(persists) {
+            out.extend_from_slice(format!("Connection: {connection}\r\n").as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How the body of an answer is delimited for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framed {
+    /// There is none, whatever the script prints.
+    Nothing,
+    /// So many bytes to come.
+    Length(u64),
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+impl Framed {
+    /// Appends a piece; whether it fits into the length that the script promised.
+    fn put(&mut self, piece: &[u8], out: &mut Vec<u8>) -> bool {
+        match self {
+            Framed::Nothing => true,
+            Framed::Length(left) => {
+                let taken = (*left).min(piece.len() as u64);
+                *left -= taken;
+                out.extend_from_slice(&piece[..taken as usize]);
+                taken == piece.len() as u64
+            }
+            Framed::Chunked if piece.is_empty() => true,
+            Framed::Chunked => {
+                out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                out.extend_from_slice(piece);
+                out.extend_from_slice(b"\r\n");
+                true
+            }
+            Framed::Close => {
+                out.extend_from_slice(piece);
+                true
+            }
+        }
+    }
+
+    /// Appends the end; whether the body is whole.
+    fn end(&self, out: &mut Vec<u8>) -> bool {
+        if *self == Framed::Chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        !matches!(self, Framed::Length(1..))
+    }
+}
+
+/// An answer as it comes in.
+pub(super) struct Answer {
+    decoder: Decoder,
+    /// What came of it and was not passed on yet.
+    pub(super) stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    pub(super) state: State,
+    /// Something came behind its end, unasked.
+    surplus: bool,
+    /// Whom its complaints are of.
+    pub(super) backend: String,
+    pub(super) id: String,
+}
+
+/// Where an answer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// More will come.
+    Going,
+    /// All of it is there.
+    Over,
+    /// Nothing more will come on this connection.
+    Broken,
+}
+
+/// Why nothing more came.
+pub(super) enum Cut {
+    Late,
+    Closed,
+    Fault(Fault),
+    Refused(Protocol),
+}
+
+impl Answer {
+    fn new(lease: &Lease, id: &str) -> Answer {
+        Answer {
+            decoder: Decoder::default(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            state: State::Going,
+            surplus: false,
+            backend: lease.name().to_owned(),
+            id: id.to_owned(),
+        }
+    }
+
+    /// Reads once. What the application complains of goes to the log.
+    pub(super) async fn more(&mut self, backend: &Stream, scratch: &Scratch, within: Duration) -> Result<(), Cut> {
+        let fed = match read(backend, scratch, within, |input| self.feed(input)).await {
+            Ok(fed) => fed,
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(Cut::Late),
+            Err(_) => Err(Cut::Closed),
+        };
+        if fed.is_err() {
+            self.state = State::Broken;
+        }
+        self.complain();
+        fed
+    }
+
+    fn feed(&mut self, input: &[u8]) -> Result<(), Cut> {
+        if input.is_empty() {
+            return Err(Cut::Closed);
+        }
+        let Answer { decoder, stdout, stderr, .. } = self;
+        let mut ended = None;
+        let taken = decoder.feed(input, |event| match event {
+            Event::Stdout(range) => stdout.extend_from_slice(&input[range]),
+            Event::Stderr(range) => stderr.extend_from_slice(&input[range]),
+            Event::End { protocol, .. } => ended = Some(protocol),
+        });
+        match (taken.map_err(Cut::Fault)?, ended) {
+            (_, None) => Ok(()),
+            (taken, Some(Protocol::Complete)) => {
+                (self.state, self.surplus) = (State::Over, taken < input.len());
+                Ok(())
+            }
+            (_, Some(refused)) => Err(Cut::Refused(refused)),
+        }
+    }
+
+    /// Leaves the connection of an answer that is over to the backend's next request.
+    pub(super) fn leave(&self, backend: Stream, lease: &Lease) {
+        if !self.surplus {
+            lease.park(backend);
+        }
+    }
+
+    /// Logs whole messages: an application ends each with a line end.
+    fn complain(&mut self) {
+        let whole = self.stderr.ends_with(b"\n") || self.state != State::Going;
+        if self.stderr.is_empty() || !whole && self.stderr.len() < COMPLAINT_BYTES_MAX {
+            return;
+        }
+        for piece in self.stderr.chunks(COMPLAINT_BYTES_MAX) {
+            tracing::warn!(backend = self.backend, id = self.id, "{}", String::from_utf8_lossy(piece).trim());
+        }
+        self.stderr.clear();
+    }
+}

@@ -1,0 +1,200 @@
+//! A request to a backend that speaks HTTP/1.1.
+
+use std::io;
+use std::time::Instant;
+
+use super::{Attempt, Download, Progress, Trip, Upload, both_ways};
+use crate::codec::{Body, Forwarding, Framing, Refusal, Response, ResponseContext};
+use crate::pool::{Lease, Reuse};
+use crate::stream::Stream;
+use crate::wire::{Wire, fill, read};
+
+/// Interim responses that one request may get: a few 103s are usual, more are a loop.
+const INTERIM_MAX: u32 = 16;
+
+impl Trip<'_> {
+    pub(super) async fn by_http(&self, lease: Lease, wire: &mut Wire) -> Attempt {
+        let kept = if self.may_reuse(&lease) { self.worker.idle.take(&lease) } else { None };
+        let backend = match self.connected(&lease, kept).await {
+            Ok(backend) => backend,
+            Err(failed) => return failed,
+        };
+        let mut head = Vec::with_capacity(1024);
+        self.request.forward(&self.forwarding(), &mut head);
+        // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
+        let _ = backend.write(&head, self.limits().progress_within).await;
+        let mut back = Wire::new(backend);
+        let (mut response, progress) = (Response::default(), Progress::default());
+        let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
+        let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
+        let ended = both_ways(upload, download).await;
+        let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
+        if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
+            self.worker.idle.keep(&lease, back.stream);
+        }
+        self.settled(ended, &lease, !progress.body_begun.get())
+    }
+
+    fn may_reuse(&self, lease: &Lease) -> bool {
+        let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
+        lease.reuse() == Reuse::Always || repeatable
+    }
+
+    fn forwarding(&self) -> Forwarding<'_> {
+        Forwarding {
+            front: self.config.front,
+            client: self.client,
+            proto: "http",
+            via: &self.config.via,
+            id: self.id,
+            host: "localhost",
+        }
+    }
+
+    /// Sends the body on, then watches whether the client stays. Returns only if something went wrong.
+    async fn upload(&self, client: &Stream, pending: &mut Vec<u8>, backend: &Stream, progress: &Progress) -> Upload {
+        if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
+            return wrong;
+        }
+        progress.uploaded.set(Some(Instant::now()));
+        self.watch(client, pending).await
+    }
+
+    async fn send_body(
+        &self,
+        client: &Stream,
+        pending: &mut Vec<u8>,
+        backend: &Stream,
+        progress: &Progress,
+    ) -> Result<(), Upload> {
+        let mut body = Body::new(self.request.framing);
+        let mut left = self.limits().body_bytes_max;
+        let mut rest = Vec::new();
+        while !body.is_done() {
+            progress.body_begun.set(true);
+            self.more_body(client, pending).await?;
+            let taken = body.advance(pending).map_err(Upload::ClientWrong)?;
+            left = left.checked_sub(taken as u64).ok_or(Upload::ClientWrong(Refusal::BodyTooLarge))?;
+            rest.clear();
+            rest.extend(pending.drain(..taken));
+            let sent = backend.write(&rest, self.limits().progress_within).await;
+            sent.map_err(|_| Upload::BackendGone)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the answer and passes it on.
+    async fn download(
+        &self,
+        backend: &Stream,
+        pending: &mut Vec<u8>,
+        client: &Stream,
+        response: &mut Response,
+        progress: &Progress,
+    ) -> Download {
+        let mut out = Vec::with_capacity(1024);
+        for _ in 0..INTERIM_MAX {
+            if let Err(ended) = self.response_head(backend, pending, response, progress).await {
+                return ended;
+            }
+            out.clear();
+            if !response.is_interim() {
+                return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
+            }
+            // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
+            if !self.request.old {
+                response.forward(&mut out, false, None);
+                if client.write(&out, self.limits().progress_within).await.is_err() {
+                    return Download::ClientGone;
+                }
+            }
+        }
+        self.wrong(Refusal::StatusLineInvalid)
+    }
+
+    fn wrong(&self, refusal: Refusal) -> Download {
+        self.worker.counters.refused(refusal);
+        Download::Wrong(format!("sent an answer that is refused: {refusal}"))
+    }
+
+    async fn response_head(
+        &self,
+        backend: &Stream,
+        pending: &mut Vec<u8>,
+        response: &mut Response,
+        progress: &Progress,
+    ) -> Result<(), Download> {
+        let context = ResponseContext { head: self.request.method == crate::codec::Method::Head };
+        loop {
+            match response.read(pending, &self.limits().head, context) {
+                Ok(Some(length)) => {
+                    pending.drain(..length);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(refusal) => return Err(self.wrong(refusal)),
+            }
+            match fill(backend, pending, &self.worker.scratch, self.limits().answer_within).await {
+                Ok(0) if pending.is_empty() => return Err(Download::Nothing { late: false }),
+                Ok(0) => return Err(self.wrong(Refusal::StatusLineInvalid)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.has_time(progress.uploaded.get()) => {}
+                Err(error) => return Err(Download::Nothing { late: error.kind() == io::ErrorKind::TimedOut }),
+            }
+        }
+    }
+
+    async fn final_answer(
+        &self,
+        backend: &Stream,
+        pending: &mut Vec<u8>,
+        client: &Stream,
+        response: &Response,
+        uploaded: bool,
+    ) -> Download {
+        let dechunk = self.request.old && response.framing == Framing::Chunked;
+        let delimited = response.framing != Framing::Close && !dechunk;
+        let persists = self.request.persists && uploaded && delimited && !self.worker.is_stopping();
+        let mut out = Vec::with_capacity(1024 + pending.len());
+        response.forward(&mut out, dechunk, self.connection(persists));
+        let (status, mut body) = (response.status, Body::new(response.framing));
+        let head = out.len();
+        // What came together with the head goes out together with it.
+        let Ok(taken) = pass(&mut body, pending, dechunk, &mut out) else {
+            return self.wrong(Refusal::ChunkSizeInvalid);
+        };
+        pending.drain(..taken);
+        if client.write(&out, self.limits().progress_within).await.is_err() {
+            return Download::ClientGone;
+        }
+        let mut bytes = (out.len() - head) as u64;
+        while !body.is_done() {
+            out.clear();
+            let piece = read(backend, &self.worker.scratch, self.limits().progress_within, |input| {
+                let taken = pass(&mut body, input, dechunk, &mut out)?;
+                pending.extend_from_slice(&input[taken..]);
+                Ok::<bool, Refusal>(input.is_empty())
+            });
+            match piece.await {
+                Ok(Ok(true)) if body == Body::Close => return Download::Complete { status, bytes, persists: false },
+                Ok(Ok(false)) => {}
+                _ => return Download::Truncated { status, bytes },
+            }
+            if client.write(&out, self.limits().progress_within).await.is_err() {
+                return Download::ClientGone;
+            }
+            bytes += out.len() as u64;
+        }
+        Download::Complete { status, bytes, persists }
+    }
+}
+
+/// Passes what belongs to the body from `input` to `out`; how much of `input` that was.
+fn pass(body: &mut Body, input: &[u8], dechunk: bool, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    if dechunk {
+        return body.decode(input, |data| out.extend_from_slice(data));
+    }
+    let taken = body.advance(input)?;
+    out.extend_from_slice(&input[..taken]);
+    Ok(taken)
+}

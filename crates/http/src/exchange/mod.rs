@@ -1,0 +1,291 @@
+//! A request's trip to a backend and back.
+//!
+//! Both directions run at once: a backend may answer before it has read the whole body, and a client that goes away
+//! while it waits frees its backend. Bodies pass through in pieces and are never held whole in memory.
+
+mod fastcgi;
+mod gathered;
+mod http;
+mod script;
+mod unheard;
+
+use std::cell::Cell;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::codec::{Framing, Refusal, Request};
+use crate::config::{Config, Limits, Route, Speaks};
+use crate::counters::count;
+use crate::page::{self, Page};
+use crate::pool::{Lease, Pool};
+use crate::stream::Stream;
+use crate::wire::{Wire, fill};
+use crate::worker::Worker;
+
+pub use gathered::Spool;
+
+/// Where a request stands when its connection is looked at again.
+pub(crate) struct Outcome {
+    /// What the client was told; 499, nginx's word for it, if it went away before.
+    pub(crate) status: u16,
+    /// Bytes of the answer's body that were sent.
+    pub(crate) bytes: u64,
+    /// The client's connection may carry another request.
+    pub(crate) persists: bool,
+    /// Index of the backend that answered.
+    pub(crate) backend: Option<usize>,
+    /// At how many backends it was tried.
+    pub(crate) tries: u32,
+}
+
+/// A client that went away before it was answered, in nginx's log.
+pub(crate) const CLIENT_GONE: u16 = 499;
+
+/// A request and all that it needs on its way.
+pub(crate) struct Trip<'a> {
+    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) config: &'a Config,
+    pub(crate) request: &'a Request,
+    pub(crate) client: &'a str,
+    pub(crate) id: &'a str,
+}
+
+/// What a backend is given.
+enum Given<'r> {
+    /// The request as it came.
+    Request,
+    /// A script to run.
+    Script(&'r fastcgi::Job),
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// The client has its answer, or a part of it.
+    Answered { status: u16, bytes: u64, persists: bool },
+    /// The client went away.
+    ClientGone,
+    /// The client's body is not acceptable; nothing was answered yet.
+    ClientWrong(Refusal),
+    /// No byte of an answer came. `again`: it is safe to try elsewhere.
+    Failed { page: Page, again: bool, because: String },
+}
+
+/// How the answer's direction ended.
+enum Download {
+    Complete {
+        status: u16,
+        bytes: u64,
+        persists: bool,
+    },
+    /// Cut off after it had begun.
+    Truncated {
+        status: u16,
+        bytes: u64,
+    },
+    ClientGone,
+    /// Nothing came.
+    Nothing {
+        late: bool,
+    },
+    /// What came is no proper response, for this reason.
+    Wrong(String),
+}
+
+/// How the request's direction ended.
+enum Upload {
+    ClientGone,
+    ClientWrong(Refusal),
+    /// The backend takes no more; it may have answered all the same.
+    BackendGone,
+}
+
+impl Trip<'_> {
+    fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Has the backends of `route` answer.
+    pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
+        match &route.speaks {
+            Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
+            Speaks::FastCgi(gateway) => self.script(&route.pool, gateway, wire).await,
+        }
+    }
+
+    /// Asks the pool until somebody answers, and passes the answer on. An answer of our own is written as well.
+    async fn run(&self, pool: &std::sync::Arc<Pool>, given: &Given<'_>, wire: &mut Wire) -> Outcome {
+        let mut tried = Vec::new();
+        loop {
+            let lease = match pool.lease(&tried, self.limits().hold_within).await {
+                Ok(lease) => lease,
+                Err(refused) => {
+                    count(&self.worker.counters.unserved);
+                    tracing::warn!(pool = pool.name(), id = self.id, "nobody is free to answer: {refused}");
+                    return self.page(page::UNAVAILABLE, wire, tried.len()).await;
+                }
+            };
+            let (backend, name, address) = (lease.backend, lease.name().to_owned(), lease.address.clone());
+            let attempt = match given {
+                Given::Request => self.by_http(lease, wire).await,
+                Given::Script(job) => self.by_fastcgi(lease, job, wire).await,
+            };
+            tried.push(backend);
+            let tries = tried.len() as u32;
+            match attempt {
+                Attempt::Failed { again: true, because, .. } if tries < self.limits().tries_max => {
+                    tracing::debug!(backend = name, %address, id = self.id, "tried elsewhere: it {because}");
+                    count(&self.worker.counters.retries);
+                }
+                Attempt::Failed { page, because, .. } => {
+                    tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "it {because}");
+                    return self.page(page, wire, tried.len()).await;
+                }
+                Attempt::ClientGone => {
+                    let (status, backend) = (CLIENT_GONE, Some(backend));
+                    return Outcome { status, backend, tries, ..self.client_gone() };
+                }
+                Attempt::ClientWrong(refusal) => return self.refused(refusal, wire, tried.len()).await,
+                Attempt::Answered { status, bytes, persists } => {
+                    return Outcome { status, bytes, persists, backend: Some(backend), tries };
+                }
+            }
+        }
+    }
+
+    fn client_gone(&self) -> Outcome {
+        count(&self.worker.counters.client_aborts);
+        Outcome { status: CLIENT_GONE, bytes: 0, persists: false, backend: None, tries: 0 }
+    }
+
+    /// Answers that the client's body is not acceptable.
+    async fn refused(&self, refusal: Refusal, wire: &mut Wire, tries: usize) -> Outcome {
+        self.worker.counters.refused(refusal);
+        self.page(Page::refusal(refusal.status()), wire, tries).await
+    }
+
+    /// Writes an answer of our own. The connection goes on only if no body is in the way.
+    pub(crate) async fn page(&self, page: Page, wire: &mut Wire, tries: usize) -> Outcome {
+        let persists = self.request.persists && self.request.framing == Framing::None && !self.worker.is_stopping();
+        let mut out = Vec::new();
+        page.write(Some(self.request), self.id, persists, &mut out);
+        let written = wire.stream.write(&out, self.limits().progress_within).await.is_ok();
+        let (status, bytes) = (page.status, out.len() as u64);
+        Outcome { status, bytes, persists: persists && written, backend: None, tries: tries as u32 }
+    }
+
+    /// A connection to the backend of `lease`, where `kept` is none.
+    async fn connected(&self, lease: &Lease, kept: Option<Stream>) -> Result<Stream, Attempt> {
+        let connected = match kept {
+            Some(stream) => Ok(stream),
+            None => Stream::connect(&lease.address, self.limits().connect_within).await,
+        };
+        connected.map_err(|error| {
+            lease.failed();
+            Attempt::Failed {
+                page: page::BAD_GATEWAY,
+                again: true,
+                because: format!("cannot be connected to: {error}"),
+            }
+        })
+    }
+
+    /// What follows from how both directions ended. `resendable`: what the backend got can be sent again.
+    fn settled(&self, ended: Result<Download, Upload>, lease: &Lease, resendable: bool) -> Attempt {
+        let failed = |page, again, because: &str| {
+            lease.failed();
+            Attempt::Failed { page, again, because: because.into() }
+        };
+        match ended {
+            Ok(Download::Complete { status, bytes, persists }) => Attempt::Answered { status, bytes, persists },
+            Ok(Download::Truncated { status, bytes }) => {
+                lease.failed();
+                count(&self.worker.counters.truncated);
+                let (backend, path) = (lease.name(), self.request.path());
+                tracing::warn!(backend, id = self.id, path, bytes, "it broke off in the middle of its answer");
+                Attempt::Answered { status, bytes, persists: false }
+            }
+            Ok(Download::ClientGone) | Err(Upload::ClientGone) => Attempt::ClientGone,
+            Err(Upload::ClientWrong(refusal)) => Attempt::ClientWrong(refusal),
+            Err(Upload::BackendGone) => failed(page::BAD_GATEWAY, false, "took no more of the request"),
+            Ok(Download::Nothing { late: true }) => failed(page::GATEWAY_TIMEOUT, false, "did not answer in time"),
+            Ok(Download::Nothing { late: false }) => {
+                // RFC 9110 § 9.2.2: only what is idempotent may be sent twice, also on a connection that was idle before: a
+                // backend that closes it may have read the request.
+                let again = self.request.method.is_idempotent() && resendable;
+                failed(page::BAD_GATEWAY, again, "closed the connection without an answer")
+            }
+            Ok(Download::Wrong(because)) => failed(page::BAD_GATEWAY, false, &because),
+        }
+    }
+
+    /// Waits for a piece of the client's body, unless there is one.
+    async fn more_body(&self, client: &Stream, pending: &mut Vec<u8>) -> Result<(), Upload> {
+        if !pending.is_empty() {
+            return Ok(());
+        }
+        match fill(client, pending, &self.worker.scratch, self.limits().progress_within).await {
+            Ok(1..) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Upload::ClientWrong(Refusal::BodyTimeout)),
+            Ok(0) | Err(_) => Err(Upload::ClientGone),
+        }
+    }
+
+    /// Watches whether the client stays while it waits; returns when it has gone.
+    async fn watch(&self, client: &Stream, pending: &mut Vec<u8>) -> Upload {
+        // Whoever sends the next request already is still there; more than that is not read ahead.
+        while pending.is_empty() {
+            match fill(client, pending, &self.worker.scratch, self.limits().answer_within).await {
+                Ok(0) => return Upload::ClientGone,
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(_) => return Upload::ClientGone,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Whether the backend may still take its time, which runs from the end of the request; until then the upload watches
+    /// the clock.
+    fn has_time(&self, uploaded: Option<Instant>) -> bool {
+        uploaded.is_none_or(|end| end.elapsed() < self.limits().answer_within)
+    }
+
+    /// Our own Connection line for an answer.
+    fn connection(&self, persists: bool) -> Option<&'static str> {
+        match (persists, self.request.old) {
+            (false, _) => Some("close"),
+            (true, true) => Some("keep-alive"),
+            (true, false) => None,
+        }
+    }
+}
+
+/// What the upload tells the download and the retry.
+#[derive(Default)]
+struct Progress {
+    /// Since when the whole body is with the backend.
+    uploaded: Cell<Option<Instant>>,
+    /// Some of it is: the request cannot be sent again.
+    body_begun: Cell<bool>,
+}
+
+/// Runs both directions until the answer is through or nothing can come any more.
+async fn both_ways(
+    upload: impl Future<Output = Upload>,
+    download: impl Future<Output = Download>,
+) -> Result<Download, Upload> {
+    let (mut upload, mut download) = (pin!(upload), pin!(download));
+    let mut uploading = true;
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut download => return Ok(ended),
+            ended = &mut upload, if uploading => match ended {
+                Upload::BackendGone => uploading = false,
+                wrong => return Err(wrong),
+            },
+        }
+    }
+}
