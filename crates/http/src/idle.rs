@@ -23,12 +23,13 @@ pub(crate) struct Idle(RefCell<HashMap<Arc<Address>, Vec<Kept>>>);
 type Kept = (Stream, Instant);
 
 impl Idle {
-    /// A connection that may be used again, the youngest first.
-    pub(crate) fn take(&self, lease: &Lease) -> Option<Stream> {
+    /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice.
+    pub(crate) fn take(&self, lease: &Lease, once: bool) -> Option<Stream> {
         let mut all = self.0.borrow_mut();
         let kept = all.get_mut(&lease.address)?;
         while let Some((stream, since)) = kept.pop() {
-            if since.elapsed() < AGE_MAX && stream.is_quiet() {
+            let quiet = if once { stream.is_quiet() } else { stream.seems_quiet() };
+            if quiet && since.elapsed() < AGE_MAX {
                 return Some(stream);
             }
         }

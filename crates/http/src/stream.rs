@@ -1,6 +1,7 @@
 //! Connections: TCP or Unix, read and written without giving buffers away.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -103,9 +104,17 @@ impl Stream {
         let _ = each!(self, stream => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write));
     }
 
-    /// Whether an idle connection may be used again: nothing came, and the other end is still there.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether an idle connection may be used again, as far as epoll has told: what is not quiet has an event waiting, and
+    /// a request that finds out too late is repeated.
+    pub(crate) fn seems_quiet(&self) -> bool {
         let mut byte = [0];
         matches!(self.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The same, asked of the kernel: for a request that must not be repeated.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = each!(self, stream => socket2::SockRef::from(stream).peek(&mut byte));
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }

@@ -14,7 +14,9 @@ const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: Lease, wire: &mut Wire) -> Attempt {
-        let kept = if self.may_reuse(&lease) { self.worker.idle.take(&lease) } else { None };
+        let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
+        let may_reuse = repeatable || lease.reuse() == Reuse::Always;
+        let kept = if may_reuse { self.worker.idle.take(&lease, !repeatable) } else { None };
         let backend = match self.connected(&lease, kept).await {
             Ok(backend) => backend,
             Err(failed) => return failed,
@@ -33,11 +35,6 @@ impl Trip<'_> {
             self.worker.idle.keep(&lease, back.stream);
         }
         self.settled(ended, &lease, !progress.body_begun.get())
-    }
-
-    fn may_reuse(&self, lease: &Lease) -> bool {
-        let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
-        lease.reuse() == Reuse::Always || repeatable
     }
 
     fn forwarding(&self) -> Forwarding<'_> {

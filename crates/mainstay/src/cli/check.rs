@@ -15,14 +15,15 @@ use crate::render::{self, Paint, wrap};
 
 /// Check the declaration, and tell what is wrong with the design
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::CHECK)]
 pub struct Args {
     #[command(flatten)]
     file: File,
-    /// Print JSON
+    /// Print JSON, mistakes too
     #[arg(long)]
     json: bool,
-    /// End with exit code 4 if there are findings of these groups
-    #[arg(long, value_name = "GROUP", value_delimiter = ',', value_parser = group)]
+    /// End with exit code 4 if there are findings of these groups: spof, security, maintenance, scaling, monitoring
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',', value_parser = group)]
     deny: Vec<Group>,
 }
 
@@ -113,8 +114,14 @@ const WIDTH: usize = 100;
 
 fn told(site: &Site, checked: &Checked, paint: &Paint) -> String {
     let servers = if checked.servers == 1 { "1 server".to_owned() } else { format!("{} servers", checked.servers) };
-    let mut out =
-        format!("{} {}: the declaration is valid, {servers}\n", paint.green("✓"), paint.bold(site.domain.as_str()));
+    let domain = paint.bold(site.domain.as_str());
+    let mut out = format!("{} {domain}: the declaration is valid, {servers}\n", paint.green("✓"));
+    if !checked.notices.is_empty() {
+        let count = checked.notices.len();
+        let things = if count == 1 { "one thing".to_owned() } else { format!("{count} things") };
+        let line = format!("{things} it asks for this version does not do yet: see below");
+        out.push_str(&format!("{} {}\n", paint.yellow("!"), line));
+    }
     for group in Group::ALL {
         let found: Vec<&Finding> = checked.findings.iter().filter(|finding| finding.group == group).collect();
         if found.is_empty() {

@@ -1,8 +1,9 @@
 //! Reading the declaration: what most verbs begin with.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use mainstay_site::declaration::{Diagnostic, Disk, parse};
 use mainstay_site::model::Site;
 
@@ -12,7 +13,7 @@ use crate::render;
 /// Which file.
 #[derive(clap::Args, Debug)]
 pub struct File {
-    /// The declaration
+    /// The declaration of the site
     #[arg(value_name = "FILE", default_value = "site.toml")]
     pub file: PathBuf,
 }
@@ -51,9 +52,7 @@ impl File {
     /// Reads the file.
     pub fn read(&self) -> anyhow::Result<Result<Declaration, Wrong>> {
         let path = &self.file;
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the declaration `{}`; name another file as the last argument", path.display())
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok(match parse(&text, &Around(folder)) {
             Ok(site) => Ok(Declaration { site, folder: folder.to_owned() }),
@@ -67,5 +66,19 @@ impl File {
             let colour = render::colour(&std::io::stderr());
             Invalid(render::diagnostics(&wrong.file, &wrong.text, &wrong.mistakes, colour)).into()
         })
+    }
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> anyhow::Error {
+    let file = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => anyhow!(
+            "there is no file `{file}`; name the declaration as the last argument (`mainstay help` shows a small one)"
+        ),
+        ErrorKind::IsADirectory => {
+            anyhow!("`{file}` is a folder; name the file in it: {}", path.join("site.toml").display())
+        }
+        ErrorKind::InvalidData => anyhow!("`{file}` is not text in UTF-8, and so no declaration"),
+        _ => anyhow!(error).context(format!("the declaration `{file}` cannot be read")),
     }
 }

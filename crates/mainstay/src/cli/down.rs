@@ -22,6 +22,7 @@ const SERVERS_END_WITHIN: Duration = Duration::from_secs(95);
 
 /// Stop a site; its data stays
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::DOWN)]
 pub struct Args {
     #[command(flatten)]
     which: Which,

@@ -13,10 +13,11 @@ use crate::render;
 
 /// Draw the site: tiers, servers, protocols, single points of failure
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::DRAW)]
 pub struct Args {
     #[command(flatten)]
     file: File,
-    /// How; by the ending of --output, else text
+    /// The format; without it what the ending of --output says, else text
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
     /// Write to this file instead of standard output

@@ -1,4 +1,4 @@
-//! How the program ends.
+//! How the program ends; `mainstay help` tells the codes.
 
 use std::process::ExitCode;
 
@@ -10,10 +10,6 @@ pub const INVALID: u8 = 3;
 pub const DENIED: u8 = 4;
 /// The site is up, or asked about, and not everything in it serves.
 pub const UNWELL: u8 = 5;
-
-/// What `mainstay help` says of them.
-pub const HELP: &str = "Exit codes: 0 all is well; 1 something failed, and standard error says what; 2 the command line \
-is wrong; 3 the declaration has mistakes; 4 it has findings that --deny forbids; 5 not everything serves.";
 
 /// A declaration with mistakes: the whole text for standard error.
 #[derive(Debug, thiserror::Error)]

@@ -13,13 +13,14 @@ const WIDTH: usize = 100;
 /// Where the sentences begin.
 const INDENT: usize = 12;
 
-/// Explain a component of the site, or all: what it is, why it is there, what happens when it fails
+/// Explain the site's components: what they are, why they are there, how they fail
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::EXPLAIN)]
 pub struct Args {
     /// A component (balancer, dns, replica, …), a role, or a server's name; all components if left out
     #[arg(value_name = "COMPONENT")]
     component: Option<String>,
-    /// The declaration
+    /// The declaration of the site
     #[arg(value_name = "FILE", default_value = "site.toml")]
     file: PathBuf,
 }

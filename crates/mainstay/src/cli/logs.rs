@@ -19,10 +19,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Show the last lines of a service's log
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::LOGS)]
 pub struct Args {
-    /// The server
+    /// The server's name
     server: String,
-    /// The service; without it, the server's own log: its supervisor
+    /// The service's name; without it, the log of the server's supervisor
     service: Option<String>,
     #[command(flatten)]
     site: Site,
@@ -32,7 +33,7 @@ pub struct Args {
     /// Print the records as they are stored, JSON
     #[arg(long)]
     json: bool,
-    /// Go on with what comes
+    /// Stay, and print what comes
     #[arg(short, long)]
     follow: bool,
 }

@@ -6,6 +6,7 @@ mod down;
 mod draw;
 mod exit;
 mod explain;
+mod help;
 mod host_pids;
 mod init;
 mod log_line;
@@ -25,7 +26,8 @@ use clap::{Parser, Subcommand};
 
 /// The whole web infrastructure of one site, from one file.
 #[derive(Parser)]
-#[command(name = "mainstay", version, arg_required_else_help = true, after_help = exit::HELP)]
+#[command(name = "mainstay", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_long_help = help::MAINSTAY)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

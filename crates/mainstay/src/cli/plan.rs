@@ -13,6 +13,7 @@ use crate::render::{self, Paint};
 
 /// Show what every server will run, listen on, write, and talk to
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::PLAN)]
 pub struct Args {
     #[command(flatten)]
     file: File,
@@ -31,7 +32,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.server {
         plans.retain(|plan| plan.server == ServerName(name.clone()));
         let known: Vec<&str> = declaration.site.servers.iter().map(|server| server.name.as_str()).collect();
-        anyhow::ensure!(!plans.is_empty(), "there is no server `{name}`; there are {}", known.join(", "));
+        anyhow::ensure!(!plans.is_empty(), "there is no server `{name}`; the site has {}", known.join(", "));
     }
     if args.json {
         render::print_json(&plans)?;

@@ -6,6 +6,7 @@ use crate::render;
 
 /// Print the JSON Schema of the declaration, for editors
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::SCHEMA)]
 pub struct Args {}
 
 /// Prints it.

@@ -14,6 +14,7 @@ use super::declaration::File;
 
 /// Run one server: everything its plan says, until it is stopped
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::SERVE)]
 pub struct Args {
     /// Which server of the site this is
     #[arg(long, value_name = "NAME")]
@@ -86,7 +87,7 @@ fn declared(server: ServerName, state: Option<PathBuf>, path: PathBuf) -> anyhow
     let declaration = File { file: path }.load()?;
     let site = declaration.site;
     let known: Vec<&str> = site.servers.iter().map(|server| server.name.as_str()).collect();
-    anyhow::ensure!(site.server(&server).is_some(), "there is no server `{server}`; there are {}", known.join(", "));
+    anyhow::ensure!(site.server(&server).is_some(), "there is no server `{server}`; the site has {}", known.join(", "));
     let state = state.unwrap_or_else(|| supervisor::default_state(&site.domain, &server));
     let mut progress = |text: &str| tracing::info!("{text}");
     let releases = prepare::build(&site, &declaration.folder, &state.join("builds"), &mut progress)?;

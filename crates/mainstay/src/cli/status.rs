@@ -19,6 +19,7 @@ const RATE_OVER: Duration = Duration::from_millis(500);
 
 /// Show how every server, service and process of a site is, since when, and why
 #[derive(clap::Args, Debug)]
+#[command(after_help = super::help::STATUS)]
 pub struct Args {
     #[command(flatten)]
     which: Which,

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 mod designs;
+mod help;
 mod schema;
 mod wrong;
 
 /// Runs the binary in `folder`.
 fn mainstay(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mainstay")).args(arguments).current_dir(folder).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay"));
+    command.args(arguments).current_dir(folder).env_remove("COLUMNS").output().unwrap()
 }
 
 fn root() -> PathBuf {

@@ -16,8 +16,11 @@ fn processes(lab: &Lab) -> BTreeMap<String, u64> {
     for server in lab.status()["servers"].as_array().unwrap() {
         let name = server["server"].as_str().unwrap();
         let status = &server["status"];
-        all.insert(format!("{name}/supervisor"), status["pid"].as_u64().unwrap());
-        for service in status["services"].as_array().unwrap() {
+        // Who was just killed says nothing, and has no process.
+        if let Some(pid) = status["pid"].as_u64() {
+            all.insert(format!("{name}/supervisor"), pid);
+        }
+        for service in status["services"].as_array().into_iter().flatten() {
             let service_name = format!("{name}/{}", service["name"].as_str().unwrap());
             let parts = service["report"]["parts"].as_array().into_iter().flatten();
             for part in parts.filter(|part| part["pid"].is_u64()) {
@@ -35,16 +38,18 @@ fn kill(what: &str, processes: &BTreeMap<String, u64>) {
     crate::lab::kill(processes[what] as u32);
 }
 
-/// Waits until the site serves and `what` is another process than before; says how long that took.
+/// Waits until `what` is another process than before, and says how long that took; then until the site serves, which
+/// includes its workers' start and the next health checks.
 fn back(lab: &Lab, what: &str, before: &BTreeMap<String, u64>) -> (Duration, BTreeMap<String, u64>) {
     let start = Instant::now();
-    eventually(&format!("{what} is back"), Duration::from_secs(20), || {
-        let status = lab.status();
-        let took = start.elapsed();
-        (status["state"] == "serving").then_some(())?;
+    let took = eventually(&format!("{what} runs"), Duration::from_secs(20), || {
         let now = processes(lab);
-        (now.get(what)? != &before[what]).then_some((took, now))
-    })
+        (now.get(what).is_some_and(|pid| *pid != before[what])).then(|| start.elapsed())
+    });
+    let now = eventually(&format!("the site serves after {what}"), Duration::from_secs(20), || {
+        (lab.status()["state"] == "serving").then(|| processes(lab))
+    });
+    (took, now)
 }
 
 /// Whether `other` is `what` or lives and dies with it.

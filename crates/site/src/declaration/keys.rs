@@ -32,15 +32,16 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) doc: &'static str,
-    pub(super) required: bool,
+    /// How it may be written, for whoever left it out; only of what must be there.
+    pub(super) example: Option<&'static str>,
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, doc, required: false }
+    Key { name, kind, doc, example: None }
 }
 
-const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, doc, required: true }
+const fn must(name: &'static str, kind: Kind, doc: &'static str, example: &'static str) -> Key {
+    Key { name, kind, doc, example: Some(example) }
 }
 
 /// Twice what a server with hundreds of cores would want.
@@ -78,7 +79,7 @@ pub(super) const ROLES: [&str; Role::ALL.len()] = {
 };
 
 const SITE: &[Key] = &[
-    must("domain", Kind::Text, "The site's domain, such as foobar.com."),
+    must("domain", Kind::Text, "The site's domain, such as foobar.com.", "domain = \"foobar.com\""),
     key(
         "www",
         Kind::Word(&WWW),
@@ -86,15 +87,15 @@ const SITE: &[Key] = &[
     ),
 ];
 const RECORD: &[Key] = &[
-    must("name", Kind::Text, "Relative to the domain; @ is the domain itself."),
-    must("type", Kind::Word(&RECORDS), "The record's type."),
-    must("value", Kind::Text, "The data as a zone file writes it: \"10 mail.example.com.\""),
+    must("name", Kind::Text, "Relative to the domain; @ is the domain itself.", "name = \"mail\""),
+    must("type", Kind::Word(&RECORDS), "The record's type.", "type = \"A\""),
+    must("value", Kind::Text, "The data as a zone file writes it: \"10 mail.example.com.\"", "value = \"192.0.2.1\""),
     key("ttl", Kind::Count { least: 0, most: TTL_MAX }, "Seconds that resolvers may keep it (default 300)."),
 ];
 const DNS: &[Key] = &[key("records", Kind::List(RECORD), "Further records of the zone.")];
 pub(super) const APP: &[Key] = &[
-    must("path", Kind::Text, "The codebase, relative to this file."),
-    must("kind", Kind::Word(&APP_KINDS), "How it is run."),
+    must("path", Kind::Text, "The codebase, relative to this file.", "path = \"code\""),
+    must("kind", Kind::Word(&APP_KINDS), "How it is run.", "kind = \"wsgi\""),
     key("entry", Kind::Text, "wsgi, asgi: module:callable. php: the front controller (default index.php)."),
     key("command", Kind::Text, "http: the shell command of one worker; it listens on $SOCKET or $HOST:$PORT."),
     key(
@@ -132,11 +133,16 @@ const DATABASE: &[Key] = &[
     key("durability", Kind::Word(&DURABILITY), "What a commit waits for (default semi-sync: a replica has it too)."),
 ];
 pub(super) const OWN_CERTIFICATE: &[Key] = &[
-    must("certificate", Kind::Text, "PEM file with the chain, leaf first."),
-    must("key", Kind::Text, "PEM file with the private key."),
+    must("certificate", Kind::Text, "PEM file with the chain, leaf first.", "certificate = \"chain.pem\""),
+    must("key", Kind::Text, "PEM file with the private key.", "key = \"key.pem\""),
 ];
 const TLS: &[Key] = &[
-    must("certificate", Kind::WordOr(&CERTIFICATES, OWN_CERTIFICATE), "Where the certificate comes from."),
+    must(
+        "certificate",
+        Kind::WordOr(&CERTIFICATES, OWN_CERTIFICATE),
+        "Where the certificate comes from.",
+        "certificate = \"acme\"",
+    ),
     key("inside", Kind::Word(&INSIDE), "Encryption between the tiers (default off)."),
 ];
 const FIREWALL: &[Key] = &[key("ssh-from", Kind::Texts, "Networks that may reach SSH (default: none).")];
@@ -145,16 +151,16 @@ const MONITOR: &[Key] = &[
     key("retention", Kind::Text, "How long history is kept: 12h, 30d, 2y (default 30d)."),
 ];
 pub(super) const SERVER: &[Key] = &[
-    must("address", Kind::Text, "Where the other servers reach it."),
-    must("roles", Kind::Words(&ROLES), "What it is for."),
+    must("address", Kind::Text, "Where the other servers reach it.", "address = \"10.80.0.11\""),
+    must("roles", Kind::Words(&ROLES), "What it is for.", "roles = [\"dns\", \"web\", \"app\", \"database\"]"),
     key("weight", Kind::Count { least: 1, most: WEIGHT_MAX }, "Its share of requests (default 1)."),
     key("spare", Kind::Flag, "Serves only when no other server of its tier does (default false)."),
 ];
 
 /// The whole file.
 pub(super) const FILE: &[Key] = &[
-    must("format", Kind::Count { least: 1, most: 1 }, "The format of this file; this version reads 1."),
-    must("site", Kind::Keys(SITE), "The site's name."),
+    must("format", Kind::Count { least: 1, most: 1 }, "The format of this file; this version reads 1.", "format = 1"),
+    must("site", Kind::Keys(SITE), "The site's name.", "[site] with domain = \"foobar.com\""),
     key("dns", Kind::Keys(DNS), "Further records of the zone."),
     key("app", Kind::Keys(APP), "The application; short for [apps.site]."),
     key("apps", Kind::Named(APP), "The applications, if there are several."),
@@ -164,5 +170,10 @@ pub(super) const FILE: &[Key] = &[
     key("tls", Kind::Keys(TLS), "HTTPS."),
     key("firewall", Kind::Keys(FIREWALL), "Packet filtering."),
     key("monitor", Kind::Keys(MONITOR), "Watching."),
-    must("servers", Kind::Named(SERVER), "The servers."),
+    must(
+        "servers",
+        Kind::Named(SERVER),
+        "Every server by its name: [servers.server1].",
+        "[servers.server1] with its address and roles",
+    ),
 ];

@@ -52,11 +52,12 @@ impl<'a> Section<'a> {
                 .label("not a key of this table")
                 .hint(did_you_mean(key.get_ref(), &names));
         }
-        for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
+        for key in keys.iter().filter(|key| !table.contains_key(key.name)) {
+            let Some(example) = key.example else { continue };
             errors
                 .add(span, format!("{name} has no `{}`", key.name))
                 .label(format!("`{}` is missing", key.name))
-                .hint(key.doc);
+                .hint(format!("for example {example}"));
         }
         Section { table, keys }
     }

@@ -24,6 +24,7 @@ use crate::render::{self, Paint};
 
 /// Bring the whole site up on this machine, every server in namespaces of its own
 #[derive(clap::Args, Debug)]
+#[command(after_help = crate::cli::help::UP)]
 pub struct Args {
     #[command(flatten)]
     file: File,

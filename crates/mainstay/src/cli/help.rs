@@ -1,0 +1,143 @@
+//! What `--help` says beyond the options. Its examples are parsed by a test, its declaration too.
+
+/// Behind the verbs.
+pub const MAINSTAY: &str = "\
+Begin with a declaration, site.toml. This is a whole one:
+
+  format = 1
+  [site]
+  domain = \"foobar.com\"
+  [app]
+  path = \"code\"             # the folder of the code
+  kind = \"wsgi\"             # or asgi, php, http
+  entry = \"main:app\"
+  [servers.server1]
+  address = \"10.80.0.11\"
+  roles = [\"dns\", \"web\", \"app\", \"database\"]
+
+Then:
+  mainstay check site.toml     every mistake at once, and what is wrong with the design
+  mainstay up site.toml        the site on this machine, until Ctrl-C
+  mainstay explain balancer    what a component is, why it is there, what happens when it fails
+
+Exit codes:
+  0  all is well
+  1  something failed; standard error says what
+  2  the command line is wrong
+  3  the declaration has mistakes
+  4  it has findings that --deny forbids
+  5  not everything serves";
+
+/// Behind `up`'s options.
+pub const UP: &str = "\
+Examples:
+  sudo mainstay up site.toml             says what changes; Ctrl-C stops the site, its data stays
+  sudo mainstay up --detach site.toml    then: mainstay status, mainstay logs, mainstay down
+  mainstay up --loopback site.toml       without root";
+
+/// Behind `down`'s options.
+pub const DOWN: &str = "\
+Examples:
+  mainstay down                       the only site that is up
+  mainstay down foobar.com --purge    and everything it kept";
+
+/// Behind `status`' options.
+pub const STATUS: &str = "\
+Examples:
+  mainstay status                      the only site that is up
+  mainstay status foobar.com --json    for a monitor: exit code 5 unless everything serves
+Numbers in brackets are processes of this machine.";
+
+/// Behind `logs`' options.
+pub const LOGS: &str = "\
+Examples:
+  mainstay logs server1 app-site -f     the application's, and what comes
+  mainstay logs server1                 its supervisor's: what was started, what ended and why
+`mainstay status` shows the names of servers and services.";
+
+/// Behind `check`'s options.
+pub const CHECK: &str = "\
+Examples:
+  mainstay check site.toml
+  mainstay check --deny spof,security site.toml    for a pipeline: exit code 4 if there is any";
+
+/// Behind `draw`'s options.
+pub const DRAW: &str = "\
+Examples:
+  mainstay draw site.toml                on the terminal
+  mainstay draw site.toml -o site.svg    for a wiki";
+
+/// Behind `explain`'s options.
+pub const EXPLAIN: &str = "\
+Examples:
+  mainstay explain site.toml        all of the site
+  mainstay explain balancer         one component of ./site.toml
+  mainstay explain lb1 site.toml    one server";
+
+/// Behind `plan`'s options.
+pub const PLAN: &str = "\
+Examples:
+  mainstay plan site.toml
+  mainstay plan --server lb1 --json site.toml";
+
+/// Behind `serve`'s options.
+pub const SERVE: &str = "\
+Examples:
+  mainstay serve --server lb1 --declaration site.toml    builds and runs lb1
+  mainstay serve --server lb1 --state /srv/lb1           runs the plan that is stored there
+`mainstay up` runs every server of a site on one machine.";
+
+/// Behind `schema`'s options.
+pub const SCHEMA: &str = "\
+Example:
+  mainstay schema > site.schema.json
+Editors with a TOML language server take it when the declaration begins with
+  #:schema ./site.schema.json";
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+    use mainstay_site::declaration::{Anywhere, parse};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        let all = [MAINSTAY, UP, DOWN, STATUS, LOGS, CHECK, DRAW, EXPLAIN, PLAN, SERVE, SCHEMA];
+        for text in all {
+            let lines =
+                text.lines().filter_map(|line| line.trim_start().trim_start_matches("sudo ").strip_prefix("mainstay "));
+            let mut examples =
+                lines.map(|line| line.split("  ").next().unwrap_or(line).split(" >").next().unwrap_or(line));
+            let wrong =
+                examples.clone().find_map(|line| Cli::try_parse_from(format!("mainstay {line}").split(' ')).err());
+            assert!(wrong.is_none(), "{}", wrong.unwrap());
+            assert!(examples.next().is_some(), "no example in {text}");
+        }
+    }
+
+    #[test]
+    fn the_whole_declaration_is_one() {
+        let text: Vec<&str> = MAINSTAY.lines().skip(2).take_while(|line| !line.is_empty()).collect();
+        let site = parse(&text.join("\n"), &Anywhere).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        assert_eq!(site.servers.len(), 1);
+    }
+
+    /// On a terminal of 100 columns no line is broken by it.
+    #[test]
+    fn help_has_at_most_100_columns() {
+        let mut whole = Cli::command();
+        whole.build();
+        for verb in std::iter::once(&whole).chain(whole.get_subcommands()) {
+            let text = verb.clone().render_long_help().to_string();
+            let long = text.lines().find(|line| line.chars().count() > 100);
+            assert_eq!(long, None, "{}", verb.get_name());
+            assert!(
+                verb.is_hide_set() || verb.get_name() == "help" || text.contains("  mainstay "),
+                "{}",
+                verb.get_name()
+            );
+        }
+    }
+}
