@@ -52,7 +52,7 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
         AppKind::Php { entry } => {
             let shared = config.shared.iter().map(|(path, _)| path.clone());
             Speaks::FastCgi(FastCgi {
-                scripts: Box::new(Root::new(folders.code.clone(), entry, shared)),
+                scripts: Box::new(Root::new(folders.code.clone(), &config.prefix, entry, shared)),
                 spool: Spool::new(folders.temporary.clone(), SPOOL_BYTES_MAX),
                 unheard_within: UNHEARD_MAX,
             })

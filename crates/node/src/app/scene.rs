@@ -23,6 +23,7 @@ pub(super) fn launch(state: &Path, kind: AppKind) -> Launch {
         kind,
         release: ReleaseId::from("0123456789ab"),
         code: "releases/site-0123456789ab/code".into(),
+        prefix: "/".into(),
         venv: python.then(|| "releases/site-0123456789ab/venv".into()),
         workers: 1,
         shared: Vec::new(),

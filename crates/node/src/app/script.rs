@@ -9,19 +9,31 @@ use mainstay_site::plan::NEVER_SENT;
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     code: PathBuf,
+    /// Where it lies among the site's addresses; ends with `/`.
+    prefix: String,
     entry: String,
     shared: Vec<String>,
 }
 
 impl Root {
     /// `entry` is the front controller below `code`; nothing below `shared` is ever run, since visitors upload there.
-    pub fn new(code: PathBuf, entry: &str, shared: impl IntoIterator<Item = String>) -> Root {
-        Root { code, entry: entry.trim_start_matches('/').to_owned(), shared: shared.into_iter().collect() }
+    pub fn new(code: PathBuf, prefix: &str, entry: &str, shared: impl IntoIterator<Item = String>) -> Root {
+        Root {
+            code,
+            prefix: prefix.to_owned(),
+            entry: entry.trim_start_matches('/').to_owned(),
+            shared: shared.into_iter().collect(),
+        }
     }
 
     fn resolve(&self, path: &str) -> Target {
         let Some(path) = decode(path) else { return Target::Refused };
-        let relative = path.trim_start_matches('/');
+        let Some(relative) = path.strip_prefix(&self.prefix) else {
+            // `/blog` without the slash, on which every relative address of a page depends.
+            let bare = self.prefix.strip_suffix('/') == Some(path.as_str());
+            return if bare { Target::Redirect(encode(&self.prefix)) } else { Target::Refused };
+        };
+        let relative = relative.trim_start_matches('/');
         if hidden(relative) {
             return Target::Refused;
         }
@@ -60,7 +72,7 @@ impl Root {
         Target::Script(Script {
             root: self.code.clone(),
             file: self.code.join(script),
-            name: format!("/{script}"),
+            name: format!("{}{script}", self.prefix),
             info: info.to_owned(),
         })
     }
@@ -122,6 +134,10 @@ mod tests {
 
     /// A WordPress in miniature.
     fn root() -> (tempfile::TempDir, Root) {
+        root_below("/")
+    }
+
+    fn root_below(prefix: &str) -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();
         let scripts = ["index.php", "wp-login.php", "wp-admin/index.php", "uploads/shell.php"];
         for file in scripts.into_iter().chain(["style.css", ".env", "wp-config.php.bak", "dump.SQL"]) {
@@ -131,8 +147,26 @@ mod tests {
         }
         fs::write(folder.path().join("uploads/a b.jpg"), "").unwrap();
         fs::create_dir(folder.path().join("empty")).unwrap();
-        let root = Root::new(folder.path().to_owned(), "index.php", ["uploads".to_owned()]);
+        let root = Root::new(folder.path().to_owned(), prefix, "index.php", ["uploads".to_owned()]);
         (folder, root)
+    }
+
+    #[test]
+    fn an_application_below_a_prefix_is_found_there() {
+        let (folder, root) = root_below("/blog/");
+        for (path, file, name, info) in [
+            ("/blog/", "index.php", "/blog/index.php", ""),
+            ("/blog/wp-login.php", "wp-login.php", "/blog/wp-login.php", ""),
+            ("/blog/wp-admin/index.php/x", "wp-admin/index.php", "/blog/wp-admin/index.php", "/x"),
+            ("/blog/2026/title", "index.php", "/blog/index.php", ""),
+        ] {
+            let Target::Script(script) = root.resolve(path) else { panic!("{path} is a script") };
+            let found = (script.file.as_path(), script.name.as_str(), script.info.as_str());
+            assert_eq!(found, (folder.path().join(file).as_path(), name, info), "{path}");
+        }
+        assert!(matches!(root.resolve("/blog"), Target::Redirect(to) if to == "/blog/"));
+        assert!(matches!(root.resolve("/blog/wp-admin"), Target::Redirect(to) if to == "/blog/wp-admin/"));
+        assert!(matches!(root.resolve("/elsewhere"), Target::Refused));
     }
 
     /// `name + info` of a script, or the other outcomes in short.

@@ -31,6 +31,7 @@ pub fn config(kind: AppKind, release: &str) -> plan::App {
         app: AppName::from("site"),
         venv: matches!(kind, AppKind::Wsgi { .. } | AppKind::Asgi { .. }).then(|| format!("{folder}/venv")),
         kind,
+        prefix: "/".into(),
         release: ReleaseId::from(release),
         code: format!("{folder}/code"),
         workers: 1,

@@ -187,6 +187,7 @@ impl Tiers<'_> {
             kind: app.kind.clone(),
             release: self.release(app),
             code: self.code(app),
+            prefix: app.prefix.clone(),
             venv: python.then(|| format!("{}/venv", self.folder(app))),
             workers: app.workers,
             shared: app.shared.iter().map(|path| (path.clone(), shared(app, path))).collect(),

@@ -236,6 +236,8 @@ pub struct App {
     pub app: AppName,
     /// How it is run.
     pub kind: AppKind,
+    /// Below which path it is asked; ends with `/`.
+    pub prefix: String,
     /// The release.
     pub release: ReleaseId,
     /// The release's code, relative to the state directory.
