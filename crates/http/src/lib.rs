@@ -22,6 +22,7 @@ pub mod files;
 mod idle;
 mod page;
 mod park;
+mod patience;
 mod pool;
 mod send;
 mod server;

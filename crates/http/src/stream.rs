@@ -10,6 +10,8 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::patience::within;
+
 /// Where a backend listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -91,7 +93,7 @@ impl Stream {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let room = async { each!(self, stream => stream.writable().await) };
-                    timeout(deadline, room).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+                    within(deadline, room).await?;
                 }
                 Err(error) => return Err(error),
             }

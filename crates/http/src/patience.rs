@@ -1,0 +1,195 @@
+//! Deadlines of waits, cheaply.
+//!
+//! Every wait of every request has a deadline, and nearly none is ever met: a timer of its own for each is a clock to read and
+//! a wheel to lock, twice. Here a wait leaves its waker in a table of its thread,
+//! and a task looks through the table every [`TICK`]. A deadline is therefore met up to two ticks late, never early.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+
+/// Between two looks: short beside every limit, and ten wake-ups a second cost an idle core nothing that can be measured.
+const TICK: Duration = Duration::from_millis(100);
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::default();
+}
+
+/// The waits of a thread.
+#[derive(Default)]
+struct Table {
+    /// Ticks so far.
+    now: u64,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// Somebody looks through it.
+    watched: bool,
+}
+
+enum Slot {
+    Free,
+    Waits {
+        until: u64,
+        waker: Waker,
+    },
+    /// The deadline has passed, and the task was woken to see it.
+    Late,
+}
+
+/// Runs `wait`, which must be within a `LocalSet`, for at most `deadline`.
+///
+/// # Errors
+/// What `wait` says, or `TimedOut`.
+pub(crate) async fn within<T>(deadline: Duration, wait: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let mut wait = pin!(wait);
+    let mut place = Place(None);
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(done) = wait.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        place.wait(deadline, context)
+    })
+    .await
+}
+
+/// A wait's place in the table; given back when dropped.
+struct Place(Option<usize>);
+
+impl Place {
+    fn wait<T>(&mut self, deadline: Duration, context: &Context<'_>) -> Poll<io::Result<T>> {
+        TABLE.with_borrow_mut(|table| {
+            let Some(place) = self.0 else {
+                self.0 = Some(table.enter(deadline, context.waker().clone()));
+                return Poll::Pending;
+            };
+            match &mut table.slots[place] {
+                Slot::Waits { waker, .. } => waker.clone_from(context.waker()),
+                Slot::Late => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Slot::Free => {}
+            }
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            TABLE.with_borrow_mut(|table| {
+                table.slots[place] = Slot::Free;
+                table.free.push(place);
+            });
+        }
+    }
+}
+
+impl Table {
+    fn enter(&mut self, deadline: Duration, waker: Waker) -> usize {
+        if !self.watched {
+            self.watched = true;
+            spawn_local(watch());
+        }
+        let ticks = u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX);
+        // The present tick has begun already.
+        let slot = Slot::Waits { until: self.now.saturating_add(ticks).saturating_add(1), waker };
+        match self.free.pop() {
+            Some(place) => {
+                self.slots[place] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    /// Who is to be woken: outside the table, into which a woken task may reach.
+    fn tick(&mut self) -> Vec<Waker> {
+        self.now += 1;
+        let mut late = Vec::new();
+        for slot in &mut self.slots {
+            if matches!(slot, Slot::Waits { until, .. } if *until <= self.now)
+                && let Slot::Waits { waker, .. } = std::mem::replace(slot, Slot::Late)
+            {
+                late.push(waker);
+            }
+        }
+        // After a crowd has left, its room goes too.
+        if self.free.len() == self.slots.len() && self.slots.len() > 1024 {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+        late
+    }
+}
+
+/// Looks through the table until the `LocalSet` ends.
+async fn watch() {
+    struct Watched;
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            // At the end of a thread the table may be gone already.
+            let _ = TABLE.try_with(|table| table.borrow_mut().watched = false);
+        }
+    }
+    let _watched = Watched;
+    let mut clock = tokio::time::interval(TICK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        TABLE.with_borrow_mut(Table::tick).into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    async fn never() -> io::Result<()> {
+        std::future::pending().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_met_at_most_two_ticks_late_and_never_early() {
+        let waits = async {
+            for millis in [1, 99, 100, 250, 1000] {
+                let (deadline, start) = (Duration::from_millis(millis), tokio::time::Instant::now());
+                let ended = within(deadline, never()).await.unwrap_err();
+                assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+                let took = start.elapsed();
+                assert!(
+                    took >= deadline && took <= deadline + 2 * TICK + Duration::from_millis(2),
+                    "{millis}: {took:?}"
+                );
+            }
+        };
+        LocalSet::new().run_until(waits).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_not_waited_for_and_places_are_used_again() {
+        let start = Instant::now();
+        let waits = async {
+            for _ in 0..100 {
+                assert_eq!(within(Duration::MAX, async { Ok(7) }).await.unwrap(), 7);
+                let yielding = async {
+                    tokio::task::yield_now().await;
+                    Ok(())
+                };
+                within(Duration::from_secs(60), yielding).await.unwrap();
+            }
+            TABLE.with_borrow(|table| assert_eq!(table.slots.len(), 1));
+        };
+        LocalSet::new().run_until(waits).await;
+        assert!(start.elapsed() < Duration::from_secs(5));
+        TABLE.with_borrow(|table| assert!(!table.watched, "the next set starts its own"));
+    }
+}
