@@ -76,6 +76,9 @@ pub struct Limits {
     pub idle_within: Duration,
     /// For a body to move at all, in either direction: 30 s, half of nginx's 60 s; a phone out of reach recovers sooner.
     pub progress_within: Duration,
+    /// For a WebSocket to be silent in both directions: 1 h, as HAProxy's manual has `timeout tunnel`; applications that ping
+    /// do so every minute or so, but not all ping.
+    pub tunnel_idle_within: Duration,
     /// For a backend to accept: 1 s. The next hop is on the same network; a lost SYN is sent again after 1 s.
     pub connect_within: Duration,
     /// For a backend to begin its answer: 60 s, nginx's `proxy_read_timeout`.
@@ -100,6 +103,7 @@ impl Default for Limits {
             head_within: Duration::from_secs(10),
             idle_within: Duration::from_secs(60),
             progress_within: Duration::from_secs(30),
+            tunnel_idle_within: Duration::from_secs(3600),
             connect_within: Duration::from_secs(1),
             answer_within: Duration::from_secs(60),
             hold_within: Duration::from_secs(10),

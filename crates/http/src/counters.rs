@@ -23,6 +23,8 @@ pub struct Counters {
     pub client_aborts: AtomicU64,
     /// Exchanges cut off after the answer had begun.
     pub truncated: AtomicU64,
+    /// Connections that became WebSockets.
+    pub tunnels: AtomicU64,
     /// Access log lines lost because the writer was slow.
     pub log_drops: AtomicU64,
     refusals: Vec<AtomicU64>,
@@ -39,6 +41,7 @@ impl Default for Counters {
             retries: AtomicU64::new(0),
             client_aborts: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
+            tunnels: AtomicU64::new(0),
             log_drops: AtomicU64::new(0),
             refusals: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
         }
@@ -72,6 +75,7 @@ impl Counters {
             ("retries_total".to_owned(), load(&self.retries)),
             ("client_aborts_total".to_owned(), load(&self.client_aborts)),
             ("truncated_total".to_owned(), load(&self.truncated)),
+            ("websockets_total".to_owned(), load(&self.tunnels)),
             ("access_log_drops_total".to_owned(), load(&self.log_drops)),
         ]);
         for (class, answers) in self.answers.iter().enumerate() {

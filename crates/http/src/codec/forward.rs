@@ -20,6 +20,9 @@ pub struct Forwarding<'a> {
     pub host: &'a str,
 }
 
+/// Our own lines for a connection that is to change its protocol, in request and answer (RFC 9110 § 7.8).
+pub(super) const SWITCH: &[u8] = b"Connection: upgrade\r\nUpgrade: websocket\r\n";
+
 impl Request {
     /// Writes the head for the next hop behind `out`: origin form, HTTP/1.1, headers of this hop gone, forwarding
     /// headers set. Persistent connection.
@@ -38,6 +41,9 @@ impl Request {
             put(out, "Host: ", &[host.as_bytes()]);
         }
         self.forwarding_headers(forwarding, host, out);
+        if self.upgrade {
+            out.extend_from_slice(SWITCH);
+        }
         out.extend_from_slice(b"\r\n");
     }
 

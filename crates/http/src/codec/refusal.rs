@@ -100,8 +100,8 @@ refusals! {
     ConnectionOptionsTooMany = 400 "connection-options-too-many",
     /// An Expect other than 100-continue (RFC 9110 § 10.1.1).
     ExpectationUnknown = 417 "expectation-unknown",
-    /// WebSocket: not carried by this build.
-    UpgradeUnsupported = 501 "upgrade-unsupported",
+    /// A request for WebSocket that is no GET or has a body (RFC 6455 § 4.1).
+    UpgradeOdd = 400 "upgrade-odd",
     /// A backend switched protocols unasked.
     SwitchedUnasked = 400 "switched-unasked",
     /// The body is larger than its limit.

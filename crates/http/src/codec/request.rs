@@ -51,6 +51,8 @@ pub struct Request {
     pub old: bool,
     /// The client will use the connection again.
     pub persists: bool,
+    /// The client asks to go on by WebSocket (RFC 6455 § 4.1).
+    pub upgrade: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
     method_name: Range<u16>,
@@ -162,8 +164,9 @@ impl Request {
         self.framing = scan.clues.verdict(self.old)?.unwrap_or(Framing::None);
         self.persists = scan.persists(self.old);
         self.expects_continue = self.expectation()?;
-        if scan.upgrade && self.asks_websocket() {
-            return Err(Refusal::UpgradeUnsupported);
+        self.upgrade = scan.upgrade && !self.old && self.asks_websocket();
+        if self.upgrade && (self.method != Method::Get || self.framing != Framing::None) {
+            return Err(Refusal::UpgradeOdd);
         }
         Ok(())
     }
@@ -177,8 +180,7 @@ impl Request {
         }
     }
 
-    /// Other protocols may be ignored by RFC 9110 § 7.8 (clients that offer `h2c` go on with HTTP/1.1); WebSocket has
-    /// no such way back.
+    /// Other protocols are ignored, as RFC 9110 § 7.8 allows: `h2c` above all, by which requests could pass unseen.
     fn asks_websocket(&self) -> bool {
         self.head.of_kind(Kind::Upgrade).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
     }

@@ -1,5 +1,6 @@
 //! Response heads.
 
+use super::forward::SWITCH;
 use super::head::{diagnose, table};
 use super::{Framing, Head, HeadLimits, Kind, Refusal, end};
 
@@ -8,6 +9,8 @@ use super::{Framing, Head, HeadLimits, Kind, Refusal, end};
 pub struct ResponseContext {
     /// The request was HEAD: there is no body, whatever the headers say.
     pub head: bool,
+    /// The request asked to go on by WebSocket.
+    pub upgrade: bool,
 }
 
 /// A response head, used again for the next response.
@@ -60,7 +63,8 @@ impl Response {
     fn settle(&mut self, old: bool, context: ResponseContext) -> Result<(), Refusal> {
         let scan = self.head.scan()?;
         let said = scan.clues.verdict(old)?;
-        if self.status == 101 {
+        let websocket = |value: &[u8]| value.eq_ignore_ascii_case(b"websocket");
+        if self.switches() && !(context.upgrade && self.head.of_kind(Kind::Upgrade).is_some_and(websocket)) {
             return Err(Refusal::SwitchedUnasked);
         }
         let bodiless = context.head || self.status < 200 || self.status == 204 || self.status == 304;
@@ -71,7 +75,12 @@ impl Response {
 
     /// Whether it is `100 Continue` or its like, which the real response follows.
     pub fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && !self.switches()
+    }
+
+    /// Whether the connection is another protocol's from here on.
+    pub fn switches(&self) -> bool {
+        self.status == 101
     }
 
     /// Writes the head for the client behind `out`. `dechunk`: the client cannot read chunks, so the body goes
@@ -80,7 +89,9 @@ impl Response {
         out.extend_from_slice(b"HTTP/1.1");
         out.extend_from_slice(&self.head.bytes[8..usize::from(self.head.fields)]);
         self.head.copy_lines(out, |line| !(line.dropped || dechunk && line.kind == Kind::Encoding));
-        if let Some(connection) = connection {
+        if self.switches() {
+            out.extend_from_slice(SWITCH);
+        } else if let Some(connection) = connection {
             out.extend_from_slice(b"Connection: ");
             out.extend_from_slice(connection.as_bytes());
             out.extend_from_slice(b"\r\n");

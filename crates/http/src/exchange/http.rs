@@ -30,6 +30,10 @@ impl Trip<'_> {
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
         let ended = both_ways(upload, download).await;
+        if let Ok(Download::Switched { status }) = ended {
+            let bytes = self.tunnel(wire, &mut back).await;
+            return Attempt::Answered { status, bytes, persists: false };
+        }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
         if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
             self.worker.idle.keep(&lease, back.stream);
@@ -121,7 +125,8 @@ impl Trip<'_> {
         response: &mut Response,
         progress: &Progress,
     ) -> Result<(), Download> {
-        let context = ResponseContext { head: self.request.method == crate::codec::Method::Head };
+        let context =
+            ResponseContext { head: self.request.method == crate::codec::Method::Head, upgrade: self.request.upgrade };
         loop {
             match response.read(pending, &self.limits().head, context) {
                 Ok(Some(length)) => {
@@ -163,6 +168,9 @@ impl Trip<'_> {
         pending.drain(..taken);
         if client.write(&out, self.limits().progress_within).await.is_err() {
             return Download::ClientGone;
+        }
+        if response.switches() {
+            return Download::Switched { status };
         }
         let mut bytes = (out.len() - head) as u64;
         while !body.is_done() {

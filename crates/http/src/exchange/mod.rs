@@ -8,6 +8,7 @@ mod fastcgi;
 mod gathered;
 mod http;
 mod script;
+mod tunnel;
 mod unheard;
 
 use std::cell::Cell;
@@ -86,6 +87,10 @@ enum Download {
         bytes: u64,
     },
     ClientGone,
+    /// The client was told that the connection is another protocol's now.
+    Switched {
+        status: u16,
+    },
     /// Nothing came.
     Nothing {
         late: bool,
@@ -207,6 +212,7 @@ impl Trip<'_> {
                 tracing::warn!(backend, id = self.id, path, bytes, "it broke off in the middle of its answer");
                 Attempt::Answered { status, bytes, persists: false }
             }
+            Ok(Download::Switched { status }) => Attempt::Answered { status, bytes: 0, persists: false },
             Ok(Download::ClientGone) | Err(Upload::ClientGone) => Attempt::ClientGone,
             Err(Upload::ClientWrong(refusal)) => Attempt::ClientWrong(refusal),
             Err(Upload::BackendGone) => failed(page::BAD_GATEWAY, false, "it took no more of the request"),

@@ -9,3 +9,4 @@ mod responder;
 mod scripts;
 mod spread;
 mod strict;
+mod websocket;

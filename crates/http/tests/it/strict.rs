@@ -57,7 +57,11 @@ const CORPUS: &[(&str, u16, &str)] = &[
     ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n", 400, "chunk_unterminated"),
     ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: x\r\n\r\n", 400, "trailer_forbidden"),
     ("GET / HTTP/1.1\r\nHost: h\r\nExpect: cake\r\n\r\n", 417, "expectation_unknown"),
-    ("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 501, "upgrade_unsupported"),
+    (
+        "POST / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\nx",
+        400,
+        "upgrade_odd",
+    ),
     ("\u{16}\u{3}\u{1}\u{2}", 400, "request_line_invalid"),
 ];
 
