@@ -15,9 +15,11 @@ use crate::engine;
 
 /// Requests that may wait for a worker: more could only be answered late, each with its memory held meanwhile.
 const WAITING_MAX: u32 = 512;
-/// Requests that one worker has at a time, if it is not PHP: more than it has threads, so that it never waits for us, and
-/// few enough that a slow one does not take them all.
-const HTTP_REQUESTS_MAX: u32 = 128;
+/// Requests that a WSGI worker has at a time: more than it has threads, so that it never waits for us, and few enough that
+/// a slow one does not take them all.
+const WSGI_REQUESTS_MAX: u32 = 128;
+/// Requests that a worker with an event loop has at a time. Each WebSocket is one for as long as it is open.
+const ASYNC_REQUESTS_MAX: u32 = 4096;
 /// For requests under way when the service ends; with the workers' own time it stays below the 10 s of the service.
 const DRAIN_MAX: Duration = Duration::from_secs(6);
 /// Large bodies of requests that wait on disk at a time, in all: fourteen of the largest.
@@ -31,8 +33,9 @@ pub(super) fn pool(config: &plan::App) -> Arc<Pool> {
     // A PHP worker runs one script at a time.
     let (backend_requests_max, reuse) = match config.kind {
         AppKind::Php { .. } => (1, Reuse::Always),
-        AppKind::Wsgi { .. } | AppKind::Asgi { .. } => (HTTP_REQUESTS_MAX, Reuse::Repeatable),
-        AppKind::Http { .. } => (HTTP_REQUESTS_MAX, Reuse::Never),
+        AppKind::Wsgi { .. } => (WSGI_REQUESTS_MAX, Reuse::Repeatable),
+        AppKind::Asgi { .. } => (ASYNC_REQUESTS_MAX, Reuse::Repeatable),
+        AppKind::Http { .. } => (ASYNC_REQUESTS_MAX, Reuse::Never),
     };
     let settings = Settings {
         name: config.app.to_string(),
