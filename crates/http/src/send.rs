@@ -70,17 +70,25 @@ impl Trip<'_> {
         let mut head = Vec::with_capacity(512);
         let content = answer(&found, self.request.method, &Conditions::of(self.request, now), &mut head);
         let status = std::str::from_utf8(&head[9..12]).ok().and_then(|code| code.parse().ok()).unwrap_or(200);
-        let (written, persists) = self.head(head, wire).await;
-        let Content::Range { start, length } = content else {
+        let Content::Range { start, length: length @ 1.. } = content else {
+            let (written, persists) = self.head(head, wire).await;
             return Outcome { status, bytes: 0, persists: persists && written, backend: None, tries: 0 };
         };
+        let persists = self.close_head(&mut head);
+        let sent = self.pieces(found, start, length, head, wire).await;
         // A body that ends early can only be told by closing.
-        let sent = if written { self.pieces(found, start, length, wire).await } else { 0 };
         Outcome { status, bytes: sent, persists: persists && sent == length, backend: None, tries: 0 }
     }
 
     /// Adds the connection's own headers and writes; whether that worked, and whether the connection goes on.
     async fn head(&self, mut head: Vec<u8>, wire: &mut Wire) -> (bool, bool) {
+        let persists = self.close_head(&mut head);
+        let written = wire.stream.write(&head, self.config.limits.progress_within).await.is_ok();
+        (written, persists)
+    }
+
+    /// Adds the connection's own headers; whether the connection goes on.
+    fn close_head(&self, head: &mut Vec<u8>) -> bool {
         let persists = self.goes_on();
         head.extend_from_slice(format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).as_bytes());
         match (persists, self.request.old) {
@@ -89,35 +97,36 @@ impl Trip<'_> {
             (true, false) => {}
         }
         head.extend_from_slice(b"\r\n");
-        let written = wire.stream.write(&head, self.config.limits.progress_within).await.is_ok();
-        (written, persists)
+        persists
     }
 
-    /// Sends `length` bytes from `start`; how many were sent.
-    async fn pieces(&self, mut found: Found, start: u64, length: u64, wire: &mut Wire) -> u64 {
-        let mut buffer = vec![0; length.min(PIECE_BYTES) as usize];
-        let mut sent = 0;
+    /// Sends `head` and `length` bytes from `start`; how many of these were sent. The head goes out together with the
+    /// first piece: for a small file that is one packet and one system call.
+    async fn pieces(&self, mut found: Found, start: u64, length: u64, head: Vec<u8>, wire: &mut Wire) -> u64 {
+        let mut before = head.len();
+        let (mut buffer, mut sent) = (head, 0);
         while sent < length {
             let room = (length - sent).min(PIECE_BYTES) as usize;
-            let Some((back, mut piece, count)) = read(found, start + sent, buffer, room).await else { return sent };
-            if wire.stream.write(&piece[..count], self.config.limits.progress_within).await.is_err() {
+            buffer.resize(before + room, 0);
+            let Some((back, mut piece, count)) = read(found, start + sent, buffer, before).await else { return sent };
+            piece.truncate(before + count);
+            if wire.stream.write(&piece, self.config.limits.progress_within).await.is_err() {
                 return sent;
             }
             sent += count as u64;
-            piece.resize(length.min(PIECE_BYTES) as usize, 0);
-            (found, buffer) = (back, piece);
+            (found, buffer, before) = (back, piece, 0);
         }
         sent
     }
 }
 
-/// Reads a piece: at once if it is in memory, else on a thread that may wait for the disk, so that the core goes on.
-/// `None` at an early end or an error.
-async fn read(found: Found, offset: u64, mut buffer: Vec<u8>, room: usize) -> Option<(Found, Vec<u8>, usize)> {
-    let count = match found.read_at_nowait(offset, &mut buffer[..room]) {
+/// Reads a piece into `buffer` from `from` on: at once if it is in memory, else on a thread that may wait for the disk, so
+/// that the core goes on. `None` at an early end or an error.
+async fn read(found: Found, offset: u64, mut buffer: Vec<u8>, from: usize) -> Option<(Found, Vec<u8>, usize)> {
+    let count = match found.read_at_nowait(offset, &mut buffer[from..]) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let waiting = tokio::task::spawn_blocking(move || {
-                let count = found.read_at(offset, &mut buffer[..room]);
+                let count = found.read_at(offset, &mut buffer[from..]);
                 (found, buffer, count)
             });
             let (found, buffer, count) = waiting.await.ok()?;

@@ -12,6 +12,7 @@ fn engine() -> (Engine, tempfile::TempDir) {
     std::fs::write(root.path().join("style.css"), "body{}").unwrap();
     std::fs::write(root.path().join("index.php"), "<?php secret();").unwrap();
     std::fs::write(root.path().join("large.bin"), vec![7; 3 << 20]).unwrap();
+    std::fs::write(root.path().join("empty.txt"), "").unwrap();
     std::fs::create_dir(root.path().join("sub")).unwrap();
     std::fs::write(root.path().join("sub/index.html"), "<p>sub").unwrap();
     let mut own = Folder::open(root.path()).unwrap();
@@ -36,6 +37,8 @@ fn files_come_with_type_validators_and_ranges() {
     client.send(b"GET /static/style.css HTTP/1.1\r\nHost: h\r\nRange: bytes=1-3\r\n\r\n");
     let part = client.answer();
     assert_eq!((part.status, part.body.as_slice()), (206, b"ody".as_slice()));
+    let empty = client.get("/static/empty.txt");
+    assert_eq!((empty.status, empty.body.len()), (200, 0));
 }
 
 #[test]
