@@ -4,10 +4,12 @@
 //! holds two backends or a thousand, as long as the first choice is free.
 
 pub mod fastest;
+pub mod hash;
 pub mod latency;
 pub mod least_connections;
 pub mod predictive;
 pub mod round_robin;
+pub mod two_choices;
 
 use serde::{Deserialize, Serialize};
 
