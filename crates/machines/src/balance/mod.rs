@@ -7,8 +7,10 @@ pub mod fastest;
 pub mod hash;
 pub mod latency;
 pub mod least_connections;
+pub mod maglev;
 pub mod predictive;
 pub mod round_robin;
+pub mod source;
 pub mod two_choices;
 
 use serde::{Deserialize, Serialize};
