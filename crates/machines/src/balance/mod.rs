@@ -3,8 +3,15 @@
 //! What changes rarely (who is well) is worked out once into a [`Roster`]; choosing from it costs the same whether it
 //! holds two backends or a thousand, as long as the first choice is free.
 
+pub mod fastest;
+pub mod hash;
+pub mod latency;
 pub mod least_connections;
+pub mod maglev;
+pub mod predictive;
 pub mod round_robin;
+pub mod source;
+pub mod two_choices;
 
 use serde::{Deserialize, Serialize};
 
