@@ -58,7 +58,7 @@ const CORPUS: &[(&str, u16, &str)] = &[
     ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: x\r\n\r\n", 400, "trailer_forbidden"),
     ("GET / HTTP/1.1\r\nHost: h\r\nExpect: cake\r\n\r\n", 417, "expectation_unknown"),
     ("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 501, "upgrade_unsupported"),
-    ("\u{16}\u{3}\u{1}\u{2}", 400, "request_line_invalid"),
+    ("\u{16}\u{3}\u{1}\u{2}", 400, "not_http"),
 ];
 
 #[test]
