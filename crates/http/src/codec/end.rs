@@ -14,17 +14,16 @@ pub fn find(buffer: &[u8], limits: &HeadLimits) -> Result<Option<(usize, usize)>
     let mut start = 0;
     let mut line = 0;
     for feed in memchr_iter(b'\n', window) {
+        if line == start {
+            first_line(&window[start..feed], limits)?;
+        }
         if feed == 0 || window[feed - 1] != b'\r' {
             return Err(Refusal::BareLineFeed);
         }
-        if feed - 1 > line {
-            if line == start && feed - line > usize::from(limits.line_bytes_max) {
-                return Err(Refusal::TargetTooLong);
-            }
-        } else if line == start {
-            start = feed + 1;
-        } else {
-            return Ok(Some((start, feed + 1)));
+        match feed - 1 == line {
+            true if line == start => start = feed + 1,
+            true => return Ok(Some((start, feed + 1))),
+            false => {}
         }
         line = feed + 1;
     }
@@ -38,15 +37,22 @@ fn unfinished(
     line: usize,
     limits: &HeadLimits,
 ) -> Result<Option<(usize, usize)>, Refusal> {
-    if line == start && window.len() - start > usize::from(limits.line_bytes_max) {
-        return Err(Refusal::TargetTooLong);
+    if line == start {
+        first_line(&window[start..], limits)?;
     }
     if window.len() == usize::from(limits.size_bytes_max) {
         return Err(Refusal::HeadTooLarge);
     }
-    match window.get(start) {
+    Ok(None)
+}
+
+/// What the first line is refused for before anything else, so far as it is there: the same whether the rest came with
+/// it or comes later.
+fn first_line(line: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
+    match line.first() {
         Some(byte) if !byte.is_ascii_graphic() && *byte != b'\r' => Err(Refusal::NotHttp),
-        _ => Ok(None),
+        _ if line.len() > usize::from(limits.line_bytes_max) => Err(Refusal::TargetTooLong),
+        _ => Ok(()),
     }
 }
 
@@ -72,7 +78,11 @@ mod tests {
         let usual = HeadLimits::default();
         assert_eq!(find(b"GET / HTTP/1.1\nA: b", &usual), Err(Refusal::BareLineFeed));
         assert_eq!(find(b"\n", &usual), Err(Refusal::BareLineFeed));
-        assert_eq!(find(b"\x16\x03\x01", &usual), Err(Refusal::NotHttp));
+        for rest in [b"".as_slice(), b"\0", b"\n", b"\r\n\r\n", &[b'a'; 9000]] {
+            let tls = [b"\x16\x03\x01", rest].concat();
+            assert_eq!(find(&tls, &usual), Err(Refusal::NotHttp), "the verdict cannot depend on what follows");
+        }
+        assert_eq!(find(b"GET /aaaaaaaaaaaaa\n", &limits(64, 16)), Err(Refusal::TargetTooLong));
         assert_eq!(find(b"GET /aaaaaaaaaaaaa", &limits(64, 16)), Err(Refusal::TargetTooLong));
         assert_eq!(find(b"GET / HTTP/1.1\r\nA: bbbbbbbbbbbbbbbb", &limits(32, 32)), Err(Refusal::HeadTooLarge));
     }

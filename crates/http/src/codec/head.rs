@@ -234,10 +234,17 @@ fn line_refusal(line: &[u8]) -> Option<Refusal> {
     }
 }
 
-/// `HTTP/2.0` and its like, which are versions but not ours.
+/// `HTTP/2.0` and its like, which are versions but not ours, where a version belongs: last of three words in a request,
+/// first in a response.
 fn bad_version(head: &[u8]) -> Option<Refusal> {
     let line = head.split(|byte| *byte == b'\r').next()?;
-    let version = line.split(|byte| *byte == b' ').find(|word| word.starts_with(b"HTTP/"))?;
-    let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
-    (version.len() == 8 && version[5..].iter().all(digits)).then_some(Refusal::VersionUnsupported)
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let version = match words[..] {
+        [first, ..] if first.starts_with(b"HTTP/") => first,
+        [_, _, last] => last,
+        _ => return None,
+    };
+    let &[major, b'.', minor] = version.strip_prefix(b"HTTP/")? else { return None };
+    let ours = major == b'1' && matches!(minor, b'0' | b'1');
+    (major.is_ascii_digit() && minor.is_ascii_digit() && !ours).then_some(Refusal::VersionUnsupported)
 }

@@ -73,15 +73,21 @@ impl Request {
         self.head.text(&self.method_name)
     }
 
-    /// Path and query; `/` if the target has none, `*` if it says so.
+    /// Path and query, `*` if it says so; if the target has none `/`, for OPTIONS `*` (RFC 9112 § 3.2.4).
     pub fn target(&self) -> &str {
-        let path = self.head.text(&self.path);
-        if path.is_empty() { "/" } else { path }
+        match self.head.text(&self.path) {
+            "" if self.method == Method::Options => "*",
+            "" => "/",
+            path => path,
+        }
     }
 
-    /// The path without the query, as it was sent.
+    /// The path without the query, as it was sent; `/` for `*`, which is answered by who answers that.
     pub fn path(&self) -> &str {
         let target = self.target();
+        if target == "*" {
+            return "/";
+        }
         let end = target.find('?').unwrap_or(target.len());
         if end == 0 { "/" } else { &target[..end] }
     }

@@ -20,7 +20,7 @@ const CORPUS: &[(&str, u16, &str)] = &[
     ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 400, "host_disagrees"),
     ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505, "version_unsupported"),
     ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400, "request_line_invalid"),
-    ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 505, "version_unsupported"),
+    ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400, "request_line_invalid"),
     ("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", 405, "method_not_allowed"),
     ("TRACE / HTTP/1.1\r\nHost: h\r\n\r\n", 405, "method_not_allowed"),
     (
@@ -62,7 +62,7 @@ const CORPUS: &[(&str, u16, &str)] = &[
         400,
         "upgrade_odd",
     ),
-    ("\u{16}\u{3}\u{1}\u{2}", 400, "request_line_invalid"),
+    ("\u{16}\u{3}\u{1}\u{2}", 400, "not_http"),
 ];
 
 #[test]
