@@ -1,7 +1,7 @@
 //! The chunked transfer coding (RFC 9112 § 7.1), one byte of framing at a time.
 
-use super::Refusal;
 use super::framing::is_token;
+use super::{Kind, Refusal};
 
 /// Digits of the largest chunk size: 2^60 bytes, far from overflow.
 const SIZE_DIGITS_MAX: u8 = 15;
@@ -12,9 +12,9 @@ const TRAILER_BYTES_MAX: u16 = 8 * 1024;
 /// The longest name that is forbidden in a trailer, and one more.
 const NAME_KEPT: usize = 20;
 
-/// Trailers that would change framing, routing or the connection if anyone merged them (RFC 9110 § 6.5.1).
-const FORBIDDEN: [&[u8]; 8] =
-    [b"transfer-encoding", b"content-length", b"host", b"connection", b"trailer", b"te", b"upgrade", b"authorization"];
+/// Trailers that would change what an application believes if it merged them, besides all that means something to a
+/// proxy: framing, routing, the connection, and where a request comes from (RFC 9110 § 6.5.1).
+const FORBIDDEN: [&[u8]; 3] = [b"trailer", b"authorization", b"cookie"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
@@ -182,7 +182,7 @@ impl Chunked {
 
     fn allowed_name(&self) -> Result<(), Refusal> {
         let name = &self.name[..usize::from(self.name_len)];
-        if FORBIDDEN.contains(&name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
+        if FORBIDDEN.contains(&name) || Kind::of(name) != Kind::Other { Err(Refusal::TrailerForbidden) } else { Ok(()) }
     }
 
     fn trailer_value(&mut self, byte: u8) -> Result<Expects, Refusal> {

@@ -115,7 +115,7 @@ impl Head {
                 Kind::Connection => scan.connection(self.value(&line)),
                 _ => {}
             }
-            self.lines[place].dropped = matches!(line.kind, Kind::Connection | Kind::Hop | Kind::Upgrade);
+            self.lines[place].dropped = line.kind.is_of_this_hop();
         }
         if scan.options {
             self.drop_named()?;

@@ -31,6 +31,9 @@ pub enum Kind {
     RequestId,
     /// `X-Mainstay-Via`: who has handled the request so far.
     Via,
+    /// One of these with `_` for `-`; dropped. CGI and WSGI give both spellings one name (RFC 3875 § 4.1.18), so that a
+    /// visitor's `X_Forwarded_For` could pass for ours.
+    Imitation,
 }
 
 impl Kind {
@@ -54,16 +57,50 @@ impl Kind {
             17 if is(b"x-forwarded-proto") => Kind::ForwardedProto,
             18 if is(b"proxy-authenticate") => Kind::Hop,
             19 if is(b"proxy-authorization") => Kind::Hop,
+            _ if memchr::memchr(b'_', name).is_some() => Kind::imitated(name),
             _ => Kind::Other,
         }
+    }
+
+    fn imitated(name: &[u8]) -> Kind {
+        /// Of the longest name above.
+        const BYTES_MAX: usize = 19;
+        if name.len() > BYTES_MAX {
+            return Kind::Other;
+        }
+        let mut dashed = [0; BYTES_MAX];
+        let dashed = &mut dashed[..name.len()];
+        dashed.copy_from_slice(name);
+        dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+        if Kind::of(dashed) == Kind::Other { Kind::Other } else { Kind::Imitation }
     }
 
     fn of_sixteen(name: &[u8]) -> Kind {
         if name[0].eq_ignore_ascii_case(&b'x') { Kind::ForwardedHost } else { Kind::Hop }
     }
 
+    /// Whether it goes no further, whatever `Connection` names.
+    pub fn is_of_this_hop(self) -> bool {
+        matches!(self, Kind::Connection | Kind::Hop | Kind::Upgrade | Kind::Imitation)
+    }
+
     /// Whether `Connection` may name it: only what carries neither framing nor routing.
     pub fn may_be_named_by_connection(self) -> bool {
         matches!(self, Kind::Other | Kind::Hop | Kind::Upgrade)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imitations() {
+        for name in ["X_Forwarded_For", "x-forwarded_proto", "TRANSFER_ENCODING", "proxy_authorization"] {
+            assert_eq!(Kind::of(name.as_bytes()), Kind::Imitation, "{name}");
+        }
+        for name in ["_", "My_Header", "x_forwarded_for_", "proxy_authorization_"] {
+            assert_eq!(Kind::of(name.as_bytes()), Kind::Other, "{name}");
+        }
     }
 }

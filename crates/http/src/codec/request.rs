@@ -177,13 +177,16 @@ impl Request {
         Ok(())
     }
 
-    /// An expectation in HTTP/1.0 is ignored (RFC 9110 § 10.1.1).
+    /// An expectation in HTTP/1.0 is ignored (RFC 9110 § 10.1.1). Several lines are one list (§ 5.3).
     fn expectation(&self) -> Result<bool, Refusal> {
-        match self.head.of_kind(Kind::Expect) {
-            Some(value) if !value.eq_ignore_ascii_case(b"100-continue") => Err(Refusal::ExpectationUnknown),
-            Some(_) => Ok(!self.old && self.framing != Framing::None),
-            None => Ok(false),
+        let mut expected = false;
+        for line in self.head.lines.iter().filter(|line| line.kind == Kind::Expect) {
+            if !self.head.value(line).eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::ExpectationUnknown);
+            }
+            expected = true;
         }
+        Ok(expected && !self.old && self.framing != Framing::None)
     }
 
     /// Other protocols are ignored, as RFC 9110 § 7.8 allows: `h2c` above all, by which requests could pass unseen.
