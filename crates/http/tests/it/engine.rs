@@ -183,10 +183,15 @@ impl Client {
     }
 
     /// Everything until the engine closes.
-    pub fn rest(mut self) -> String {
+    pub fn rest(self) -> String {
+        String::from_utf8_lossy(&self.rest_bytes()).into_owned()
+    }
+
+    /// As [`Client::rest`], as it came.
+    pub fn rest_bytes(mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = self.0.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
     }
 
     pub fn reader(&mut self) -> &mut BufReader<TcpStream> {
