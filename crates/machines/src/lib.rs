@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod balance;
 pub mod database;
 pub mod health;
+pub mod outlier;
 pub mod rate;
 mod time;
 
