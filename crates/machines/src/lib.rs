@@ -8,6 +8,7 @@
 
 pub mod backoff;
 pub mod balance;
+pub mod breaker;
 pub mod database;
 pub mod health;
 pub mod outlier;

@@ -217,7 +217,11 @@ fn a_worker_that_does_not_end_is_told_of_once_its_time_is_over() {
 #[test]
 fn large_bodies_are_bounded_one_by_one_and_together() {
     let responder = Responder::new(|asked, line| line.answers(&format!("A: b\r\n\r\n{}", asked.body.len())));
-    let engine = engine(&[responder.socket()], Limits { body_bytes_max: 20 << 20, ..limits() }, PATIENCE);
+    let engine = engine(
+        &[responder.socket()],
+        Limits { progress_within: PATIENCE, body_bytes_max: 20 << 20, ..limits() },
+        PATIENCE,
+    );
     let put = |client: &mut Client, bytes: usize| {
         client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {bytes}\r\n\r\n").as_bytes());
     };

@@ -1,7 +1,7 @@
 //! How long a member takes to answer, as a statistic of fixed size that is one copy to read.
 //!
 //! A sample that comes `dt` after the last one weighs `1 - 2^(-dt / HALF_LIFE)`, whatever the rate of requests: ten
-//! samples in a millisecond tell little more than one. Two averages (of one and of [`SLOW`] half-lives) and a peak are
+//! samples in a millisecond tell little more than one. Two averages (of one and of `SLOW` half-lives) and a peak are
 //! kept. The peak is that of Finagle's `PeakEwma`: it takes a slower answer over at once and sinks to quicker ones with
 //! the half-life, since a member that turned slow must be left at once and be trusted again only by and by.
 //!
