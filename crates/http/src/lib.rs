@@ -11,6 +11,7 @@
 //! ```
 
 mod access;
+mod cache;
 mod checks;
 pub mod codec;
 mod config;
