@@ -26,7 +26,7 @@ const GENERATION_FILES_MAX: usize = 1000;
 /// A file and its answer.
 pub(crate) struct Item {
     pub(crate) found: Found,
-    /// The head of the answer to a plain GET, as [`answer`] makes it.
+    /// The head of the answer to a plain GET, as [`answer()`] makes it.
     pub(crate) head: Vec<u8>,
     body: OnceCell<Vec<u8>>,
 }
