@@ -52,6 +52,8 @@ pub(crate) struct Trip<'a> {
     pub(crate) request: &'a Request,
     pub(crate) client: &'a str,
     pub(crate) id: &'a str,
+    /// When its head was there.
+    pub(crate) began: Instant,
 }
 
 /// What a backend is given.
