@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::Cache;
 use crate::codec::HeadLimits;
 use crate::exchange::Spool;
 use crate::fastcgi::Scripts;
@@ -44,6 +45,8 @@ pub struct Route {
     pub pool: Arc<Pool>,
     /// What the backends of the pool speak.
     pub speaks: Speaks,
+    /// Stores answers of the pool, where it speaks HTTP; several routes may share one.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// What a backend speaks.

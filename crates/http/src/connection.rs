@@ -90,7 +90,7 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
     let began = Instant::now();
     let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
     let id = said.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(|| worker.id(), str::to_owned);
-    let trip = Trip { worker, config, request, client, id: &id, began };
+    let trip = Trip { worker, config, request, client, id: &id, began, fetch: None };
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;

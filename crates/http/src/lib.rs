@@ -5,6 +5,7 @@
 //!   connection    one request after the other: head, route, answer, log line
 //!     send          from files
 //!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
+//!       cached        from the cache, or for it
 //!       pool, idle    who is asked; connections that wait for their next request
 //!   checks        the active health checks, once for the process
 //! codec       HTTP/1.1 without I/O: what is ambiguous is refused
@@ -31,6 +32,7 @@ mod stream;
 mod wire;
 mod worker;
 
+pub use cache::{Cache, CacheSettings};
 pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;

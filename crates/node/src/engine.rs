@@ -72,7 +72,7 @@ impl Tier {
 
     /// The route that leads to it, past `folders`.
     pub(crate) fn route(&self, host: Option<String>, prefix: &str, folders: Vec<Folder>) -> Route {
-        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http }
+        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http, cache: None }
     }
 
     fn stand(&self, seen: &[mainstay_http::Seen]) -> (&str, Stand) {

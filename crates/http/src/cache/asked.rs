@@ -81,6 +81,16 @@ impl<'r> Asked<'r> {
         }
     }
 
+    /// Whether it is about what the client has already: the origin's answer would be of no use to others.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.range.is_some() || self.if_none_match || self.if_modified_since.is_some()
+    }
+
+    /// Whether it has wishes of its own about the age of its answer.
+    pub(crate) fn is_demanding(&self) -> bool {
+        self.no_cache || self.max_age.is_some() || self.min_fresh.is_some() || self.max_stale.is_some()
+    }
+
     /// Whether it says who asks.
     pub(crate) fn is_personal(&self) -> bool {
         self.cookie || self.authorization

@@ -34,8 +34,6 @@ pub(crate) struct Terms {
     pub(super) if_error: Duration,
     /// So long if the origin does not answer.
     pub(super) if_unreachable: Duration,
-    /// It has a validator: asking may cost a 304 only.
-    pub(super) validator: bool,
     /// Not even a client may ask for it stale (§ 5.2.2.2, § 5.2.2.8, § 5.2.2.10).
     pub(super) never_stale: bool,
 }
@@ -103,7 +101,6 @@ pub(super) fn decide(asked: &Asked<'_>, status: u16, said: &Said, now: SystemTim
         while_revalidate: stale(directives.stale_while_revalidate),
         if_error,
         if_unreachable: if never_stale { if_error } else { if_error.max(UNREACHABLE_MAX) },
-        validator,
         never_stale,
     })
 }
@@ -161,6 +158,17 @@ fn heuristic_lifetime(asked: &Asked<'_>, status: u16, said: &Said, now: SystemTi
 }
 
 impl Terms {
+    /// Of an answer that is used once.
+    pub(super) const NONE: Terms = Terms {
+        lifetime: Duration::ZERO,
+        anonymous: true,
+        no_cache: true,
+        while_revalidate: Duration::ZERO,
+        if_error: Duration::ZERO,
+        if_unreachable: Duration::ZERO,
+        never_stale: true,
+    };
+
     /// What may be done for a request with an answer that is `age` old.
     pub(crate) fn allow(&self, asked: &Asked<'_>, age: Duration) -> Use {
         if self.anonymous && asked.is_personal() {
@@ -200,9 +208,9 @@ impl Terms {
         whole(self.lifetime).saturating_sub(whole(age))
     }
 
-    /// Whether the origin can be asked if it is still good.
-    pub(crate) fn can_be_validated(&self) -> bool {
-        self.validator
+    /// Whether it can be used without asking each time.
+    pub(crate) fn is_ever_fresh(&self) -> bool {
+        !self.no_cache && !self.lifetime.is_zero()
     }
 }
 

@@ -4,9 +4,12 @@
 //! while it waits frees its backend. Bodies pass through in pieces and are never held whole in memory.
 
 mod answer;
+mod cached;
 mod fastcgi;
+mod fetch;
 mod gathered;
 mod http;
+mod refresh;
 mod script;
 mod tunnel;
 mod unheard;
@@ -26,6 +29,7 @@ use crate::stream::Stream;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
 
+use fetch::Fetch;
 pub use gathered::Spool;
 
 /// Where a request stands when its connection is looked at again.
@@ -46,6 +50,7 @@ pub(crate) struct Outcome {
 pub(crate) const CLIENT_GONE: u16 = 499;
 
 /// A request and all that it needs on its way.
+#[derive(Clone, Copy)]
 pub(crate) struct Trip<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) config: &'a Config,
@@ -54,6 +59,8 @@ pub(crate) struct Trip<'a> {
     pub(crate) id: &'a str,
     /// When its head was there.
     pub(crate) began: Instant,
+    /// The cache, if it has sent for the answer.
+    pub(crate) fetch: Option<&'a Fetch<'a>>,
 }
 
 /// What a backend is given.
@@ -117,6 +124,7 @@ impl Trip<'_> {
     /// Has the backends of `route` answer.
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
+            Speaks::Http if let Some(cache) = &route.cache => self.cached(cache, &route.pool, wire).await,
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
             Speaks::FastCgi(gateway) => self.script(&route.pool, gateway, wire).await,
         }
@@ -131,7 +139,7 @@ impl Trip<'_> {
                 Err(refused) => {
                     count(&self.worker.counters.unserved);
                     tracing::warn!(pool = pool.name(), id = self.id, "nobody is free to answer: {refused}");
-                    return self.page(page::UNAVAILABLE, wire, tried.len()).await;
+                    return self.given_up(page::UNAVAILABLE, wire, tried.len()).await;
                 }
             };
             let (backend, name, address) = (lease.backend, lease.name().to_owned(), lease.address.clone());
@@ -148,7 +156,7 @@ impl Trip<'_> {
                 }
                 Attempt::Failed { page, because, .. } => {
                     tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "no answer: {because}");
-                    return self.page(page, wire, tried.len()).await;
+                    return self.given_up(page, wire, tried.len()).await;
                 }
                 Attempt::ClientGone => {
                     let (status, backend) = (CLIENT_GONE, Some(backend));
@@ -159,6 +167,14 @@ impl Trip<'_> {
                     return Outcome { status, bytes, persists, backend: Some(backend), tries };
                 }
             }
+        }
+    }
+
+    /// Nobody answers: the client gets what the cache has instead, or `page`.
+    async fn given_up(&self, page: Page, wire: &mut Wire, tries: usize) -> Outcome {
+        match self.is_spared(tries) {
+            Some(spared) => spared,
+            None => self.page(page, wire, tries).await,
         }
     }
 

@@ -22,4 +22,5 @@ pub use folder::Folder;
 pub use found::Found;
 pub use miss::Miss;
 pub use range::Part;
+pub(crate) use range::{Asked as Ranges, read as ranges};
 pub(crate) use shelf::{Item, Shelf};

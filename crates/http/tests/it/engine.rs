@@ -74,7 +74,7 @@ impl Engine {
     pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
-        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks };
+        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks, cache: None };
         let config = Config { via: "test=here".into(), front, routes: vec![route], limits, logged: Logged::All };
         let server = Server::new(config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
