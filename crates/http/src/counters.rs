@@ -23,6 +23,12 @@ pub struct Counters {
     pub client_aborts: AtomicU64,
     /// Exchanges cut off after the answer had begun.
     pub truncated: AtomicU64,
+    /// TLS connections with new keys.
+    pub tls_full: AtomicU64,
+    /// TLS connections that went on with the session of an earlier one.
+    pub tls_resumed: AtomicU64,
+    /// TLS connections that did not come about.
+    pub tls_failed: AtomicU64,
     /// Connections that became WebSockets.
     pub tunnels: AtomicU64,
     /// Access log lines lost because the writer was slow.
@@ -41,6 +47,9 @@ impl Default for Counters {
             retries: AtomicU64::new(0),
             client_aborts: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
+            tls_full: AtomicU64::new(0),
+            tls_resumed: AtomicU64::new(0),
+            tls_failed: AtomicU64::new(0),
             tunnels: AtomicU64::new(0),
             log_drops: AtomicU64::new(0),
             refusals: Refusal::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -75,6 +84,9 @@ impl Counters {
             ("retries_total".to_owned(), load(&self.retries)),
             ("client_aborts_total".to_owned(), load(&self.client_aborts)),
             ("truncated_total".to_owned(), load(&self.truncated)),
+            ("tls_full_handshakes_total".to_owned(), load(&self.tls_full)),
+            ("tls_resumed_handshakes_total".to_owned(), load(&self.tls_resumed)),
+            ("tls_failed_handshakes_total".to_owned(), load(&self.tls_failed)),
             ("websockets_total".to_owned(), load(&self.tunnels)),
             ("access_log_drops_total".to_owned(), load(&self.log_drops)),
         ]);

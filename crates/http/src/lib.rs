@@ -27,6 +27,7 @@ mod pool;
 mod send;
 mod server;
 mod stream;
+pub mod tls;
 mod wire;
 mod worker;
 
@@ -35,5 +36,5 @@ pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
 pub use pool::{Declared, Figures, Lease, Pool, Refused, Reuse, Settings};
-pub use server::Server;
+pub use server::{Listeners, Server};
 pub use stream::Address;

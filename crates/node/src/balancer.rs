@@ -15,9 +15,10 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
     let config = Config {
         via: format!("balancer={}", context.launch.server),
         front: true,
-        routes: vec![tier.route(None, "/", Vec::new())],
+        routes: [tier.route(None, "/", Vec::new())].into(),
         limits: engine::limits(true),
         logged: Logged::All,
+        tls: None,
     };
     engine::run(context, config, vec![tier])
 }

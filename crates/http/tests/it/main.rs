@@ -10,4 +10,5 @@ mod responder;
 mod scripts;
 mod spread;
 mod strict;
+mod tls;
 mod websocket;
