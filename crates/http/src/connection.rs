@@ -48,7 +48,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, client: String) {
 async fn next(worker: &Worker, config: &Config, wire: &mut Wire, request: &mut Request) -> Result<(), End> {
     let limits = &config.limits;
     if wire.pending.is_empty() {
-        let mut stop = worker.stop.clone();
+        let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
         let first = tokio::select! {
             biased;
             first = fill(&wire.stream, &mut wire.pending, &worker.scratch, limits.idle_within) => first,
@@ -87,7 +87,7 @@ impl Nothing for io::Result<usize> {
 
 /// Answers one request; whether the connection goes on.
 async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
-    let began = Instant::now();
+    let (began, _busy) = (Instant::now(), worker.lane.busy());
     let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
     let id = said.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(|| worker.id(), str::to_owned);
     let trip = Trip { worker, config, request, client, id: &id };
@@ -107,7 +107,9 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
         worker.counters.answered(outcome.status);
     }
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
-    log(worker, &trip, &outcome, backend, began.elapsed());
+    let took = began.elapsed();
+    worker.lane.took(took);
+    log(worker, &trip, &outcome, backend, took);
     outcome.persists
 }
 

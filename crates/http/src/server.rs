@@ -19,6 +19,7 @@ use crate::checks::{Checks, Target, check};
 use crate::config::Config;
 use crate::connection;
 use crate::counters::{Counters, count};
+use crate::guard::survive;
 use crate::pool::Pool;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -179,13 +180,33 @@ fn begin(stream: tokio::net::TcpStream, client: std::net::SocketAddr, worker: &R
         count(&counters.turned_away);
         return;
     }
-    counters.open.fetch_add(1, Ordering::Relaxed);
-    open.count.set(open.count.get() + 1);
-    let (worker, open) = (worker.clone(), open.clone());
+    let (worker, seat) = (worker.clone(), Seat::new(worker, open));
     spawn_local(async move {
-        connection::serve(worker.clone(), Stream::Tcp(stream), client.ip().to_canonical().to_string()).await;
-        worker.counters.open.fetch_sub(1, Ordering::Relaxed);
-        open.count.set(open.count.get() - 1);
-        open.closed.notify_waiters();
+        let _seat = seat;
+        let client = client.ip().to_canonical().to_string();
+        survive(&worker.counters, &client, connection::serve(worker.clone(), Stream::Tcp(stream), client.clone()))
+            .await;
     });
+}
+
+/// A connection that is open; given back when dropped, whatever ended it.
+struct Seat {
+    worker: Rc<Worker>,
+    open: Rc<Open>,
+}
+
+impl Seat {
+    fn new(worker: &Rc<Worker>, open: &Rc<Open>) -> Seat {
+        worker.counters.open.fetch_add(1, Ordering::Relaxed);
+        open.count.set(open.count.get() + 1);
+        Seat { worker: worker.clone(), open: open.clone() }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.count.set(self.open.count.get() - 1);
+        self.open.closed.notify_waiters();
+    }
 }

@@ -11,12 +11,14 @@ use crate::access::AccessLog;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::idle::Idle;
+use crate::observe::Lane;
 use crate::wire::Scratch;
 
 /// One thread's part of the engine.
 pub(crate) struct Worker {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) log: AccessLog,
     pub(crate) scratch: Scratch,
     pub(crate) idle: Idle,
@@ -26,8 +28,8 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(config: Arc<ArcSwap<Config>>, counters: Arc<Counters>, stop: watch::Receiver<bool>) -> Worker {
-        let log = AccessLog::new(counters.clone());
-        Worker { config, counters, log, scratch: Scratch::new(), idle: Idle::default(), stop, ids: Ids::new() }
+        let (log, lane) = (AccessLog::new(counters.clone()), counters.lanes.open());
+        Worker { config, counters, lane, log, scratch: Scratch::new(), idle: Idle::default(), stop, ids: Ids::new() }
     }
 
     /// Whether the engine ends: answers then say that the connection closes.

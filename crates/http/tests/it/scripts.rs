@@ -28,6 +28,7 @@ impl Scripts for One {
             "/gone" => Target::File(root.join("gone")),
             "/folder" => Target::Redirect("/folder/".into()),
             "/refused" => Target::Refused,
+            "/panics" => panic!("asked to"),
             path => Target::Script(Script {
                 file: root.join("page.php"),
                 root,
@@ -84,6 +85,25 @@ fn files_redirects_and_refusals_need_no_worker() {
     let moved = client.get("/folder?a=b");
     assert_eq!((moved.status, value(&moved.head, "location")), (301, Some("/folder/?a=b")));
     assert_eq!(responder.accepted(), 0);
+}
+
+#[test]
+fn a_panic_costs_one_connection() {
+    let responder = Responder::new(|_, line| line.answers("A: b\r\n\r\nfine"));
+    let engine = before(&responder);
+    let mut other = engine.connect();
+    assert_eq!(other.get("/").body, b"fine");
+    for lost in 1..=3 {
+        assert_eq!(engine.raw(b"GET /panics HTTP/1.1\r\nHost: h\r\n\r\n"), "");
+        until("it is counted", || engine.total("panics_total") == lost);
+        assert_eq!(other.get("/").body, b"fine", "the same thread goes on");
+    }
+    until("what was lost is not counted as open", || engine.total("connections_open") == 1);
+    engine.stop();
+    drop(other);
+    let began = Instant::now();
+    drop(engine);
+    assert!(began.elapsed() < limits().drain_within, "nor waited for");
 }
 
 #[test]
