@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::LogFormat;
 use crate::codec::HeadLimits;
 use crate::exchange::Spool;
 use crate::fastcgi::Scripts;
@@ -10,6 +11,7 @@ use crate::files::Folder;
 use crate::pool::Pool;
 
 /// Everything that the path of a request depends on.
+#[derive(Default)]
 pub struct Config {
     /// How this hop is called in `X-Mainstay-Via`: `web=server1`.
     pub via: String,
@@ -21,12 +23,15 @@ pub struct Config {
     pub limits: Limits,
     /// Which requests get a line in the log.
     pub logged: Logged,
+    /// How such a line is written.
+    pub log: LogFormat,
 }
 
 /// Which requests get a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Logged {
     /// All.
+    #[default]
     All,
     /// Those that were answered with 500 or above, or tried more than once: for a tier behind another that logs all.
     Failed,

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use crate::access::Entry;
 use crate::codec::{Refusal, Request};
 use crate::config::{Config, Logged};
-use crate::exchange::{CLIENT_GONE, Outcome, Trip};
+use crate::exchange::{CLIENT_GONE, Outcome, Stages, Trip};
 use crate::page::{self, Page};
 use crate::stream::Stream;
+use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
 
@@ -89,8 +90,10 @@ impl Nothing for io::Result<usize> {
 async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
     let (began, _busy) = (Instant::now(), worker.lane.busy());
     let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
-    let id = said.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(|| worker.id(), str::to_owned);
-    let trip = Trip { worker, config, request, client, id: &id };
+    let fresh = worker.id();
+    let id = said.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
+    let trace = Trace::of(request, &fresh, &worker.ids);
+    let trip = Trip { worker, config, request, client, id, trace: &trace, began, stages: Stages::default() };
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;
@@ -131,11 +134,13 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
         request: trip.request,
         status: outcome.status,
         bytes: outcome.bytes,
+        trace: trip.trace.id(),
+        stages: &trip.stages,
         took,
         backend,
         tries: outcome.tries,
     };
-    worker.log.log(&entry);
+    worker.log.log(&entry, trip.config.log);
 }
 
 /// Answers what could not be read as a request, and closes.
@@ -144,7 +149,7 @@ async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str
     worker.counters.answered(refusal.status());
     tracing::debug!(client, refusal = refusal.name(), "a request was refused");
     let mut out = Vec::new();
-    Page::refusal(refusal.status()).write(None, &worker.id(), false, &mut out);
+    Page::refusal(refusal.status()).write(None, worker.id().as_str(), false, &mut out);
     let within = worker.config.load().limits.progress_within;
     if wire.stream.write(&out, within).await.is_ok() {
         close(wire, worker).await;

@@ -30,9 +30,11 @@ mod pool;
 mod send;
 mod server;
 mod stream;
+mod trace;
 mod wire;
 mod worker;
 
+pub use access::LogFormat;
 pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;

@@ -1,7 +1,5 @@
 //! What the connections of one thread share.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,6 +10,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::idle::Idle;
 use crate::observe::Lane;
+use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
 /// One thread's part of the engine.
@@ -23,7 +22,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: Scratch,
     pub(crate) idle: Idle,
     pub(crate) stop: watch::Receiver<bool>,
-    ids: Ids,
+    pub(crate) ids: Ids,
 }
 
 impl Worker {
@@ -38,26 +37,7 @@ impl Worker {
     }
 
     /// An id that no other request of the site has.
-    pub(crate) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> Id {
         self.ids.next()
-    }
-}
-
-/// Ids of 128 bits: 64 random ones per thread, then a count, so that none repeats.
-struct Ids {
-    random: u64,
-    count: Cell<u64>,
-}
-
-impl Ids {
-    fn new() -> Ids {
-        // The standard library's hasher is keyed by the system's random source.
-        Ids { random: RandomState::new().hash_one(std::thread::current().id()), count: Cell::new(0) }
-    }
-
-    fn next(&self) -> String {
-        let count = self.count.get();
-        self.count.set(count.wrapping_add(1));
-        format!("{:016x}{count:016x}", self.random)
     }
 }

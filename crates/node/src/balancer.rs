@@ -1,6 +1,6 @@
 //! The balancer: the front door that spreads requests over the web servers.
 
-use mainstay_http::{Config, Logged};
+use mainstay_http::Config;
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -17,7 +17,7 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
         front: true,
         routes: vec![tier.route(None, "/", Vec::new())],
         limits: engine::limits(true),
-        logged: Logged::All,
+        ..Config::default()
     };
     engine::run(context, config, vec![tier])
 }

@@ -72,6 +72,8 @@ impl Trip<'_> {
             trusted: !self.config.front,
             encrypted: false,
             via: &self.config.via,
+            traceparent: self.trace.as_str(),
+            tracestate: self.trace.continued,
             body_bytes: (self.request.framing != Framing::None).then_some(body.length),
         };
         Some(Params::of(self.request, script, &gateway))

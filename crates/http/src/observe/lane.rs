@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::exchange::micros;
+
 /// Upper ends of the histogram's classes in microseconds, in steps of 1, 2.5 and 5: a file from memory takes 100 µs, what
 /// takes more than 10 s is lost anyway.
 pub(crate) const BOUNDS_US: [u64; 16] = [
@@ -71,7 +73,7 @@ impl Lane {
 
     /// A request took so long.
     pub(crate) fn took(&self, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let us = micros(took);
         add(&self.took[BOUNDS_US.partition_point(|bound| *bound < us)], 1);
         add(&self.took_us, us);
     }

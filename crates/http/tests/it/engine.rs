@@ -7,9 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{
-    Address, Config, Counters, Declared, Limits, Logged, Pool, Reuse, Route, Server, Settings, Speaks,
-};
+use mainstay_http::{Address, Config, Counters, Declared, Limits, Pool, Reuse, Route, Server, Settings, Speaks};
 use mainstay_machines::balance::Algorithm;
 use tokio::sync::watch;
 
@@ -75,7 +73,7 @@ impl Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
         let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks };
-        let config = Config { via: "test=here".into(), front, routes: vec![route], limits, logged: Logged::All };
+        let config = Config { via: "test=here".into(), front, routes: vec![route], limits, ..Config::default() };
         let server = Server::new(config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();

@@ -58,13 +58,15 @@ fn before(responder: &Responder) -> Engine {
 fn one_connection_carries_many_requests_and_params_say_what_was_asked() {
     let responder = Responder::new(|asked, line| {
         assert!(asked.params.contains("X_MAINSTAY_VIAweb=a, test=here"), "{}", asked.params);
+        assert_eq!(asked.params.matches("HTTP_TRACEPARENT00-").count(), 1, "{}", asked.params);
+        assert!(!asked.params.contains("0badtrace"), "{}", asked.params);
         line.answers(&format!("Content-Type: a/b\r\n\r\n{}", String::from_utf8(asked.body).unwrap()))
     });
     let engine = before(&responder);
     let mut client = engine.connect();
     for body in ["", "one", "two"] {
         let length = body.len();
-        let head = "POST /page HTTP/1.1\r\nHost: h\r\nX-Mainstay-Via: web=a\r\n";
+        let head = "POST /page HTTP/1.1\r\nHost: h\r\nX-Mainstay-Via: web=a\r\nTraceparent: 0badtrace\r\n";
         client.send(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes());
         let answer = client.answer();
         assert_eq!((answer.status, answer.body.as_slice()), (200, body.as_bytes()));
