@@ -6,12 +6,14 @@ use std::time::SystemTime;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
 use crate::exchange::{Outcome, Trip};
-use crate::files::{Conditions, Content, Found, Miss, answer};
+use crate::files::{Accepted, Conditions, Content, Found, Item, Miss, Part, answer};
 use crate::page::{self, Page};
 use crate::wire::Wire;
 
-/// Bytes of a file read at once: a socket's send buffer takes about as much.
+/// Bytes of a file copied at once: a socket's send buffer takes about as much.
 const PIECE_BYTES: u64 = 128 * 1024;
+/// Bytes of a file that the kernel is told to send at once. Whether they are in memory is asked before.
+const WARM_BYTES: u64 = 512 * 1024;
 
 /// A folder is not for this method: somebody else's request, or nobody's.
 pub(crate) const METHOD_NOT_ALLOWED: Page =
@@ -27,8 +29,10 @@ impl Trip<'_> {
         if !matches!(self.request.method, Method::Get | Method::Head) {
             return if folder.fall_through { None } else { Some(self.page(METHOD_NOT_ALLOWED, wire, 0).await) };
         }
-        match folder.find(rest) {
-            Ok(found) => Some(self.send(found, wire).await),
+        let conditions = Conditions::of(self.request, SystemTime::now());
+        let accepted = Accepted::read(conditions.accept_encoding);
+        match self.worker.shelf.find(folder, rest, accepted, self.began).await {
+            Ok(item) => Some(self.conditionally(&item, &conditions, wire).await),
             Err(Miss::FallThrough) => None,
             Err(Miss::Redirect(target)) => Some(self.redirect(&target, wire).await),
             Err(miss) => Some(self.miss(&miss, &folder.prefix, wire).await),
@@ -65,19 +69,104 @@ impl Trip<'_> {
     }
 
     /// Answers from a file.
-    pub(crate) async fn send(&self, found: Found, wire: &mut Wire) -> Outcome {
-        let now = SystemTime::now();
+    pub(crate) async fn send(&self, item: &Item, wire: &mut Wire) -> Outcome {
+        self.conditionally(item, &Conditions::of(self.request, SystemTime::now()), wire).await
+    }
+
+    async fn conditionally(&self, item: &Item, conditions: &Conditions<'_>, wire: &mut Wire) -> Outcome {
         let mut head = Vec::with_capacity(512);
-        let content = answer(&found, self.request.method, &Conditions::of(self.request, now), &mut head);
-        let status = std::str::from_utf8(&head[9..12]).ok().and_then(|code| code.parse().ok()).unwrap_or(200);
-        let Content::Range { start, length: length @ 1.. } = content else {
-            let (written, persists) = self.head(head, wire).await;
-            return Outcome { status, bytes: 0, persists: persists && written, backend: None, tries: 0 };
+        let content = if conditions.are_none() && self.request.method == Method::Get {
+            head.extend_from_slice(&item.head);
+            Content::Part(Part { start: 0, length: item.found.length })
+        } else {
+            answer(&item.found, self.request.method, conditions, &mut head)
         };
+        let status = std::str::from_utf8(&head[9..12]).ok().and_then(|code| code.parse().ok()).unwrap_or(200);
         let persists = self.close_head(&mut head);
-        let sent = self.pieces(found, start, length, head, wire).await;
+        let sent = match content {
+            Content::Nothing => self.piece(&head, wire).await.map(|()| 0),
+            Content::Part(part) => self.part(item, &head, part, wire).await,
+            Content::Parts(parts, end) => self.parts(item, head, &parts, &end, wire).await,
+        };
         // A body that ends early can only be told by closing.
-        Outcome { status, bytes: sent, persists: persists && sent == length, backend: None, tries: 0 }
+        Outcome {
+            status,
+            bytes: *sent.as_ref().unwrap_or(&0),
+            persists: persists && sent.is_ok(),
+            backend: None,
+            tries: 0,
+        }
+    }
+
+    async fn piece(&self, bytes: &[u8], wire: &Wire) -> io::Result<()> {
+        wire.stream.write(bytes, self.config.limits.progress_within).await
+    }
+
+    /// Sends `head` and a part of the file; how many bytes the part had.
+    async fn part(&self, item: &Item, head: &[u8], part: Part, wire: &Wire) -> io::Result<u64> {
+        let within = self.config.limits.progress_within;
+        if let Some(body) = item.body() {
+            let (start, end) = (part.start as usize, (part.start + part.length) as usize);
+            wire.stream.write_both(head, &body[start..end], within).await?;
+            return Ok(part.length);
+        }
+        wire.stream.begin(head, within).await?;
+        let mut sent = 0;
+        while sent < part.length {
+            let (offset, left) = (part.start + sent, part.length - sent);
+            let count = match item.found.file() {
+                Some(file) if wire.stream.takes_files() && item.found.is_warm(offset, left.min(WARM_BYTES)) => {
+                    wire.stream.send_file(file, offset, left.min(WARM_BYTES) as usize, within).await? as u64
+                }
+                _ => self.copied(&item.found, offset, left.min(PIECE_BYTES) as usize, wire).await?,
+            };
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            sent += count;
+        }
+        Ok(part.length)
+    }
+
+    /// Several parts, each behind its own head (RFC 9110 § 14.6).
+    async fn parts(
+        &self,
+        item: &Item,
+        mut head: Vec<u8>,
+        parts: &[(String, Part)],
+        end: &str,
+        wire: &Wire,
+    ) -> io::Result<u64> {
+        let mut sent = 0;
+        for (part_head, part) in parts {
+            head.extend_from_slice(part_head.as_bytes());
+            sent += part_head.len() as u64 + self.part(item, &head, *part, wire).await?;
+            head.clear();
+        }
+        self.piece(end.as_bytes(), wire).await?;
+        Ok(sent + end.len() as u64)
+    }
+
+    /// Reads a piece and sends it: at once if it is in memory, else on a thread that may wait for the disk, so that the
+    /// core goes on.
+    async fn copied(&self, found: &Found, offset: u64, room: usize, wire: &Wire) -> io::Result<u64> {
+        let mut buffer = vec![0; room];
+        let read = match found.read_at_nowait(offset, &mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let found = found.clone();
+                let waiting = tokio::task::spawn_blocking(move || {
+                    let count = found.read_at(offset, &mut buffer);
+                    (count, buffer)
+                });
+                let (count, back) = waiting.await.map_err(io::Error::other)?;
+                buffer = back;
+                count
+            }
+            read => read,
+        };
+        let count = read?;
+        self.piece(&buffer[..count], wire).await?;
+        Ok(count as u64)
     }
 
     /// Adds the connection's own headers and writes; whether that worked, and whether the connection goes on.
@@ -90,7 +179,7 @@ impl Trip<'_> {
     /// Adds the connection's own headers; whether the connection goes on.
     fn close_head(&self, head: &mut Vec<u8>) -> bool {
         let persists = self.goes_on();
-        head.extend_from_slice(format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).as_bytes());
+        self.worker.dates.put(SystemTime::now(), head);
         match (persists, self.request.old) {
             (false, _) => head.extend_from_slice(b"Connection: close\r\n"),
             (true, true) => head.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -99,40 +188,4 @@ impl Trip<'_> {
         head.extend_from_slice(b"\r\n");
         persists
     }
-
-    /// Sends `head` and `length` bytes from `start`; how many of these were sent. The head goes out together with the
-    /// first piece: for a small file that is one packet and one system call.
-    async fn pieces(&self, mut found: Found, start: u64, length: u64, head: Vec<u8>, wire: &mut Wire) -> u64 {
-        let mut before = head.len();
-        let (mut buffer, mut sent) = (head, 0);
-        while sent < length {
-            let room = (length - sent).min(PIECE_BYTES) as usize;
-            buffer.resize(before + room, 0);
-            let Some((back, mut piece, count)) = read(found, start + sent, buffer, before).await else { return sent };
-            piece.truncate(before + count);
-            if wire.stream.write(&piece, self.config.limits.progress_within).await.is_err() {
-                return sent;
-            }
-            sent += count as u64;
-            (found, buffer, before) = (back, piece, 0);
-        }
-        sent
-    }
-}
-
-/// Reads a piece into `buffer` from `from` on: at once if it is in memory, else on a thread that may wait for the disk, so
-/// that the core goes on. `None` at an early end or an error.
-async fn read(found: Found, offset: u64, mut buffer: Vec<u8>, from: usize) -> Option<(Found, Vec<u8>, usize)> {
-    let count = match found.read_at_nowait(offset, &mut buffer[from..]) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let waiting = tokio::task::spawn_blocking(move || {
-                let count = found.read_at(offset, &mut buffer[from..]);
-                (found, buffer, count)
-            });
-            let (found, buffer, count) = waiting.await.ok()?;
-            return count.ok().filter(|count| *count > 0).map(|count| (found, buffer, count));
-        }
-        count => count.ok()?,
-    };
-    (count > 0).then_some((found, buffer, count))
 }

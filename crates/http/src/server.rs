@@ -167,7 +167,10 @@ async fn accept(listener: &tokio::net::TcpListener, worker: &Rc<Worker>, open: &
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            _ = sweep.tick() => worker.idle.sweep(),
+            _ = sweep.tick() => {
+                worker.idle.sweep();
+                worker.shelf.age();
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Connections: TCP or Unix, read and written without giving buffers away.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -88,17 +90,66 @@ impl Stream {
     /// Writes all of `bytes`; each wait for room at most `deadline`.
     pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
-            match each!(self, stream => stream.try_write(bytes)) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let room = async { each!(self, stream => stream.writable().await) };
-                    within(deadline, room).await?;
-                }
-                Err(error) => return Err(error),
-            }
+            let written = self.when_writable(deadline, || each!(self, stream => stream.try_write(bytes))).await?;
+            bytes = &bytes[written..];
         }
         Ok(())
+    }
+
+    /// Writes `head` and then `body`, in one packet if they fit, without copying either.
+    pub(crate) async fn write_both(&self, head: &[u8], body: &[u8], deadline: Duration) -> io::Result<()> {
+        let both = [IoSlice::new(head), IoSlice::new(body)];
+        let written = self.when_writable(deadline, || each!(self, stream => stream.try_write_vectored(&both))).await?;
+        if let Some(rest) = written.checked_sub(head.len()) {
+            return self.write(&body[rest..], deadline).await;
+        }
+        self.write(&head[written..], deadline).await?;
+        self.write(body, deadline).await
+    }
+
+    /// Whether the kernel can send a file on this connection by itself.
+    pub(crate) fn takes_files(&self) -> bool {
+        true
+    }
+
+    /// Writes `head`, which more follows at once: it waits to go out together with that.
+    pub(crate) async fn begin(&self, mut head: &[u8], deadline: Duration) -> io::Result<()> {
+        while !head.is_empty() {
+            let send = |fd: BorrowedFd<'_>| Ok(rustix::net::send(fd, head, SendFlags::MORE | SendFlags::NOSIGNAL)?);
+            let written = self.when_writable(deadline, || self.with_fd(send)).await?;
+            head = &head[written..];
+        }
+        Ok(())
+    }
+
+    /// Sends up to `length` bytes of `file` from `offset` on, past user space (sendfile(2)); how many. Zero at its end.
+    pub(crate) async fn send_file(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: usize,
+        deadline: Duration,
+    ) -> io::Result<usize> {
+        let send = |fd: BorrowedFd<'_>| {
+            let mut offset = offset;
+            Ok(rustix::fs::sendfile(fd, file, Some(&mut offset), length)?)
+        };
+        self.when_writable(deadline, || self.with_fd(send)).await
+    }
+
+    fn with_fd<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        each!(self, stream => stream.try_io(Interest::WRITABLE, || call(stream.as_fd())))
+    }
+
+    async fn when_writable<T>(&self, deadline: Duration, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    within(deadline, async { each!(self, stream => stream.writable().await) }).await?;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Says that nothing more will be written. A connection that is gone already needs no telling.

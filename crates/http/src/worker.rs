@@ -1,6 +1,8 @@
 //! What the connections of one thread share.
 
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -8,6 +10,7 @@ use tokio::sync::watch;
 use crate::access::AccessLog;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::files::Shelf;
 use crate::idle::Idle;
 use crate::observe::Lane;
 use crate::trace::{Id, Ids};
@@ -22,13 +25,26 @@ pub(crate) struct Worker {
     pub(crate) scratch: Scratch,
     pub(crate) idle: Idle,
     pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) shelf: Shelf,
+    pub(crate) dates: Dates,
     pub(crate) ids: Ids,
 }
 
 impl Worker {
     pub(crate) fn new(config: Arc<ArcSwap<Config>>, counters: Arc<Counters>, stop: watch::Receiver<bool>) -> Worker {
         let (log, lane) = (AccessLog::new(counters.clone()), counters.lanes.open());
-        Worker { config, counters, lane, log, scratch: Scratch::new(), idle: Idle::default(), stop, ids: Ids::new() }
+        Worker {
+            config,
+            counters,
+            lane,
+            log,
+            scratch: Scratch::new(),
+            idle: Idle::default(),
+            stop,
+            shelf: Shelf::new(),
+            dates: Dates::default(),
+            ids: Ids::new(),
+        }
     }
 
     /// Whether the engine ends: answers then say that the connection closes.
@@ -39,5 +55,21 @@ impl Worker {
     /// An id that no other request of the site has.
     pub(crate) fn id(&self) -> Id {
         self.ids.next()
+    }
+}
+
+/// The `Date` line of an answer, written once a second (RFC 9110 § 6.6.1).
+#[derive(Default)]
+pub(crate) struct Dates(RefCell<(u64, Vec<u8>)>);
+
+impl Dates {
+    /// Appends the line for the time `now`.
+    pub(crate) fn put(&self, now: SystemTime, out: &mut Vec<u8>) {
+        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut kept = self.0.borrow_mut();
+        if kept.0 != second {
+            *kept = (second, format!("Date: {}\r\n", httpdate::fmt_http_date(now)).into_bytes());
+        }
+        out.extend_from_slice(&kept.1);
     }
 }

@@ -164,7 +164,7 @@ impl Trip<'_> {
             _ => {}
         }
         if !head.dated {
-            out.extend_from_slice(format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).as_bytes());
+            self.worker.dates.put(SystemTime::now(), out);
         }
         if let Some(connection) = self.connection(persists) {
             out.extend_from_slice(format!("Connection: {connection}\r\n").as_bytes());

@@ -56,6 +56,7 @@ pub(crate) struct Trip<'a> {
     pub(crate) client: &'a str,
     pub(crate) id: &'a str,
     pub(crate) trace: &'a Trace,
+    /// When its head was there.
     pub(crate) began: Instant,
     pub(crate) stages: Stages,
 }

@@ -9,7 +9,7 @@ use super::{Given, Outcome, Trip, Upload};
 use crate::codec::{Framing, Method};
 use crate::config::FastCgi;
 use crate::fastcgi::{Gateway, Params, Script, Target};
-use crate::files::Found;
+use crate::files::{Found, Item};
 use crate::page::{self, Page};
 use crate::pool::Pool;
 use crate::send::METHOD_NOT_ALLOWED;
@@ -33,7 +33,7 @@ impl Trip<'_> {
             return self.page(METHOD_NOT_ALLOWED, wire, 0).await;
         }
         match Found::open(path) {
-            Ok(found) => self.send(found, wire).await,
+            Ok(found) => self.send(&Item::new(found), wire).await,
             Err(miss) => self.miss(&miss, "/", wire).await,
         }
     }

@@ -3,22 +3,19 @@
 use std::io::Write;
 
 use super::conditions::Verdict;
-use super::range::Asked;
+use super::range::{Asked, Part};
 use super::{Conditions, Found, cache, range};
 use crate::codec::Method;
 
 /// Which bytes of the file follow the head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// None.
     Nothing,
-    /// From `start`, `length` bytes; zero for an empty file.
-    Range {
-        /// Offset of the first byte.
-        start: u64,
-        /// Bytes. The head has promised them: if the file gives fewer, the connection must be closed.
-        length: u64,
-    },
+    /// One part. The head has promised its bytes: if the file gives fewer, the connection must be closed.
+    Part(Part),
+    /// Several, each behind a head of its own, and what ends them (RFC 9110 § 14.6).
+    Parts(Vec<(String, Part)>, String),
 }
 
 /// Appends the status line and the headers of the answer to `head`, without Date, Connection and the empty line, which
@@ -54,15 +51,21 @@ fn content(found: &Found, method: Method, etag: &str, conditions: &Conditions<'_
         }
         _ => Asked::Whole,
     };
-    let (start, length) = match asked {
+    let (media, length, content) = match asked {
         Asked::Whole => {
             head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-            (0, found.length)
+            let whole = Part { start: 0, length: found.length };
+            (found.media, found.length, if found.length > 0 { Content::Part(whole) } else { Content::Nothing })
         }
-        Asked::Part { start, length } => {
+        Asked::Part(part) => {
             head.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
-            put(head, format_args!("Content-Range: bytes {start}-{}/{}\r\n", start + length - 1, found.length));
-            (start, length)
+            put(head, format_args!("Content-Range: {}\r\n", content_range(part, found)));
+            (found.media, part.length, Content::Part(part))
+        }
+        Asked::Parts(parts) => {
+            head.extend_from_slice(b"HTTP/1.1 206 Partial Content\r\n");
+            let (length, content) = several(&parts, found);
+            (MULTIPART, length, content)
         }
         Asked::Outside => {
             head.extend_from_slice(b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n");
@@ -71,15 +74,41 @@ fn content(found: &Found, method: Method, etag: &str, conditions: &Conditions<'_
         }
     };
     // The types are ours, from the extension: nobody shall guess another from what visitors have uploaded.
-    put(head, format_args!("Content-Type: {}\r\nX-Content-Type-Options: nosniff\r\n", found.media));
+    put(head, format_args!("Content-Type: {media}\r\nX-Content-Type-Options: nosniff\r\n"));
     put(head, format_args!("Content-Length: {length}\r\nAccept-Ranges: bytes\r\n"));
+    if let Some(encoding) = found.encoding {
+        put(head, format_args!("Content-Encoding: {}\r\n", encoding.name()));
+    }
     validators(found, etag, conditions, head);
-    if method == Method::Head { Content::Nothing } else { Content::Range { start, length } }
+    if method == Method::Head { Content::Nothing } else { content }
+}
+
+/// A boundary that no file of ours is likely to hold; it is one of sixteen hexadecimal digits that were drawn once.
+const MULTIPART: &str = "multipart/byteranges; boundary=7d1c4e9ab25f8036";
+
+/// The parts with their heads, and how many bytes they are together.
+fn several(parts: &[Part], found: &Found) -> (u64, Content) {
+    let with_head = |part: &Part| {
+        let (media, range) = (found.media, content_range(*part, found));
+        (format!("\r\n--7d1c4e9ab25f8036\r\nContent-Type: {media}\r\nContent-Range: {range}\r\n\r\n"), *part)
+    };
+    let parts: Vec<(String, Part)> = parts.iter().map(with_head).collect();
+    let end = "\r\n--7d1c4e9ab25f8036--\r\n".to_owned();
+    let length = parts.iter().map(|(head, part)| head.len() as u64 + part.length).sum::<u64>() + end.len() as u64;
+    (length, Content::Parts(parts, end))
+}
+
+fn content_range(Part { start, length }: Part, found: &Found) -> String {
+    format!("bytes {start}-{}/{}", start + length - 1, found.length)
 }
 
 /// What a 304 says too (RFC 9110 § 15.4.5).
 fn validators(found: &Found, etag: &str, conditions: &Conditions<'_>, head: &mut Vec<u8>) {
-    let keep = if found.lasts { cache::FOREVER } else { cache::ASK };
+    let by_name = if found.lasts { cache::FOREVER } else { cache::ASK };
+    let keep = found.kept.as_deref().unwrap_or(by_name);
+    if found.varies() {
+        put(head, format_args!("Vary: Accept-Encoding\r\n"));
+    }
     put(head, format_args!("ETag: {etag}\r\nCache-Control: {keep}\r\n"));
     if let Some(modified) = conditions.modified(found) {
         put(head, format_args!("Last-Modified: {}\r\n", httpdate::HttpDate::from(modified)));

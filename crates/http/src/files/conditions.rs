@@ -21,6 +21,8 @@ pub struct Conditions<'a> {
     pub range: Option<&'a [u8]>,
     /// `If-Range`
     pub if_range: Option<&'a [u8]>,
+    /// `Accept-Encoding`
+    pub accept_encoding: Option<&'a [u8]>,
     /// The time of the answer: Last-Modified may not lie in the future (RFC 9110 § 8.8.2.1).
     pub now: SystemTime,
 }
@@ -50,6 +52,7 @@ impl<'a> Conditions<'a> {
             if_modified_since: None,
             range: None,
             if_range: None,
+            accept_encoding: None,
             now,
         }
     }
@@ -72,12 +75,22 @@ impl<'a> Conditions<'a> {
         conditions.without(&repeated)
     }
 
+    /// Whether the answer to a GET is the whole file.
+    pub fn are_none(&self) -> bool {
+        self.if_match.is_none()
+            && self.if_unmodified_since.is_none()
+            && self.if_none_match.is_none()
+            && self.if_modified_since.is_none()
+            && self.range.is_none()
+    }
+
     fn slot(&mut self, name: &str) -> Option<&mut Option<&'a [u8]>> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             5 if is("range") => Some(&mut self.range),
             8 if is("if-range") => Some(&mut self.if_range),
             8 if is("if-match") => Some(&mut self.if_match),
+            15 if is("accept-encoding") => Some(&mut self.accept_encoding),
             13 if is("if-none-match") => Some(&mut self.if_none_match),
             17 if is("if-modified-since") => Some(&mut self.if_modified_since),
             19 if is("if-unmodified-since") => Some(&mut self.if_unmodified_since),
@@ -95,6 +108,7 @@ impl<'a> Conditions<'a> {
             if_modified_since: once(self.if_modified_since, repeated.if_modified_since),
             range: once(self.range, repeated.range.or(repeated.if_range)),
             if_range: once(self.if_range, repeated.if_range),
+            accept_encoding: once(self.accept_encoding, repeated.accept_encoding),
             now: self.now,
         }
     }

@@ -3,11 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 
+use super::encoding::Encoding;
 use super::path::{Below, Unusable, encode};
 use super::{Found, Miss};
 
@@ -30,7 +32,16 @@ pub struct Folder {
     pub never: Vec<String>,
     /// What is no file here is for somebody else: [`Miss::FallThrough`] instead of [`Miss::NotFound`].
     pub fall_through: bool,
+    /// Answers what is no file here, if a page is asked for: the `index.html` of an application that routes in the browser.
+    pub fallback: Option<String>,
+    /// Cache-Control for everything below; by the files' names if `None`.
+    pub cache_control: Option<Arc<str>>,
+    /// Tells folders apart.
+    pub(super) number: u64,
 }
+
+/// How many folders were opened so far.
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl Folder {
     /// The root at `path`, links in it followed. Served at `/`, nothing excluded, nothing falls through. One that cannot
@@ -39,7 +50,16 @@ impl Folder {
     /// Fails if the kernel has no openat2 (before Linux 5.6).
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Folder> {
         let (path, root) = (path.into(), OnceLock::new());
-        let folder = Folder { path, root, prefix: "/".into(), never: Vec::new(), fall_through: false };
+        let folder = Folder {
+            path,
+            root,
+            prefix: "/".into(),
+            never: Vec::new(),
+            fall_through: false,
+            fallback: None,
+            cache_control: None,
+            number: COUNT.fetch_add(1, Ordering::Relaxed),
+        };
         match folder.root() {
             Err(Errno::NOSYS) => {
                 Err(io::Error::other("this kernel has no openat2; static files need Linux 5.6 or newer"))
@@ -64,8 +84,25 @@ impl Folder {
         Ok(self.root.get_or_init(|| root))
     }
 
-    /// Opens the file for `below`: what follows the prefix in the path of a request, percent-encoded, without query.
+    /// Opens the file for `below`: what follows the prefix in the path of a request, percent-encoded, without query. What
+    /// is none but looks like a page is answered by the fallback, if there is one.
     pub fn find(&self, below: &str) -> Result<Found, Miss> {
+        let found = match (self.named(below), &self.fallback) {
+            (Err(Miss::NotFound | Miss::FallThrough), Some(fallback)) if is_page(below) => self.named(fallback),
+            (found, _) => found,
+        };
+        found.map(|found| found.kept_for(self.cache_control.as_ref()))
+    }
+
+    /// Opens the file beside `found` that holds the same in another coding.
+    pub(super) fn encoded(&self, found: &Found, encoding: Encoding) -> Option<Found> {
+        let path = format!("{}{}", found.path, encoding.suffix());
+        let (file, stat) = self.look(self.root().ok()?, &path).ok()?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        regular.then(|| Found::new(file, &path, &stat).encoding_of(found, encoding))
+    }
+
+    fn named(&self, below: &str) -> Result<Found, Miss> {
         let below = Below::read(below).map_err(|unusable| self.unusable(unusable))?;
         let root = self.root().map_err(|_| self.absent())?;
         let path = &*below.path;
@@ -74,7 +111,7 @@ impl Folder {
         }
         let (file, stat) = self.look(root, if path.is_empty() { "." } else { path })?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if !below.folder => Ok(Found::new(file, below.name(), &stat)),
+            FileType::RegularFile if !below.folder => Ok(Found::new(file, path, &stat)),
             FileType::Directory => self.index(root, &below),
             _ => Err(self.absent()),
         }
@@ -94,7 +131,7 @@ impl Folder {
         if !below.folder {
             return Err(Miss::Redirect(format!("./{}/", encode(below.name()))));
         }
-        Ok(Found::new(file, INDEX, &stat))
+        Ok(Found::new(file, &index, &stat))
     }
 
     fn look(&self, root: &OwnedFd, path: &str) -> Result<(OwnedFd, Stat), Miss> {
@@ -122,6 +159,11 @@ impl Folder {
             Unusable::Nameless => self.absent(),
         }
     }
+}
+
+/// Whether a path looks like a page's: what has an extension is a file, and a script that is missing is not a page.
+fn is_page(below: &str) -> bool {
+    !below.rsplit('/').next().unwrap_or_default().contains('.')
 }
 
 /// Opens `path` below `root`. Non-blocking, so that nobody waits for the writer of a named pipe.

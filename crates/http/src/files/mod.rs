@@ -4,17 +4,22 @@
 mod answer;
 mod cache;
 mod conditions;
+mod encoding;
 mod folder;
 mod found;
 mod mime;
 mod miss;
 mod path;
 mod range;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{Content, answer};
 pub use conditions::Conditions;
+pub use encoding::{Accepted, Encoding};
 pub use folder::Folder;
 pub use found::Found;
 pub use miss::Miss;
+pub use range::Part;
+pub(crate) use shelf::{Item, Shelf};

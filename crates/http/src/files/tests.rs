@@ -208,12 +208,17 @@ fn exchange(file: &str, method: Method, headers: &[(&str, &str)]) -> (String, St
         if_modified_since: value("ims"),
         range: value("range"),
         if_range: value("ir"),
+        accept_encoding: None,
         now: UNIX_EPOCH + Duration::from_secs(MODIFIED + 60),
     };
     let mut head = Vec::new();
     let content = match answer(&found, method, &conditions, &mut head) {
         Content::Nothing => "nothing".to_owned(),
-        Content::Range { start, length } => format!("{start}+{length}"),
+        Content::Part(Part { start, length }) => format!("{start}+{length}"),
+        Content::Parts(parts, _) => {
+            let each = parts.iter().map(|(_, Part { start, length })| format!("{start}+{length}"));
+            each.collect::<Vec<_>>().join(" ")
+        }
     };
     let head = String::from_utf8(head).unwrap();
     assert!(head.ends_with("\r\n") && !head.contains("\r\n\r\n"), "{head}");
@@ -230,7 +235,7 @@ fn a_whole_answer() {
         head,
         format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/css; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
-             Content-Length: 10\r\nAccept-Ranges: bytes\r\nETag: {ETAG}\r\nCache-Control: no-cache\r\n\
+             Content-Length: 10\r\nAccept-Ranges: bytes\r\nVary: Accept-Encoding\r\nETag: {ETAG}\r\nCache-Control: no-cache\r\n\
              Last-Modified: {MODIFIED_DATE}\r\n"
         )
     );
@@ -274,7 +279,7 @@ fn conditions_in_their_order() {
     assert_eq!(
         head,
         format!(
-            "HTTP/1.1 304 Not Modified\r\nETag: {ETAG}\r\nCache-Control: no-cache\r\n\
+            "HTTP/1.1 304 Not Modified\r\nVary: Accept-Encoding\r\nETag: {ETAG}\r\nCache-Control: no-cache\r\n\
              Last-Modified: {MODIFIED_DATE}\r\n"
         )
     );
@@ -288,7 +293,8 @@ fn ranges_and_their_conditions() {
         (&[range], "206 2+3"),
         (&[("range", "bytes=-3")], "206 7+3"),
         (&[("range", "bytes=7-")], "206 7+3"),
-        (&[("range", "bytes=0-1,3-4")], "200 0+10"),
+        (&[("range", "bytes=0-1,3-4")], "206 0+2 3+2"),
+        (&[("range", "bytes=0-3,3-4")], "200 0+10"),
         (&[("range", "bytes=10-")], "416 nothing"),
         (&[range, ("ir", ETAG)], "206 2+3"),
         (&[range, ("ir", &weak)], "200 0+10"),
@@ -304,7 +310,7 @@ fn ranges_and_their_conditions() {
     assert!(head.contains("Content-Range: bytes 2-4/10\r\n") && head.contains("Content-Length: 3\r\n"), "{head}");
     let (_, head) = exchange("app.css", Method::Get, &[("range", "bytes=10-")]);
     assert!(head.contains("Content-Range: bytes */10\r\n") && head.contains("Content-Length: 0\r\n"), "{head}");
-    assert_eq!(exchange("empty.txt", Method::Get, &[]).0, "200 0+0");
+    assert_eq!(exchange("empty.txt", Method::Get, &[]).0, "200 nothing");
     assert_eq!(exchange("empty.txt", Method::Get, &[("range", "bytes=0-")]).0, "416 nothing");
 }
 

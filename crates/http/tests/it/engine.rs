@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_http::files::Folder;
 use mainstay_http::{Address, Config, Counters, Declared, Limits, Pool, Reuse, Route, Server, Settings, Speaks};
@@ -243,4 +243,13 @@ pub fn request(client: &mut Client) -> Option<String> {
         }
     }
     Some(head)
+}
+
+/// Waits until `is`.
+pub fn until(what: &str, is: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use mainstay_http::files::Folder;
 
-use crate::engine::{Engine, echo, limits, value};
+use crate::engine::{Engine, echo, limits, until, value};
 
 /// An engine that serves a folder at `/static/` and, with fall-through, at `/`.
 fn engine() -> (Engine, tempfile::TempDir) {
@@ -68,4 +68,89 @@ fn what_is_no_file_is_a_404_or_the_applications() {
     assert_eq!(client.get("/style.css").body, b"body{}");
     assert!(client.get("/index.php").body.starts_with(b"app"));
     assert!(client.get("/a/pretty/link").body.starts_with(b"app"));
+}
+
+/// What `client` gets for `path` with these further lines.
+fn ask(engine: &Engine, path: &str, lines: &str) -> crate::engine::Answer {
+    let mut client = engine.connect();
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes());
+    client.answer()
+}
+
+#[test]
+fn text_comes_compressed_to_those_who_take_it() {
+    let (engine, root) = engine();
+    let text = "to be or not to be, ".repeat(500);
+    std::fs::write(root.path().join("page.html"), &text).unwrap();
+    std::fs::write(root.path().join("made.js"), &text).unwrap();
+    std::fs::write(root.path().join("made.js.br"), "as brotli").unwrap();
+    std::fs::write(root.path().join("made.js.zst"), "as zstd").unwrap();
+    let plain = ask(&engine, "/static/page.html", "");
+    assert_eq!((plain.body.as_slice(), value(&plain.head, "vary")), (text.as_bytes(), Some("Accept-Encoding")));
+    let smaller = ask(&engine, "/static/page.html", "Accept-Encoding: gzip, br\r\n");
+    assert_eq!(value(&smaller.head, "content-encoding"), Some("gzip"));
+    assert!(smaller.body.len() < text.len() / 10);
+    assert_ne!(value(&smaller.head, "etag"), value(&plain.head, "etag"), "other bytes, another tag");
+    let etag = value(&smaller.head, "etag").unwrap();
+    let same = ask(&engine, "/static/page.html", &format!("Accept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n"));
+    assert_eq!(same.status, 304);
+    for (accepted, body, encoding) in [
+        ("gzip, br, zstd", "as brotli", Some("br")),
+        ("zstd, br;q=0", "as zstd", Some("zstd")),
+        ("identity", text.as_str(), None),
+    ] {
+        let made = ask(&engine, "/static/made.js", &format!("Accept-Encoding: {accepted}\r\n"));
+        assert_eq!((made.body.as_slice(), value(&made.head, "content-encoding")), (body.as_bytes(), encoding));
+        assert!(value(&made.head, "content-type").unwrap().starts_with("text/javascript"));
+    }
+    let small = ask(&engine, "/static/style.css", "Accept-Encoding: gzip\r\n");
+    assert_eq!((small.body.as_slice(), value(&small.head, "content-encoding")), (b"body{}".as_slice(), None));
+    let url = format!("http://{}/static/page.html", engine.address);
+    let curl = std::process::Command::new("curl").args(["-sS", "--compressed", &url]).output().unwrap();
+    assert_eq!(curl.stdout, text.as_bytes());
+}
+
+#[test]
+fn several_ranges_come_as_parts() {
+    let (engine, _root) = engine();
+    for (file, at) in [("style.css", 1), ("large.bin", 2_000_000)] {
+        let parts = ask(&engine, &format!("/static/{file}"), &format!("Range: bytes=0-1,{}-{}\r\n", at + 1, at + 2));
+        let media = value(&parts.head, "content-type").unwrap();
+        let boundary = media.strip_prefix("multipart/byteranges; boundary=").unwrap();
+        let text = String::from_utf8(parts.body).unwrap();
+        assert_eq!((parts.status, text.matches(boundary).count()), (206, 3), "{text:?}");
+        assert!(text.contains(&format!("Content-Range: bytes {}-{}/", at + 1, at + 2)), "{text}");
+        assert!(text.ends_with(&format!("--{boundary}--\r\n")));
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_or_removed_is_seen_so() {
+    let (engine, root) = engine();
+    assert_eq!(ask(&engine, "/static/style.css", "").body, b"body{}");
+    std::fs::write(root.path().join("style.css"), "p{}").unwrap();
+    until("the new one comes", || ask(&engine, "/static/style.css", "").body == b"p{}");
+    std::fs::remove_file(root.path().join("style.css")).unwrap();
+    until("it is gone", || ask(&engine, "/static/style.css", "").status == 404);
+    std::fs::write(root.path().join("style.css"), "a{}").unwrap();
+    assert_eq!(ask(&engine, "/static/style.css", "").body, b"a{}", "what was not there is not remembered");
+}
+
+#[test]
+fn pages_of_an_application_that_routes_in_the_browser() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("index.html"), "<p>app").unwrap();
+    std::fs::write(root.path().join("app.js"), "js").unwrap();
+    let mut folder = Folder::open(root.path()).unwrap();
+    folder.fallback = Some("index.html".into());
+    folder.cache_control = Some("max-age=60".into());
+    let engine = Engine::serving(vec![folder], &[echo("app")], limits());
+    for page in ["/", "/users/7", "/users/"] {
+        let answer = ask(&engine, page, "");
+        assert_eq!((answer.status, answer.body.as_slice()), (200, b"<p>app".as_slice()), "{page}");
+        assert_eq!(value(&answer.head, "cache-control"), Some("max-age=60"));
+    }
+    assert_eq!(ask(&engine, "/app.js", "").body, b"js");
+    assert_eq!(ask(&engine, "/gone.js", "").status, 404, "a script that is missing is no page");
+    assert_eq!(ask(&engine, "/.git/config", "").status, 403);
 }

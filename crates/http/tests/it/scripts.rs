@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mainstay_http::fastcgi::{Script, Scripts, Target};
 use mainstay_http::{Address, FastCgi, Limits, Speaks, Spool};
 
-use crate::engine::{Client, Engine, PATIENCE, limits, pool, value};
+use crate::engine::{Client, Engine, PATIENCE, limits, pool, until, value};
 use crate::framing::resident_bytes;
 use crate::responder::Responder;
 
@@ -343,13 +343,4 @@ fn php_gets_bodies_of_every_kind_and_memory_stays_bounded() {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes more are held");
     assert_eq!(std::fs::read_dir(php.folder.path()).unwrap().count(), 2, "the body's file has no name");
-}
-
-/// Waits until `is`.
-fn until(what: &str, is: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::yield_now();
-    }
 }

@@ -1,0 +1,187 @@
+//! What a thread keeps of the files it serves: opened, small ones read, compressed ones compressed.
+//!
+//! Kept for as long as it is asked for, and looked after once a second: whoever replaces a file sees it replaced within
+//! that. Only files that are there are kept, so that a new one is served at once. Bounded by two generations: when the
+//! young one is full or old enough it becomes the old one, and what was not asked for in between is gone.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Accepted, Conditions, Content, Encoding, Folder, Found, Miss, answer};
+use crate::codec::Method;
+
+/// How long a file is believed to be as it was.
+const TRUSTED: Duration = Duration::from_secs(1);
+/// A file up to this is kept in memory: pages, scripts, styles and small pictures. Above it the kernel sends the file
+/// without a copy, which is as cheap.
+const KEPT_BYTES_MAX: u64 = 64 * 1024;
+/// Of a generation's contents, on each core: 16 MiB hold the styles and scripts of most sites, and two generations on two
+/// cores are still less than one PHP process.
+const GENERATION_BYTES_MAX: usize = 16 << 20;
+/// Of a generation, on each core. As nginx's `open_file_cache max=1000` in its documentation.
+const GENERATION_FILES_MAX: usize = 1000;
+
+/// A file and its answer.
+pub(crate) struct Item {
+    pub(crate) found: Found,
+    /// The head of the answer to a plain GET, as [`answer()`] makes it.
+    pub(crate) head: Vec<u8>,
+    body: OnceCell<Vec<u8>>,
+}
+
+impl Item {
+    pub(crate) fn new(found: Found) -> Item {
+        let mut head = Vec::with_capacity(384);
+        let content = answer(&found, Method::Get, &Conditions::none(SystemTime::now()), &mut head);
+        debug_assert!(found.length == 0 || matches!(content, Content::Part(_)));
+        Item { found, head, body: OnceCell::new() }
+    }
+
+    /// The whole content, if it is small and in memory.
+    pub(crate) fn body(&self) -> Option<&[u8]> {
+        if self.found.length > KEPT_BYTES_MAX {
+            return None;
+        }
+        if let Some(body) = self.body.get() {
+            return Some(body);
+        }
+        let mut body = vec![0; self.found.length as usize];
+        let read = if body.is_empty() { 0 } else { self.found.read_at_nowait(0, &mut body).ok()? };
+        (read == body.len()).then(|| self.body.get_or_init(|| body).as_slice())
+    }
+
+    fn bytes(&self) -> usize {
+        if self.found.file().is_none() || self.found.length <= KEPT_BYTES_MAX { self.found.length as usize } else { 0 }
+    }
+}
+
+/// What is kept of one path.
+struct Kept {
+    plain: Rc<Item>,
+    /// By [`Encoding`]; looked for beside the file when it was opened.
+    encoded: [RefCell<Option<Rc<Item>>>; 3],
+    compressing: Cell<Compressing>,
+    looked_at: Cell<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Compressing {
+    NotYet,
+    /// Now, or found not to be worth it.
+    Begun,
+}
+
+type Generation = HashMap<u64, HashMap<Box<str>, Rc<Kept>>>;
+
+/// A thread's files.
+pub(crate) struct Shelf {
+    young: RefCell<Generation>,
+    old: RefCell<Generation>,
+    files: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Shelf {
+    pub(crate) fn new() -> Shelf {
+        Shelf { young: RefCell::default(), old: RefCell::default(), files: Cell::new(0), bytes: Cell::new(0) }
+    }
+
+    /// As [`Folder::find`], in the coding that suits `accepted`.
+    pub(crate) async fn find(
+        &self,
+        folder: &Folder,
+        below: &str,
+        accepted: Accepted,
+        now: Instant,
+    ) -> Result<Rc<Item>, Miss> {
+        let kept = match self.kept(folder.number, below) {
+            Some(kept) if now.saturating_duration_since(kept.looked_at.get()) < TRUSTED => kept,
+            known => self.look(folder, below, known, now)?,
+        };
+        if accepted == Accepted::default() || !kept.plain.found.varies() {
+            return Ok(kept.plain.clone());
+        }
+        if let Some(item) = kept.best(accepted) {
+            return Ok(item);
+        }
+        if accepted.takes(Encoding::Gzip) && kept.compressing.replace(Compressing::Begun) == Compressing::NotYet {
+            let found = kept.plain.found.clone();
+            let smaller = tokio::task::spawn_blocking(move || found.compressed()).await;
+            if let Ok(Some(smaller)) = smaller {
+                self.bytes.set(self.bytes.get() + smaller.length as usize);
+                kept.encoded[Encoding::Gzip as usize].replace(Some(Rc::new(Item::new(smaller))));
+            }
+        }
+        Ok(kept.best(accepted).unwrap_or_else(|| kept.plain.clone()))
+    }
+
+    fn kept(&self, folder: u64, below: &str) -> Option<Rc<Kept>> {
+        if let Some(kept) = self.young.borrow().get(&folder).and_then(|files| files.get(below)) {
+            return Some(kept.clone());
+        }
+        let kept = self.old.borrow_mut().get_mut(&folder)?.remove(below)?;
+        self.keep(folder, below, kept.clone());
+        Some(kept)
+    }
+
+    /// Opens the file anew, and keeps what was made of it if it is still the same.
+    fn look(&self, folder: &Folder, below: &str, known: Option<Rc<Kept>>, now: Instant) -> Result<Rc<Kept>, Miss> {
+        let found = match folder.find(below) {
+            Ok(found) => found,
+            Err(miss) => {
+                if let Some(files) = self.young.borrow_mut().get_mut(&folder.number) {
+                    files.remove(below);
+                }
+                return Err(miss);
+            }
+        };
+        if let Some(known) = known.filter(|known| known.plain.found.is(&found)) {
+            known.looked_at.set(now);
+            return Ok(known);
+        }
+        let kept = Rc::new(Kept::new(folder, found, now));
+        self.keep(folder.number, below, kept.clone());
+        Ok(kept)
+    }
+
+    fn keep(&self, folder: u64, below: &str, kept: Rc<Kept>) {
+        let (files, bytes) = (self.files.get() + 1, self.bytes.get() + kept.bytes());
+        if files > GENERATION_FILES_MAX || bytes > GENERATION_BYTES_MAX {
+            self.age();
+        }
+        self.files.set(self.files.get() + 1);
+        self.bytes.set(self.bytes.get() + kept.bytes());
+        self.young.borrow_mut().entry(folder).or_default().insert(below.into(), kept);
+    }
+
+    /// Begins a new generation. Called from time to time as well: a file that was removed is not held open for ever.
+    pub(crate) fn age(&self) {
+        self.old.replace(self.young.take());
+        self.files.set(0);
+        self.bytes.set(0);
+    }
+}
+
+impl Kept {
+    fn new(folder: &Folder, found: Found, now: Instant) -> Kept {
+        let encoded = Encoding::ALL.map(|encoding| {
+            let beside = found.varies().then(|| folder.encoded(&found, encoding)).flatten();
+            RefCell::new(beside.map(|found| Rc::new(Item::new(found))))
+        });
+        let plain = Rc::new(Item::new(found));
+        Kept { plain, encoded, compressing: Cell::new(Compressing::NotYet), looked_at: Cell::new(now) }
+    }
+
+    /// The first coding that is there and taken.
+    fn best(&self, accepted: Accepted) -> Option<Rc<Item>> {
+        let mut taken = Encoding::ALL.into_iter().filter(|encoding| accepted.takes(*encoding));
+        taken.find_map(|encoding| self.encoded[encoding as usize].borrow().clone())
+    }
+
+    fn bytes(&self) -> usize {
+        let encoded = self.encoded.iter().map(|item| item.borrow().as_ref().map_or(0, |item| item.bytes()));
+        self.plain.bytes() + encoded.sum::<usize>()
+    }
+}
