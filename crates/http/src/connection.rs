@@ -9,6 +9,7 @@ use crate::access::Entry;
 use crate::codec::{Refusal, Request};
 use crate::config::{Config, Logged};
 use crate::exchange::{CLIENT_GONE, Outcome, Stages, Trip};
+use crate::guard;
 use crate::page::{self, Page};
 use crate::stream::Stream;
 use crate::trace::Trace;
@@ -99,12 +100,14 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
         return trip.page(page, wire, 0).await.persists;
     }
     let route = config.route(request.host(), request.path());
-    let outcome = match route {
-        Some(route) => match trip.file(route, wire).await {
+    let refusal = guard::refusal(config, &worker.counters, request, client, began);
+    let outcome = match (refusal, route) {
+        (Some(page), _) => trip.page(page, wire, 0).await,
+        (None, Some(route)) => match trip.file(route, wire).await {
             Some(outcome) => outcome,
             None => trip.ask(route, wire).await,
         },
-        None => trip.page(page::NOT_FOUND, wire, 0).await,
+        (None, None) => trip.page(page::NOT_FOUND, wire, 0).await,
     };
     if outcome.status != CLIENT_GONE {
         worker.counters.answered(outcome.status);
@@ -156,11 +159,23 @@ async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str
     }
 }
 
+/// Tells a client that it has too many connections, and closes.
+pub(crate) async fn turn_away(worker: Rc<Worker>, stream: Stream) {
+    let mut out = Vec::new();
+    guard::CROWDED.write(None, worker.id().as_str(), false, &mut out);
+    let mut wire = Wire::new(stream);
+    if wire.stream.write(&out, LINGER).await.is_ok() {
+        close(&mut wire, &worker).await;
+    }
+}
+
+/// How long an answer that closes a connection has to arrive: long enough for a round trip around the world, short enough not
+/// to be a way to hold connections.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// Closes so that the last answer arrives: what the client still sends is read for a moment, since closing with unread
 /// bytes makes the kernel send a reset that can overtake the answer (RFC 9112 § 9.6).
 async fn close(wire: &mut Wire, worker: &Worker) {
-    /// Long enough for a round trip around the world, short enough not to be a way to hold connections.
-    const LINGER: Duration = Duration::from_millis(500);
     wire.stream.finish();
     let began = Instant::now();
     while began.elapsed() < LINGER {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::codec::Refusal;
+use crate::guard::Addresses;
 use crate::observe::Lanes;
 
 /// Declares [`Counters`] from one table: a field, its name as Prometheus writes it, and what it says, once.
@@ -17,6 +18,7 @@ macro_rules! counters {
             pub answers: [AtomicU64; 5],
             refusals: Refusals,
             pub(crate) lanes: Lanes,
+            pub(crate) addresses: Addresses,
         }
 
         impl Counters {
@@ -37,6 +39,10 @@ counters! {
     open = "connections_open",
     /// Connections turned away because of the bound on all together.
     turned_away = "connections_turned_away_total",
+    /// Connections turned away because their address had as many as it may.
+    crowded = "connections_over_address_limit_total",
+    /// Requests answered with 429 because a rate was exceeded.
+    rate_limited = "requests_rate_limited_total",
     /// Requests for which no backend was free in time.
     unserved = "requests_unserved_total",
     /// Requests tried again at another backend.

@@ -39,6 +39,7 @@ pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
+pub use guard::{By, Rate, RateSettings};
 pub use pool::{Declared, Figures, Lease, Pool, Refused, Reuse, Settings};
 pub use server::Server;
 pub use stream::Address;

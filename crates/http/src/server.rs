@@ -19,7 +19,7 @@ use crate::checks::{Checks, Target, check};
 use crate::config::Config;
 use crate::connection;
 use crate::counters::{Counters, count};
-use crate::guard::survive;
+use crate::guard::{Place, survive};
 use crate::pool::Pool;
 use crate::stream::Stream;
 use crate::worker::Worker;
@@ -145,6 +145,8 @@ async fn keep_flushing(worker: Rc<Worker>) {
 #[derive(Default)]
 struct Open {
     count: Cell<usize>,
+    /// Connections that are being told that they are too many.
+    told: Cell<usize>,
     closed: Notify,
 }
 
@@ -178,17 +180,38 @@ async fn accept(listener: &tokio::net::TcpListener, worker: &Rc<Worker>, open: &
 fn begin(stream: tokio::net::TcpStream, client: std::net::SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
     let counters = &worker.counters;
     count(&counters.connections);
-    let many = counters.open.load(Ordering::Relaxed) >= worker.config.load().limits.connections_max as u64;
+    let config = worker.config.load();
+    let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
     if many || stream.set_nodelay(true).is_err() {
         count(&counters.turned_away);
         return;
     }
+    let Some(place) = Place::take(&config, counters, client.ip()) else {
+        return crowd(stream, worker, open);
+    };
     let (worker, seat) = (worker.clone(), Seat::new(worker, open));
     spawn_local(async move {
-        let _seat = seat;
+        let _held = (seat, place);
         let client = client.ip().to_canonical().to_string();
         survive(&worker.counters, &client, connection::serve(worker.clone(), Stream::Tcp(stream), client.clone()))
             .await;
+    });
+}
+
+/// Turns away a connection of an address that has enough. It is told why unless many are being told: a crowd that does not
+/// listen must not cost what the bound is to save.
+fn crowd(stream: tokio::net::TcpStream, worker: &Rc<Worker>, open: &Rc<Open>) {
+    /// At once on a thread, each for half a second at most.
+    const TOLD_MAX: usize = 64;
+    count(&worker.counters.crowded);
+    if open.told.get() >= TOLD_MAX {
+        return;
+    }
+    open.told.set(open.told.get() + 1);
+    let (worker, open) = (worker.clone(), open.clone());
+    spawn_local(async move {
+        connection::turn_away(worker, Stream::Tcp(stream)).await;
+        open.told.set(open.told.get() - 1);
     });
 }
 

@@ -72,8 +72,14 @@ impl Engine {
     pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
-        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks };
-        let config = Config { via: "test=here".into(), front, routes: vec![route], limits, ..Config::default() };
+        let config = Config { front, limits, ..Config::default() };
+        Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks })
+    }
+
+    /// An engine with one route.
+    pub fn following(config: Config, route: Route) -> Engine {
+        let pool = route.pool.clone();
+        let config = Config { via: "test=here".into(), routes: vec![route], ..config };
         let server = Server::new(config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -133,6 +139,14 @@ impl Client {
     pub fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         self.answer()
+    }
+
+    /// The status, unless the connection is closed before.
+    pub fn try_get(&mut self, path: &str) -> Option<u16> {
+        self.0.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).ok()?;
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok()?;
+        line.get(9..12)?.parse().ok()
     }
 
     /// Reads one answer that says how long it is, or comes in chunks.
