@@ -19,6 +19,7 @@ use crate::checks::{Checks, Target, check};
 use crate::config::Config;
 use crate::connection;
 use crate::counters::{Counters, count};
+use crate::guard::{Place, survive};
 use crate::pool::Pool;
 use crate::stream::Stream;
 use crate::tls::Session;
@@ -185,6 +186,8 @@ async fn keep_flushing(worker: Rc<Worker>) {
 #[derive(Default)]
 struct Open {
     count: Cell<usize>,
+    /// Connections that are being told that they are too many.
+    told: Cell<usize>,
     closed: Notify,
 }
 
@@ -217,23 +220,26 @@ fn begin(
 ) {
     let counters = &worker.counters;
     count(&counters.connections);
-    let many = counters.open.load(Ordering::Relaxed) >= worker.config.load().limits.connections_max as u64;
+    let config = worker.config.load();
+    let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
     if many || stream.set_nodelay(true).is_err() {
         count(&counters.turned_away);
         return;
     }
-    counters.open.fetch_add(1, Ordering::Relaxed);
-    open.count.set(open.count.get() + 1);
-    let (worker, open) = (worker.clone(), open.clone());
+    let Some(place) = Place::take(&config, counters, client.ip()) else {
+        return crowd(stream, worker, open);
+    };
+    let (worker, seat) = (worker.clone(), Seat::new(worker, open));
     spawn_local(async move {
+        let _held = (seat, place);
         let client = client.ip().to_canonical().to_string();
-        match scheme {
-            Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client).await,
-            Scheme::Https => encrypted(&worker, stream, client).await,
-        }
-        worker.counters.open.fetch_sub(1, Ordering::Relaxed);
-        open.count.set(open.count.get() - 1);
-        open.closed.notify_waiters();
+        let serving = async {
+            match scheme {
+                Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client.clone()).await,
+                Scheme::Https => encrypted(&worker, stream, client.clone()).await,
+            }
+        };
+        survive(&worker.counters, &client, serving).await;
     });
 }
 
@@ -251,5 +257,44 @@ async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: S
             count(&worker.counters.tls_failed);
             tracing::debug!(client, %error, "no TLS connection");
         }
+    }
+}
+
+/// Turns away a connection of an address that has enough. It is told why unless many are being told: a crowd that does not
+/// listen must not cost what the bound is to save.
+fn crowd(stream: tokio::net::TcpStream, worker: &Rc<Worker>, open: &Rc<Open>) {
+    /// At once on a thread, each for half a second at most.
+    const TOLD_MAX: usize = 64;
+    count(&worker.counters.crowded);
+    if open.told.get() >= TOLD_MAX {
+        return;
+    }
+    open.told.set(open.told.get() + 1);
+    let (worker, open) = (worker.clone(), open.clone());
+    spawn_local(async move {
+        connection::turn_away(worker, Stream::Tcp(stream)).await;
+        open.told.set(open.told.get() - 1);
+    });
+}
+
+/// A connection that is open; given back when dropped, whatever ended it.
+struct Seat {
+    worker: Rc<Worker>,
+    open: Rc<Open>,
+}
+
+impl Seat {
+    fn new(worker: &Rc<Worker>, open: &Rc<Open>) -> Seat {
+        worker.counters.open.fetch_add(1, Ordering::Relaxed);
+        open.count.set(open.count.get() + 1);
+        Seat { worker: worker.clone(), open: open.clone() }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.count.set(self.open.count.get() - 1);
+        self.open.closed.notify_waiters();
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Config, Logged, Route};
+use mainstay_http::{Config, Route};
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -24,7 +24,7 @@ pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     let via = format!("web={}", context.launch.server);
     engine::run(
         context,
-        Config { via, front: plan.front, routes, limits: engine::limits(plan.front), logged: Logged::All, tls: None },
+        Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() },
         tiers,
     )
 }

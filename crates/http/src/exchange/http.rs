@@ -48,6 +48,8 @@ impl Trip<'_> {
             proto: if client.is_encrypted() { "https" } else { "http" },
             via: &self.config.via,
             id: self.id,
+            traceparent: self.trace.as_str(),
+            tracestate: self.trace.continued,
             host: "localhost",
         }
     }
@@ -100,6 +102,7 @@ impl Trip<'_> {
             }
             out.clear();
             if !response.is_interim() {
+                self.begins();
                 return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).

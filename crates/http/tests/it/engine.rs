@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::tls::ServerTls;
 use mainstay_http::{
-    Address, Config, Counters, Declared, Limits, Listeners, Logged, Pool, Reuse, Route, Server, Settings, Speaks,
+    Address, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
 };
 use mainstay_machines::balance::Algorithm;
 use tokio::sync::watch;
@@ -77,28 +77,25 @@ impl Engine {
         Engine::start(folders, pool, Speaks::Http, limits)
     }
 
-    /// As [`Engine::with`], and over TLS at `secure`.
+    /// As [`Engine::new`], and over TLS at `secure`.
     pub fn encrypted(backends: &[SocketAddr], tls: ServerTls) -> Engine {
         let pool = pool(backends.iter().map(|address| Address::Tcp(*address)), 100);
-        Engine::run(Vec::new(), pool, Speaks::Http, limits(), Some(tls))
+        let config = Config { front: true, limits: limits(), tls: Some(tls), ..Config::default() };
+        let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http };
+        Engine::following(config, route)
     }
 
     pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
-        Engine::run(folders, pool, speaks, limits, None)
-    }
-
-    fn run(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits, tls: Option<ServerTls>) -> Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
-        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks };
-        let server = Server::new(Config {
-            via: "test=here".into(),
-            front,
-            routes: [route].into(),
-            limits,
-            logged: Logged::All,
-            tls,
-        });
+        let config = Config { front, limits, ..Config::default() };
+        Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks })
+    }
+
+    /// An engine with one route.
+    pub fn following(config: Config, route: Route) -> Engine {
+        let pool = route.pool.clone();
+        let server = Server::new(Config { via: "test=here".into(), routes: [route].into(), ..config });
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (http, https) = (listen(), listen());
         let (address, secure) = (http.local_addr().unwrap(), https.local_addr().unwrap());
@@ -159,6 +156,14 @@ impl Client {
     pub fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         self.answer()
+    }
+
+    /// The status, unless the connection is closed before.
+    pub fn try_get(&mut self, path: &str) -> Option<u16> {
+        self.0.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).ok()?;
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok()?;
+        line.get(9..12)?.parse().ok()
     }
 
     /// Reads one answer that says how long it is, or comes in chunks.

@@ -5,6 +5,7 @@ mod engine;
 mod faults;
 mod files;
 mod framing;
+mod guard;
 mod hostile;
 mod responder;
 mod scripts;

@@ -73,6 +73,6 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
         limits,
         // The web tier has logged it; here it would push what the codebase says out of the log.
         logged: Logged::Failed,
-        tls: None,
+        ..Config::default()
     }
 }
