@@ -7,6 +7,7 @@
 //!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
 //!       cached        from the cache, or for it
 //!       pool, idle    who is asked; connections that wait for their next request
+//!   guard         who may ask how often; a panic costs one connection
 //!   checks        the active health checks, once for the process
 //! codec       HTTP/1.1 without I/O: what is ambiguous is refused
 //! ```
@@ -21,7 +22,9 @@ mod counters;
 mod exchange;
 pub mod fastcgi;
 pub mod files;
+mod guard;
 mod idle;
+mod observe;
 mod page;
 mod park;
 mod patience;
@@ -29,14 +32,18 @@ mod pool;
 mod send;
 mod server;
 mod stream;
+pub mod tls;
+mod trace;
 mod wire;
 mod worker;
 
+pub use access::LogFormat;
 pub use cache::{Cache, CacheSettings};
 pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
+pub use guard::{By, Rate, RateSettings};
 pub use pool::{Declared, Figures, Lease, Pool, Refused, Reuse, Settings};
-pub use server::Server;
+pub use server::{Listeners, Server};
 pub use stream::Address;

@@ -10,6 +10,11 @@ use crate::pool::{Lease, Reuse};
 use crate::stream::Stream;
 use crate::wire::{Wire, fill, read};
 
+/// The scheme of a connection.
+pub(super) const fn scheme(encrypted: bool) -> &'static str {
+    if encrypted { "https" } else { "http" }
+}
+
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
 pub(super) const INTERIM_MAX: u32 = 16;
 
@@ -23,7 +28,7 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut head = Vec::with_capacity(1024);
-        self.request_head(&mut head);
+        self.request_head(wire.stream.is_encrypted(), &mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
@@ -45,22 +50,24 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    /// Writes the head that the backend gets.
-    pub(super) fn request_head(&self, head: &mut Vec<u8>) {
-        self.request.forward(&self.forwarding(), head);
+    /// Writes the head that the backend gets. `encrypted`: so the client came.
+    pub(super) fn request_head(&self, encrypted: bool, head: &mut Vec<u8>) {
+        self.request.forward(&self.forwarding(encrypted), head);
         if let Some(fetch) = self.fetch {
             fetch.ask(head);
         }
     }
 
-    pub(super) fn forwarding(&self) -> Forwarding<'_> {
+    fn forwarding(&self, encrypted: bool) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
-            proto: "http",
+            proto: scheme(encrypted),
             via: &self.config.via,
             id: self.id,
             whole: self.fetch.is_some_and(Fetch::asks_for_itself),
+            traceparent: self.trace.as_str(),
+            tracestate: self.trace.continued,
             host: "localhost",
         }
     }
@@ -116,6 +123,7 @@ impl Trip<'_> {
                 if let Some(ended) = self.heard(response) {
                     return ended;
                 }
+                self.begins();
                 return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).

@@ -11,6 +11,7 @@ mod gathered;
 mod http;
 mod refresh;
 mod script;
+mod stages;
 mod tunnel;
 mod unheard;
 
@@ -26,11 +27,13 @@ use crate::counters::count;
 use crate::page::{self, Page};
 use crate::pool::{Lease, Pool};
 use crate::stream::Stream;
+use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
 
 use fetch::Fetch;
 pub use gathered::Spool;
+pub(crate) use stages::{Stages, micros};
 
 /// Where a request stands when its connection is looked at again.
 pub(crate) struct Outcome {
@@ -57,8 +60,10 @@ pub(crate) struct Trip<'a> {
     pub(crate) request: &'a Request,
     pub(crate) client: &'a str,
     pub(crate) id: &'a str,
+    pub(crate) trace: &'a Trace,
     /// When its head was there.
     pub(crate) began: Instant,
+    pub(crate) stages: &'a Stages,
     /// The cache, if it has sent for the answer.
     pub(crate) fetch: Option<&'a Fetch<'a>>,
 }
@@ -134,7 +139,8 @@ impl Trip<'_> {
     async fn run(&self, pool: &std::sync::Arc<Pool>, given: &Given<'_>, wire: &mut Wire) -> Outcome {
         let mut tried = Vec::new();
         loop {
-            let lease = match pool.lease(&tried, self.limits().hold_within).await {
+            let queued = Stages::timed(&self.stages.queue, pool.lease(&tried, self.limits().hold_within));
+            let lease = match queued.await {
                 Ok(lease) => lease,
                 Err(refused) => {
                     count(&self.worker.counters.unserved);
@@ -203,7 +209,10 @@ impl Trip<'_> {
     async fn connected(&self, lease: &Lease, kept: Option<Stream>) -> Result<Stream, Attempt> {
         let connected = match kept {
             Some(stream) => Ok(stream),
-            None => Stream::connect(&lease.address, self.limits().connect_within).await,
+            None => {
+                let connecting = Stream::connect(&lease.address, self.limits().connect_within);
+                Stages::timed(&self.stages.connect, connecting).await
+            }
         };
         connected.map_err(|error| {
             lease.failed();
@@ -243,6 +252,11 @@ impl Trip<'_> {
             }
             Ok(Download::Wrong(because)) => failed(page::BAD_GATEWAY, false, &because),
         }
+    }
+
+    /// The head of the answer is there.
+    fn begins(&self) {
+        self.stages.first.set(micros(self.began.elapsed()));
     }
 
     /// Waits for a piece of the client's body, unless there is one.

@@ -4,13 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cached::scheme_of;
 use super::fetch::{Course, Fetch, Purpose};
 use super::http::INTERIM_MAX;
-use super::{Progress, Trip};
+use super::{Progress, Stages, Trip};
 use crate::cache::{Asked, Cache, Lead, Stored, Why};
 use crate::codec::{Body, Refusal, Request, Response};
 use crate::pool::{Pool, Reuse};
 use crate::stream::Stream;
+use crate::trace::Trace;
 use crate::wire::read;
 use crate::worker::Worker;
 
@@ -19,7 +21,7 @@ pub(super) struct Order {
     pub(super) cache: Arc<Cache>,
     pub(super) pool: Arc<Pool>,
     pub(super) request: Request,
-    pub(super) scheme: String,
+    pub(super) encrypted: bool,
     pub(super) client: String,
     pub(super) stale: Arc<Stored>,
     pub(super) lead: Lead,
@@ -27,10 +29,11 @@ pub(super) struct Order {
 
 /// Asks once. If nothing comes of it, the next request tries again.
 pub(super) async fn refresh(worker: Rc<Worker>, order: Order) {
-    let Order { cache, pool, request, scheme, client, stale, lead } = order;
+    let Order { cache, pool, request, encrypted, client, stale, lead } = order;
     let config = worker.config.load_full();
     let asked = Asked::of(&request);
-    let asking = cache.asking(&scheme, request.authority(), request.target());
+    let scheme = scheme_of(&config, &request, encrypted);
+    let asking = cache.asking(scheme, request.authority(), request.target());
     let purpose = (Purpose::Get(Some(stale)), Why::Stale);
     let fetch = Fetch::new(&cache, &request, (&asking, &asked), purpose, Some(lead));
     let id = worker.id();
@@ -39,22 +42,24 @@ pub(super) async fn refresh(worker: Rc<Worker>, order: Order) {
         config: &config,
         request: &request,
         client: &client,
-        id: &id,
+        id: id.as_str(),
+        trace: &Trace::of(&request, &id, &worker.ids),
         began: Instant::now(),
+        stages: &Stages::default(),
         fetch: Some(&fetch),
     };
-    if let Err(because) = trip.alone(&pool, &fetch).await {
-        tracing::debug!(id, path = request.path(), "what is stale could not be asked for anew: {because}");
+    if let Err(because) = trip.alone(&pool, encrypted, &fetch).await {
+        tracing::debug!(%id, path = request.path(), "what is stale could not be asked for anew: {because}");
     }
 }
 
 impl Trip<'_> {
     /// Asks a backend of `pool`, and lets the cache alone hear the answer.
-    async fn alone(&self, pool: &Arc<Pool>, fetch: &Fetch<'_>) -> Result<(), String> {
+    async fn alone(&self, pool: &Arc<Pool>, encrypted: bool, fetch: &Fetch<'_>) -> Result<(), String> {
         let lease = pool.lease(&[], self.limits().hold_within).await.map_err(|refused| refused.to_string())?;
         let kept = self.worker.idle.take(&lease, false);
         let backend = self.connected(&lease, kept).await.map_err(|_| "no connection".to_owned())?;
-        let ended = self.heard_alone(&backend, fetch).await;
+        let ended = self.heard_alone(&backend, encrypted, fetch).await;
         match &ended {
             Ok(true) if lease.reuse() != Reuse::Never => self.worker.idle.keep(&lease, backend),
             Err(_) => lease.failed(),
@@ -64,9 +69,9 @@ impl Trip<'_> {
     }
 
     /// Whether the connection can carry another request.
-    async fn heard_alone(&self, backend: &Stream, fetch: &Fetch<'_>) -> Result<bool, String> {
+    async fn heard_alone(&self, backend: &Stream, encrypted: bool, fetch: &Fetch<'_>) -> Result<bool, String> {
         let mut head = Vec::with_capacity(1024);
-        self.request_head(&mut head);
+        self.request_head(encrypted, &mut head);
         backend.write(&head, self.limits().progress_within).await.map_err(|error| error.to_string())?;
         let (mut response, mut pending, progress) = (Response::default(), Vec::new(), Progress::default());
         progress.uploaded.set(Some(Instant::now()));
