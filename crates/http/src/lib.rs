@@ -34,6 +34,6 @@ pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
-pub use pool::{Declared, Figures, Lease, Pool, Refused, Reuse, Settings};
+pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Settings, Wanted};
 pub use server::Server;
 pub use stream::Address;

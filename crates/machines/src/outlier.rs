@@ -87,9 +87,19 @@ impl Outliers {
         Outliers { config, members: vec![member; count], outputs: VecDeque::new() }
     }
 
+    /// Whether the member failed since its last success: until then that success is worth to be told.
+    pub fn has_failed(&self, member: usize) -> bool {
+        self.members.get(member).is_some_and(|it| it.failures > 0)
+    }
+
+    /// Until when the member gets no requests, unless the others turn ill.
+    pub fn ejected_until(&self, member: usize) -> Option<Time> {
+        self.members.get(member)?.ejected_until
+    }
+
     /// Whether the member gets no requests for now.
     pub fn is_ejected(&self, member: usize) -> bool {
-        self.members.get(member).is_some_and(|it| it.ejected_until.is_some())
+        self.ejected_until(member).is_some()
     }
 
     /// When to call [`Outliers::tick`]; [`Time::NEVER`] if nobody is ejected.

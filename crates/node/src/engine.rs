@@ -8,8 +8,8 @@ use mainstay_http::files::Folder;
 use mainstay_http::{
     Address, Checks, Config, Counters, Declared, Limits, Pool, Reuse, Route, Server, Settings, Speaks, Target,
 };
-use mainstay_machines::balance;
 use mainstay_machines::health::{self, State as Seen};
+use mainstay_machines::{balance, outlier};
 use mainstay_site::model::Algorithm;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
@@ -24,6 +24,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BACKEND_REQUESTS_MAX: u32 = 4096;
 /// Requests that may wait for a server: more than this are not served before their visitors give up.
 const WAITING_MAX: u32 = 1000;
+
+/// For a server that became well again to get its whole share: long enough for it to fill its caches and connect to what
+/// is behind it, short against the time it was away.
+const SLOW_START: Duration = Duration::from_secs(10);
 
 /// Why the engine ended unasked.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,8 @@ impl Tier {
             backend_requests_max: BACKEND_REQUESTS_MAX,
             waiting_max: WAITING_MAX,
             reuse: Reuse::Always,
+            outliers: Some(outlier::Config::default()),
+            slow_start: SLOW_START,
         };
         Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
     }
@@ -100,11 +106,15 @@ impl Tier {
     }
 }
 
-/// Those that are not there yet are spread round robin; `check` says so.
 fn algorithm(declared: Algorithm) -> balance::Algorithm {
     match declared {
+        Algorithm::RoundRobin => balance::Algorithm::RoundRobin,
         Algorithm::LeastConnections => balance::Algorithm::LeastConnections,
-        _ => balance::Algorithm::RoundRobin,
+        Algorithm::Fastest => balance::Algorithm::Fastest,
+        Algorithm::Observed => balance::Algorithm::Observed,
+        Algorithm::Predictive => balance::Algorithm::Predictive,
+        Algorithm::SourceHash => balance::Algorithm::SourceHash,
+        Algorithm::ConsistentHash => balance::Algorithm::ConsistentHash,
     }
 }
 

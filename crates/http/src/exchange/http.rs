@@ -26,11 +26,12 @@ impl Trip<'_> {
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
-        let (mut response, progress) = (Response::default(), Progress::default());
+        let (mut response, progress) = (Response::default(), Progress::at(&lease));
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
         let ended = both_ways(upload, download).await;
         if let Ok(Download::Switched { status }) = ended {
+            lease.answered(status);
             let bytes = self.tunnel(wire, &mut back).await;
             return Attempt::Answered { status, bytes, persists: false };
         }
@@ -53,7 +54,13 @@ impl Trip<'_> {
     }
 
     /// Sends the body on, then watches whether the client stays. Returns only if something went wrong.
-    async fn upload(&self, client: &Stream, pending: &mut Vec<u8>, backend: &Stream, progress: &Progress) -> Upload {
+    async fn upload(
+        &self,
+        client: &Stream,
+        pending: &mut Vec<u8>,
+        backend: &Stream,
+        progress: &Progress<'_>,
+    ) -> Upload {
         if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
             return wrong;
         }
@@ -66,7 +73,7 @@ impl Trip<'_> {
         client: &Stream,
         pending: &mut Vec<u8>,
         backend: &Stream,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), Upload> {
         let mut body = Body::new(self.request.framing);
         let mut left = self.limits().body_bytes_max;
@@ -91,7 +98,7 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &mut Response,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Download {
         let mut out = Vec::with_capacity(1024);
         for _ in 0..INTERIM_MAX {
@@ -100,6 +107,7 @@ impl Trip<'_> {
             }
             out.clear();
             if !response.is_interim() {
+                progress.heard();
                 return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
@@ -123,7 +131,7 @@ impl Trip<'_> {
         backend: &Stream,
         pending: &mut Vec<u8>,
         response: &mut Response,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), Download> {
         let context =
             ResponseContext { head: self.request.method == crate::codec::Method::Head, upgrade: self.request.upgrade };
