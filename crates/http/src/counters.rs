@@ -19,6 +19,8 @@ pub struct Counters {
     pub unserved: AtomicU64,
     /// Requests tried again at another backend.
     pub retries: AtomicU64,
+    /// Requests that might have been tried again but for the retry budget.
+    pub retries_denied: AtomicU64,
     /// Exchanges that ended because the client went away.
     pub client_aborts: AtomicU64,
     /// Exchanges cut off after the answer had begun.
@@ -39,6 +41,7 @@ impl Default for Counters {
             answers: Default::default(),
             unserved: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            retries_denied: AtomicU64::new(0),
             client_aborts: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
             tunnels: AtomicU64::new(0),
@@ -73,6 +76,7 @@ impl Counters {
             ("connections_turned_away_total".to_owned(), load(&self.turned_away)),
             ("requests_unserved_total".to_owned(), load(&self.unserved)),
             ("retries_total".to_owned(), load(&self.retries)),
+            ("retries_denied_total".to_owned(), load(&self.retries_denied)),
             ("client_aborts_total".to_owned(), load(&self.client_aborts)),
             ("truncated_total".to_owned(), load(&self.truncated)),
             ("websockets_total".to_owned(), load(&self.tunnels)),

@@ -3,6 +3,11 @@
 //! After Envoy's outlier detection (`consecutive_5xx`, `base_ejection_time`, `max_ejection_percent`). Two rules come
 //! before all others: no more than a share of the pool is ejected at a time, and never the last member that is well,
 //! since bad answers are better than none. When the members that were left turn ill, those ejected return at once.
+//!
+//! This is also the circuit breaker of each member (Nygard, "Release It!", 2007): ejected is open, on trial after its return
+//! is half open, and a [slow start](crate::balance::slow_start) bounds how many requests the trial costs. A breaker beside it
+//! would decide the same from the same answers. One for a whole pool would turn requests away that are better held until
+//! somebody is well again.
 
 use std::collections::VecDeque;
 use std::time::Duration;

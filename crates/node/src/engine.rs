@@ -1,6 +1,8 @@
 //! What the balancer and the web server share: the engine made from a plan, and its report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -179,7 +181,8 @@ impl View {
         let mut parts = Vec::new();
         let mut ill = Vec::new();
         for (tier, checks) in self.tiers.iter().zip(&self.checks) {
-            for seen in checks.seen() {
+            let ejections = tier.pool.ejections();
+            for (backend, seen) in checks.seen().into_iter().enumerate() {
                 let name = format!("{} on {}", tier.plan.name, seen.name);
                 let since_ms = clock::unix_ms().saturating_sub(seen.since.elapsed().as_millis() as u64);
                 let state = match seen.state {
@@ -187,17 +190,29 @@ impl View {
                     Seen::Ill => State::Failed,
                     Seen::Unknown => State::Starting,
                 };
+                let (state, because) = match ejections.iter().find(|it| it.backend == backend) {
+                    Some(ejection) if state == State::Serving => (State::Degraded, ejection.to_string()),
+                    _ => (state, seen.because),
+                };
                 if state != State::Serving {
-                    ill.push(format!("{name}: {}", seen.because));
+                    ill.push(format!("{name}: {because}"));
                 }
-                parts.push(Part { name, state, since_ms, because: seen.because, pid: None });
+                parts.push(Part { name, state, since_ms, because, pid: None });
             }
         }
         let stands: Vec<(&str, Stand)> =
             self.tiers.iter().zip(&self.checks).map(|(tier, checks)| tier.stand(&checks.seen())).collect();
         ill.extend(self.missing());
         let (state, because) = verdict(&stands, &ill);
-        Report { state, because, facts: Vec::new(), parts, counters: self.counters.totals() }
+        Report { state, because, facts: Vec::new(), parts, counters: self.totals() }
+    }
+
+    fn totals(&self) -> BTreeMap<String, u64> {
+        let backends = self.tiers.iter().flat_map(|tier| tier.pool.backends());
+        let ejections = backends.map(|(_, figures)| figures.ejections.load(Ordering::Relaxed)).sum();
+        let mut totals = self.counters.totals();
+        totals.insert("ejections_total".to_owned(), ejections);
+        totals
     }
 }
 

@@ -75,8 +75,19 @@ enum Attempt {
     ClientGone,
     /// The client's body is not acceptable; nothing was answered yet.
     ClientWrong(Refusal),
-    /// No byte of an answer came. `again`: it is safe to try elsewhere.
-    Failed { page: Page, again: bool, because: String },
+    /// No byte of an answer came.
+    Failed { page: Page, again: Again, because: String },
+}
+
+/// Whether a request that failed may be tried elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It might be carried out twice.
+    No,
+    /// By the retry budget: somebody has had work with it already.
+    Resent,
+    /// Nothing of it was sent: that costs no backend anything.
+    Unsent,
 }
 
 /// How the answer's direction ended.
@@ -145,7 +156,9 @@ impl Trip<'_> {
             };
             let (name, tries) = (pool.backend_name(backend), tried.len() as u32 + 1);
             match attempt {
-                Attempt::Failed { again: true, because, .. } if tries < self.limits().tries_max => {
+                Attempt::Failed { again, because, .. }
+                    if tries < self.limits().tries_max && self.may_retry(again, pool) =>
+                {
                     tried.push(backend);
                     tracing::debug!(backend = name, %address, id = self.id, "a request is tried elsewhere: {because}");
                     count(&self.worker.counters.retries);
@@ -162,6 +175,20 @@ impl Trip<'_> {
                 Attempt::Answered { status, bytes, persists } => {
                     return Outcome { status, bytes, persists, backend: Some(backend), tries };
                 }
+            }
+        }
+    }
+
+    fn may_retry(&self, again: Again, pool: &Pool) -> bool {
+        match again {
+            Again::No => false,
+            Again::Unsent => true,
+            Again::Resent => {
+                let may = pool.may_resend();
+                if !may {
+                    count(&self.worker.counters.retries_denied);
+                }
+                may
             }
         }
     }
@@ -197,7 +224,7 @@ impl Trip<'_> {
             lease.failed(Failure::Unreachable);
             Attempt::Failed {
                 page: page::BAD_GATEWAY,
-                again: true,
+                again: Again::Unsent,
                 because: format!("it cannot be connected to: {error}"),
             }
         })
@@ -226,18 +253,18 @@ impl Trip<'_> {
             Ok(Download::ClientGone) | Err(Upload::ClientGone) => Attempt::ClientGone,
             Err(Upload::ClientWrong(refusal)) => Attempt::ClientWrong(refusal),
             Err(Upload::BackendGone) => {
-                failed(Failure::Closed, page::BAD_GATEWAY, false, "it took no more of the request")
+                failed(Failure::Closed, page::BAD_GATEWAY, Again::No, "it took no more of the request")
             }
             Ok(Download::Nothing { late: true }) => {
-                failed(Failure::NoAnswer, page::GATEWAY_TIMEOUT, false, "it did not answer in time")
+                failed(Failure::NoAnswer, page::GATEWAY_TIMEOUT, Again::No, "it did not answer in time")
             }
             Ok(Download::Nothing { late: false }) => {
                 // RFC 9110 § 9.2.2: only what is idempotent may be sent twice, also on a connection that was idle before: a
                 // backend that closes it may have read the request.
-                let again = self.request.method.is_idempotent() && resendable;
+                let again = if self.request.method.is_idempotent() && resendable { Again::Resent } else { Again::No };
                 failed(Failure::Closed, page::BAD_GATEWAY, again, "it closed the connection without an answer")
             }
-            Ok(Download::Wrong(because)) => failed(Failure::Malformed, page::BAD_GATEWAY, false, &because),
+            Ok(Download::Wrong(because)) => failed(Failure::Malformed, page::BAD_GATEWAY, Again::No, &because),
         }
     }
 

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use mainstay_machines::Time;
 use mainstay_machines::balance::latency::Latency;
 use mainstay_machines::balance::{self, Algorithm, Asked, Hashed, source};
+use mainstay_machines::budget::{self, Budget};
 use mainstay_machines::health::Failure;
 use mainstay_machines::outlier::{self, Outliers};
 use tokio::sync::Notify;
@@ -113,6 +114,9 @@ pub struct Pool {
     names: Vec<String>,
     figures: Vec<Figures>,
     state: Mutex<State>,
+    budget: Mutex<Budget>,
+    /// Requests that were given to a further backend.
+    retried: AtomicU64,
     view: ArcSwap<View>,
     origin: Instant,
     turn: AtomicU64,
@@ -149,6 +153,8 @@ impl Pool {
             figures: declared.iter().map(|_| Figures::new(Time::ZERO)).collect(),
             names: declared.into_iter().map(|it| it.name).collect(),
             state: Mutex::new(state),
+            budget: Mutex::new(Budget::new(budget::Config::default(), Time::ZERO)),
+            retried: AtomicU64::new(0),
             view,
             origin: Instant::now(),
             turn: AtomicU64::new(0),
@@ -263,6 +269,13 @@ impl Pool {
         }
     }
 
+    /// Whether a request that was sent to a backend in vain may be sent again, by the retry budget; it is charged if so.
+    pub fn may_resend(&self) -> bool {
+        let given: u64 = self.figures.iter().map(|figures| figures.requests.load(Ordering::Relaxed)).sum();
+        let first = given.saturating_sub(self.retried.load(Ordering::Relaxed));
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).withdraw(self.now(), first)
+    }
+
     /// Returns when a backend did not end a request that it must have ended long ago; whoever runs it should end it.
     pub async fn stuck(&self, backend: usize) {
         match self.figures.get(backend) {
@@ -315,6 +328,9 @@ impl Pool {
             let backend = view.roster.pick(&asked, &looking)?;
             let address = view.addresses[backend].clone()?;
             if self.take(backend) {
+                if !wanted.tried.is_empty() {
+                    self.retried.fetch_add(1, Ordering::Relaxed);
+                }
                 return Some(Lease { pool: self.clone(), backend, address });
             }
         }
