@@ -42,7 +42,7 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    fn forwarding(&self) -> Forwarding<'_> {
+    pub(super) fn forwarding(&self) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
@@ -108,7 +108,7 @@ impl Trip<'_> {
             out.clear();
             if !response.is_interim() {
                 progress.heard();
-                return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
+                return self.final_answer(backend, pending, client, response, progress).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
             if !self.request.old {
@@ -160,13 +160,15 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &Response,
-        uploaded: bool,
+        progress: &Progress<'_>,
     ) -> Download {
+        let uploaded = progress.uploaded.get().is_some();
         let dechunk = self.request.old && response.framing == Framing::Chunked;
         let delimited = response.framing != Framing::Close && !dechunk;
         let persists = self.request.persists && uploaded && delimited && !self.worker.is_stopping();
         let mut out = Vec::with_capacity(1024 + pending.len());
         response.forward(&mut out, dechunk, self.connection(persists));
+        self.stay(progress.lease, &response.head, &mut out);
         let (status, mut body) = (response.status, Body::new(response.framing));
         let head = out.len();
         // What came together with the head goes out together with it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mainstay_machines::health::Failure;
 
 use super::{Figures, Pool, Reuse};
+use crate::sticky::Cookies;
 use crate::stream::{Address, Stream};
 
 /// A request's place at a backend; given back when dropped.
@@ -16,6 +17,8 @@ pub struct Lease {
     pub backend: usize,
     /// Where it listens.
     pub address: Arc<Address>,
+    /// Its visitor is not with this backend yet.
+    pub(super) moved: bool,
 }
 
 impl Lease {
@@ -53,6 +56,11 @@ impl Lease {
     /// The backend did not end the request: see [`Pool::stuck`].
     pub fn stuck(&self) {
         self.figures().stuck.notify_one();
+    }
+
+    /// The cookies of the pool, if the visitor is to be told that it stays here from now on.
+    pub(crate) fn cookies(&self) -> Option<&Cookies> {
+        self.pool.cookies.as_ref().filter(|_| self.moved)
     }
 
     pub(crate) fn reuse(&self) -> Reuse {

@@ -22,6 +22,7 @@ use mainstay_machines::outlier::{self, Outliers};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::sticky::{Cookies, Sticky};
 use crate::stream::Address;
 use view::{Place, State, View};
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub outliers: Option<outlier::Config>,
     /// How long a backend that became well again takes to its whole share; zero: none.
     pub slow_start: Duration,
+    /// Whether a visitor stays with a backend.
+    pub sticky: Option<Sticky>,
 }
 
 impl Default for Settings {
@@ -63,6 +66,7 @@ impl Default for Settings {
             reuse: Reuse::Always,
             outliers: None,
             slow_start: Duration::ZERO,
+            sticky: None,
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct Wanted<'r> {
     pub tried: &'r [usize],
     /// The hash of what [`Pool::hashes`] asks for.
     pub key: u64,
+    /// The backend that its visitor stays with: taken if it is well and free, draining or not.
+    pub kept: Option<usize>,
     /// How long it may wait.
     pub within: Duration,
 }
@@ -113,6 +119,7 @@ pub struct Pool {
     settings: Settings,
     names: Vec<String>,
     figures: Vec<Figures>,
+    pub(crate) cookies: Option<Cookies>,
     state: Mutex<State>,
     budget: Mutex<Budget>,
     /// Requests that were given to a further backend.
@@ -148,10 +155,12 @@ impl Pool {
         let places = declared.iter().map(place).collect();
         let state = State::new(places, outliers, settings.slow_start);
         let view = ArcSwap::from_pointee(state.view(settings.algorithm, Time::ZERO));
+        let names: Vec<String> = declared.into_iter().map(|it| it.name).collect();
         Arc::new(Pool {
+            figures: names.iter().map(|_| Figures::new(Time::ZERO)).collect(),
+            cookies: settings.sticky.as_ref().map(|sticky| Cookies::new(sticky, &names)),
             settings,
-            figures: declared.iter().map(|_| Figures::new(Time::ZERO)).collect(),
-            names: declared.into_iter().map(|it| it.name).collect(),
+            names,
             state: Mutex::new(state),
             budget: Mutex::new(Budget::new(budget::Config::default(), Time::ZERO)),
             retried: AtomicU64::new(0),
@@ -324,14 +333,16 @@ impl Pool {
         let now = if self.settings.algorithm.measures() { self.now() } else { Time::ZERO };
         let asked = Asked { turn, now, key: wanted.key };
         let looking = Looking { pool: self, may };
+        let mut kept = wanted.kept.filter(|backend| looking.is_kept(*backend, &view));
         loop {
-            let backend = view.roster.pick(&asked, &looking)?;
+            let staying = kept.take();
+            let backend = staying.or_else(|| view.roster.pick(&asked, &looking))?;
             let address = view.addresses[backend].clone()?;
             if self.take(backend) {
                 if !wanted.tried.is_empty() {
                     self.retried.fetch_add(1, Ordering::Relaxed);
                 }
-                return Some(Lease { pool: self.clone(), backend, address });
+                return Some(Lease { pool: self.clone(), backend, address, moved: wanted.kept != Some(backend) });
             }
         }
     }
@@ -365,6 +376,13 @@ impl Pool {
 struct Looking<'p, May> {
     pool: &'p Pool,
     may: May,
+}
+
+impl<May: Fn(usize) -> bool> Looking<'_, May> {
+    /// Whether a visitor can stay with the backend.
+    fn is_kept(&self, backend: usize, view: &View) -> bool {
+        view.addresses.get(backend).is_some_and(Option::is_some) && balance::Figures::is_free(self, backend)
+    }
 }
 
 impl<May: Fn(usize) -> bool> balance::Figures for Looking<'_, May> {
