@@ -95,7 +95,18 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
     let id = said.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
     let trace = Trace::of(request, &fresh, &worker.ids);
     let stages = Stages::default();
-    let trip = Trip { worker, config, request, client, id, trace: &trace, began, stages: &stages, fetch: None };
+    let trip = Trip {
+        worker,
+        config,
+        request,
+        client,
+        proto: wire.stream.proto(),
+        id,
+        trace: &trace,
+        began,
+        stages: &stages,
+        fetch: None,
+    };
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;

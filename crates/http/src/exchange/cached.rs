@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_local;
 
 use super::fetch::{Course, Ended, Fetch, Purpose};
-use super::http::scheme;
 use super::refresh::{Order, refresh};
 use super::{Download, Given, Outcome, Trip};
 use crate::cache::{Asked, Asking, Cache, Found, Lead, Manner, Reply, Stored, Told, Turn, Use, Why};
-use crate::codec::{Framing, Kind, Method, Request, Response};
-use crate::config::Config;
+use crate::codec::{Framing, Kind, Method, Response};
 use crate::counters::count;
 use crate::page;
 use crate::pool::Pool;
@@ -48,11 +46,7 @@ impl Trip<'_> {
     /// Answers from the cache, or has the origin answer and the cache listen.
     pub(super) async fn cached(&self, cache: &Arc<Cache>, pool: &Arc<Pool>, wire: &mut Wire) -> Outcome {
         let request = self.request;
-        let asking = cache.asking(
-            scheme_of(self.config, request, wire.stream.is_encrypted()),
-            request.authority(),
-            request.target(),
-        );
+        let asking = cache.asking(self.scheme(), request.authority(), request.target());
         let wanted = Wanted { cache, pool, asking, asked: Asked::of(request) };
         let bare = request.framing == Framing::None && !request.upgrade;
         match request.method {
@@ -68,6 +62,12 @@ impl Trip<'_> {
         }
     }
 
+    /// How the visitor came: an application may answer by it. An inner tier has to be told.
+    pub(super) fn scheme(&self) -> &str {
+        let said = if self.config.front { None } else { self.request.head.of_kind(Kind::ForwardedProto) };
+        said.and_then(|said| std::str::from_utf8(said).ok()).unwrap_or(self.proto)
+    }
+
     async fn looked_up(&self, wanted: &Wanted<'_>, wire: &mut Wire) -> Outcome {
         let counts = &wanted.cache.counts;
         let (mut now, mut waited, mut told) = (self.began, 0, Told::Hit);
@@ -79,7 +79,7 @@ impl Trip<'_> {
                 }
                 Step::AnswerAndRefresh(stored) => {
                     count(&counts.stale);
-                    self.refresh(wanted, &stored, wire.stream.is_encrypted(), now);
+                    self.refresh(wanted, &stored, now);
                     return self.reply(wanted, &stored, told, &[], wire).await;
                 }
                 Step::Ask(why, stale) => (why, stale),
@@ -169,13 +169,13 @@ impl Trip<'_> {
     }
 
     /// Asks for it anew, unless somebody does already; nobody waits for that.
-    fn refresh(&self, wanted: &Wanted<'_>, stored: &Arc<Stored>, encrypted: bool, now: Instant) {
+    fn refresh(&self, wanted: &Wanted<'_>, stored: &Arc<Stored>, now: Instant) {
         let Turn::Lead(lead) = wanted.cache.turn(&wanted.asking, now) else { return };
         let order = Order {
             cache: wanted.cache.clone(),
             pool: wanted.pool.clone(),
             request: self.request.clone(),
-            encrypted,
+            proto: self.proto,
             client: self.client.to_owned(),
             stale: stored.clone(),
             lead,
@@ -184,14 +184,14 @@ impl Trip<'_> {
     }
 
     /// Lets the cache hear a final answer; how the download ends if it is not for the client.
-    pub(super) fn heard(&self, response: &Response) -> Option<Download> {
-        match self.fetch?.answered(response) {
-            Course::Passes => None,
-            Course::Heard => Some(Download::Complete { status: response.status, bytes: 0, persists: true }),
-            Course::Failed => {
-                Some(Download::Wrong(format!("it answered {}, and the cache has an answer", response.status)))
-            }
+    pub(super) fn heard(&self, response: &mut Response) -> Option<Download> {
+        let course = self.fetch?.answered(response);
+        if course == Course::Passes {
+            return None;
         }
+        // A failure's body is left unread on the connection.
+        response.persists &= course != Course::Failed;
+        Some(Download::Complete { status: response.status, bytes: 0, persists: true })
     }
 
     /// Where the cache has an answer in place of one that did not come: it is sent when this returns.
@@ -199,10 +199,4 @@ impl Trip<'_> {
         let spared = self.fetch?.spared(None);
         spared.then_some(Outcome { status: 0, bytes: 0, persists: true, backend: None, tries: tries as u32 })
     }
-}
-
-/// How the visitor came: an application may answer by it. An inner tier has to be told.
-pub(super) fn scheme_of<'r>(config: &Config, request: &'r Request, encrypted: bool) -> &'r str {
-    let said = if config.front { None } else { request.head.of_kind(Kind::ForwardedProto) };
-    said.and_then(|said| std::str::from_utf8(said).ok()).unwrap_or(scheme(encrypted))
 }

@@ -10,11 +10,6 @@ use crate::pool::{Lease, Reuse};
 use crate::stream::Stream;
 use crate::wire::{Wire, fill, read};
 
-/// The scheme of a connection.
-pub(super) const fn scheme(encrypted: bool) -> &'static str {
-    if encrypted { "https" } else { "http" }
-}
-
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
 pub(super) const INTERIM_MAX: u32 = 16;
 
@@ -28,15 +23,16 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut head = Vec::with_capacity(1024);
-        self.request_head(wire.stream.is_encrypted(), &mut head);
+        self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
-        let (mut response, progress) = (Response::default(), Progress::default());
+        let (mut response, progress) = (Response::default(), Progress::at(&lease));
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
         let ended = both_ways(upload, download).await;
         if let Ok(Download::Switched { status }) = ended {
+            lease.answered(status);
             let bytes = self.tunnel(wire, &mut back).await;
             return Attempt::Answered { status, bytes, persists: false };
         }
@@ -50,19 +46,19 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    /// Writes the head that the backend gets. `encrypted`: so the client came.
-    pub(super) fn request_head(&self, encrypted: bool, head: &mut Vec<u8>) {
-        self.request.forward(&self.forwarding(encrypted), head);
+    /// Writes the head that the backend gets.
+    pub(super) fn request_head(&self, head: &mut Vec<u8>) {
+        self.request.forward(&self.forwarding(), head);
         if let Some(fetch) = self.fetch {
             fetch.ask(head);
         }
     }
 
-    fn forwarding(&self, encrypted: bool) -> Forwarding<'_> {
+    pub(super) fn forwarding(&self) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
-            proto: scheme(encrypted),
+            proto: self.proto,
             via: &self.config.via,
             id: self.id,
             whole: self.fetch.is_some_and(Fetch::asks_for_itself),
@@ -73,7 +69,13 @@ impl Trip<'_> {
     }
 
     /// Sends the body on, then watches whether the client stays. Returns only if something went wrong.
-    async fn upload(&self, client: &Stream, pending: &mut Vec<u8>, backend: &Stream, progress: &Progress) -> Upload {
+    async fn upload(
+        &self,
+        client: &Stream,
+        pending: &mut Vec<u8>,
+        backend: &Stream,
+        progress: &Progress<'_>,
+    ) -> Upload {
         if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
             return wrong;
         }
@@ -86,7 +88,7 @@ impl Trip<'_> {
         client: &Stream,
         pending: &mut Vec<u8>,
         backend: &Stream,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), Upload> {
         let mut body = Body::new(self.request.framing);
         let mut left = self.limits().body_bytes_max;
@@ -111,7 +113,7 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &mut Response,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Download {
         let mut out = Vec::with_capacity(1024);
         for _ in 0..INTERIM_MAX {
@@ -124,7 +126,8 @@ impl Trip<'_> {
                     return ended;
                 }
                 self.begins();
-                return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
+                progress.heard();
+                return self.final_answer(backend, pending, client, response, progress).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
             if !self.request.old {
@@ -147,7 +150,7 @@ impl Trip<'_> {
         backend: &Stream,
         pending: &mut Vec<u8>,
         response: &mut Response,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), Download> {
         let context =
             ResponseContext { head: self.request.method == crate::codec::Method::Head, upgrade: self.request.upgrade };
@@ -176,13 +179,15 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &Response,
-        uploaded: bool,
+        progress: &Progress<'_>,
     ) -> Download {
+        let uploaded = progress.uploaded.get().is_some();
         let dechunk = self.request.old && response.framing == Framing::Chunked;
         let delimited = response.framing != Framing::Close && !dechunk;
         let persists = self.request.persists && uploaded && delimited && !self.worker.is_stopping();
         let mut out = Vec::with_capacity(1024 + pending.len());
         response.forward(&mut out, dechunk, self.connection(persists));
+        self.stay(progress.lease, &response.head, &mut out);
         if let Some(fetch) = self.fetch {
             fetch.tell(&mut out);
         }

@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::cached::scheme_of;
+use mainstay_machines::health::Failure;
+
 use super::fetch::{Course, Fetch, Purpose};
 use super::http::INTERIM_MAX;
 use super::{Progress, Stages, Trip};
 use crate::cache::{Asked, Cache, Lead, Stored, Why};
 use crate::codec::{Body, Refusal, Request, Response};
-use crate::pool::{Pool, Reuse};
+use crate::pool::{Lease, Pool, Reuse};
 use crate::stream::Stream;
 use crate::trace::Trace;
 use crate::wire::read;
@@ -21,7 +22,7 @@ pub(super) struct Order {
     pub(super) cache: Arc<Cache>,
     pub(super) pool: Arc<Pool>,
     pub(super) request: Request,
-    pub(super) encrypted: bool,
+    pub(super) proto: &'static str,
     pub(super) client: String,
     pub(super) stale: Arc<Stored>,
     pub(super) lead: Lead,
@@ -29,62 +30,75 @@ pub(super) struct Order {
 
 /// Asks once. If nothing comes of it, the next request tries again.
 pub(super) async fn refresh(worker: Rc<Worker>, order: Order) {
-    let Order { cache, pool, request, encrypted, client, stale, lead } = order;
+    let Order { cache, pool, request, proto, client, stale, lead } = order;
     let config = worker.config.load_full();
-    let asked = Asked::of(&request);
-    let scheme = scheme_of(&config, &request, encrypted);
-    let asking = cache.asking(scheme, request.authority(), request.target());
-    let purpose = (Purpose::Get(Some(stale)), Why::Stale);
-    let fetch = Fetch::new(&cache, &request, (&asking, &asked), purpose, Some(lead));
     let id = worker.id();
     let trip = Trip {
         worker: &worker,
         config: &config,
         request: &request,
         client: &client,
+        proto,
         id: id.as_str(),
         trace: &Trace::of(&request, &id, &worker.ids),
         began: Instant::now(),
         stages: &Stages::default(),
-        fetch: Some(&fetch),
+        fetch: None,
     };
-    if let Err(because) = trip.alone(&pool, encrypted, &fetch).await {
+    let asked = Asked::of(&request);
+    let asking = cache.asking(trip.scheme(), request.authority(), request.target());
+    let purpose = (Purpose::Get(Some(stale)), Why::Stale);
+    let fetch = Fetch::new(&cache, &request, (&asking, &asked), purpose, Some(lead));
+    if let Err(because) = (Trip { fetch: Some(&fetch), ..trip }).alone(&pool, &fetch).await {
         tracing::debug!(%id, path = request.path(), "what is stale could not be asked for anew: {because}");
     }
 }
 
 impl Trip<'_> {
     /// Asks a backend of `pool`, and lets the cache alone hear the answer.
-    async fn alone(&self, pool: &Arc<Pool>, encrypted: bool, fetch: &Fetch<'_>) -> Result<(), String> {
-        let lease = pool.lease(&[], self.limits().hold_within).await.map_err(|refused| refused.to_string())?;
+    async fn alone(&self, pool: &Arc<Pool>, fetch: &Fetch<'_>) -> Result<(), String> {
+        let lease = pool.lease(&self.wanted(pool)).await.map_err(|refused| refused.to_string())?;
         let kept = self.worker.idle.take(&lease, false);
         let backend = self.connected(&lease, kept).await.map_err(|_| "no connection".to_owned())?;
-        let ended = self.heard_alone(&backend, encrypted, fetch).await;
-        match &ended {
-            Ok(true) if lease.reuse() != Reuse::Never => self.worker.idle.keep(&lease, backend),
-            Err(_) => lease.failed(),
-            Ok(_) => {}
+        let mut response = Response::default();
+        match self.heard_alone(&lease, &backend, &mut response, fetch).await {
+            Ok(through) => {
+                lease.answered(response.status);
+                if through && response.persists && lease.reuse() != Reuse::Never {
+                    self.worker.idle.keep(&lease, backend);
+                }
+                Ok(())
+            }
+            Err(because) => {
+                lease.failed(Failure::Closed);
+                Err(because)
+            }
         }
-        ended.map(|_| ())
     }
 
-    /// Whether the connection can carry another request.
-    async fn heard_alone(&self, backend: &Stream, encrypted: bool, fetch: &Fetch<'_>) -> Result<bool, String> {
+    /// Whether nothing is left of the answer on the connection.
+    async fn heard_alone(
+        &self,
+        lease: &Lease,
+        backend: &Stream,
+        response: &mut Response,
+        fetch: &Fetch<'_>,
+    ) -> Result<bool, String> {
         let mut head = Vec::with_capacity(1024);
-        self.request_head(encrypted, &mut head);
+        self.request_head(&mut head);
         backend.write(&head, self.limits().progress_within).await.map_err(|error| error.to_string())?;
-        let (mut response, mut pending, progress) = (Response::default(), Vec::new(), Progress::default());
+        let (mut pending, progress) = (Vec::new(), Progress::at(lease));
         progress.uploaded.set(Some(Instant::now()));
         for _ in 0..INTERIM_MAX {
-            let came = self.response_head(backend, &mut pending, &mut response, &progress).await;
+            let came = self.response_head(backend, &mut pending, response, &progress).await;
             came.map_err(|_| "no proper answer".to_owned())?;
             if !response.is_interim() {
                 break;
             }
         }
-        match fetch.answered(&response) {
-            Course::Passes => self.body_alone(backend, pending, &response, fetch).await,
-            Course::Heard => Ok(response.persists && pending.is_empty()),
+        match fetch.answered(response) {
+            Course::Passes => self.body_alone(backend, pending, response, fetch).await,
+            Course::Heard => Ok(pending.is_empty()),
             Course::Failed => Ok(false),
         }
     }
@@ -114,10 +128,9 @@ impl Trip<'_> {
                 return Err("it broke off".to_owned());
             }
         }
-        if !fetch.listens() {
-            return Ok(false);
-        }
+        // What is not stored need not be heard to its end.
+        let listens = fetch.listens();
         fetch.complete();
-        Ok(response.persists && pending.is_empty())
+        Ok(listens && pending.is_empty())
     }
 }

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::tls::ServerTls;
-use mainstay_http::{
-    Address, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
-};
-use mainstay_machines::balance::Algorithm;
+use mainstay_http::{Address, Config, Counters, Declared, Limits, Listeners, Pool, Route, Server, Settings, Speaks};
 use tokio::sync::watch;
 
 /// No exchange of these tests takes longer.
@@ -52,13 +49,8 @@ pub fn pool(addresses: impl Iterator<Item = Address>, requests_max: u32) -> Arc<
         address: Some(address),
         well: true,
     });
-    let settings = Settings {
-        name: "test".into(),
-        algorithm: Algorithm::RoundRobin,
-        backend_requests_max: requests_max,
-        waiting_max: 100,
-        reuse: Reuse::Always,
-    };
+    let settings =
+        Settings { name: "test".into(), backend_requests_max: requests_max, waiting_max: 100, ..Settings::default() };
     Pool::new(settings, declared.collect())
 }
 
