@@ -214,6 +214,8 @@ impl View {
         let ejections = backends.map(|(_, figures)| figures.ejections.load(Ordering::Relaxed)).sum();
         let mut totals = self.counters.totals();
         totals.insert("ejections_total".to_owned(), ejections);
+        let cache = self.config.load().routes.iter().find_map(|route| route.cache.clone());
+        totals.extend(cache.map(|cache| cache.totals()).unwrap_or_default());
         totals
     }
 }

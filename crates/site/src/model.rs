@@ -172,10 +172,26 @@ impl AppKind {
 }
 
 /// The web tier.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Web {
     /// How requests are spread over the application servers.
     pub algorithm: Algorithm,
+    /// What the applications answer is kept by each web server, as far as they allow it (RFC 9111).
+    pub cache: Option<Cache>,
+}
+
+/// A cache of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Bytes on each server.
+    pub memory_bytes: u64,
+}
+
+impl Default for Cache {
+    /// 64 MiB: the pages, pictures and scripts that most visitors of a site ask for, and little beside its applications.
+    fn default() -> Self {
+        Cache { memory_bytes: 64 * 1024 * 1024 }
+    }
 }
 
 /// The balancer tier.

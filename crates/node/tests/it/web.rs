@@ -22,7 +22,7 @@ fn plan(php: &Php) -> Web {
     let health = Health { path: "/.mainstay/health".into(), interval_ms: 100, timeout_ms: 1000, rise: 1, fall: 1 };
     let pool = Pool { name: "app-site".into(), algorithm: Algorithm::RoundRobin, backends: vec![backend], health };
     let route = Route { app: AppName::from("site"), host: None, prefix: "/".into(), statics: vec![shared], pool };
-    Web { front: true, routes: vec![route] }
+    Web { front: true, routes: vec![route], cache: None }
 }
 
 #[test]

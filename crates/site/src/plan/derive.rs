@@ -110,7 +110,7 @@ impl Tiers<'_> {
             routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
         }
         let listens = vec![http(server.address, self.web_port())];
-        service("web", Role::Web, listens, talks, Config::Web(Web { front, routes }))
+        service("web", Role::Web, listens, talks, Config::Web(Web { front, routes, cache: self.site.web.cache }))
     }
 
     fn web_port(&self) -> u16 {

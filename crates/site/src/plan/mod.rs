@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Algorithm, AppKind, Durability, Www};
+use crate::model::{Algorithm, AppKind, Cache, Durability, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use derive::derive;
@@ -157,6 +157,8 @@ pub struct Web {
     pub front: bool,
     /// Tried in order; the first that matches host and prefix serves.
     pub routes: Vec<Route>,
+    /// Keeps what the applications answer.
+    pub cache: Option<Cache>,
 }
 
 /// Requests of one application.
