@@ -18,8 +18,12 @@ const VARIANTS_MAX: usize = 16;
 const ENTRY_BYTES: u64 = 256;
 /// What an answer of a site has on average, headers and all: from this the store guesses how many there will be.
 const TYPICAL_BYTES: u64 = 16 * 1024;
-/// So that two that write seldom meet; each is a word.
-const STRIPES: usize = 64;
+/// Of shards, whatever the size.
+const SHARDS_MAX: u64 = 64;
+/// Parts of the addresses that are changed one at a time. 40 KiB.
+const STRIPES: usize = 512;
+/// Removals that a part remembers.
+const REMEMBERED: usize = 8;
 
 /// The answers of one address.
 struct Resource {
@@ -39,15 +43,41 @@ pub(crate) enum Found {
 pub(super) struct Store {
     entries: Cache<Key, Arc<Resource>, ByBytes, AsItIs, Evicted>,
     hasher: RandomState,
-    /// Each counts how often something was taken out of its part of the addresses: what was fetched before that is not put
-    /// in after it. Held while its part is changed.
-    stripes: Box<[Mutex<Epoch>]>,
+    /// Held while its part of the addresses is changed.
+    stripes: Box<[Mutex<Stripe>]>,
     evicted_bytes: Arc<AtomicU64>,
 }
 
-/// How often something was taken out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What was taken out of a part of the addresses: what was fetched before that is not put in after it.
+#[derive(Default)]
+struct Stripe {
+    /// How often.
+    removals: u64,
+    /// The hashes of the last.
+    last: [u64; REMEMBERED],
+}
+
+/// How often something had been taken out of a part of the addresses.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch(u64);
+
+impl Stripe {
+    fn removed(&mut self, hash: u64) {
+        self.last[self.removals as usize % REMEMBERED] = hash;
+        self.removals += 1;
+    }
+
+    /// As if everything had been taken out.
+    fn cleared(&mut self) {
+        self.removals += REMEMBERED as u64 + 1;
+    }
+
+    /// Whether `hash` may have been taken out since.
+    fn has_removed(&self, hash: u64, since: Epoch) -> bool {
+        let removals = self.removals - since.0;
+        removals > REMEMBERED as u64 || (since.0..self.removals).any(|at| self.last[at as usize % REMEMBERED] == hash)
+    }
+}
 
 #[derive(Clone)]
 struct ByBytes;
@@ -77,7 +107,7 @@ impl Store {
     pub(super) fn new(bytes: u64, object_bytes_max: u64) -> Store {
         let evicted_bytes = Arc::new(AtomicU64::new(0));
         // A part of the store has to hold several of the largest, or they would push each other out.
-        let shards = (bytes / (object_bytes_max.max(1) * 4)).clamp(1, STRIPES as u64);
+        let shards = (bytes / (object_bytes_max.max(1) * 4)).clamp(1, SHARDS_MAX);
         let shards = if shards.is_power_of_two() { shards } else { shards.next_power_of_two() / 2 };
         let options = OptionsBuilder::new()
             .shards(shards as usize)
@@ -107,7 +137,7 @@ impl Store {
         }
     }
 
-    fn stripe(&self, asking: &Asking<'_>) -> MutexGuard<'_, Epoch> {
+    fn stripe(&self, asking: &Asking<'_>) -> MutexGuard<'_, Stripe> {
         // The low bits choose quick_cache's shard.
         let stripe = &self.stripes[(asking.hash() >> 32) as usize % STRIPES];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,13 +145,13 @@ impl Store {
 
     /// To be asked before an answer is fetched.
     pub(super) fn epoch(&self, asking: &Asking<'_>) -> Epoch {
-        *self.stripe(asking)
+        Epoch(self.stripe(asking).removals)
     }
 
     /// Puts in what was fetched since `epoch`, unless something was taken out meanwhile.
     pub(super) fn put(&self, asking: &Asking<'_>, epoch: Epoch, stored: Arc<Stored>) -> bool {
         let stripe = self.stripe(asking);
-        if *stripe != epoch {
+        if stripe.has_removed(asking.hash(), epoch) {
             return false;
         }
         let mut variants = self.entries.peek(asking).map(|resource| resource.variants.clone()).unwrap_or_default();
@@ -137,14 +167,14 @@ impl Store {
     /// Takes out everything at an address.
     pub(super) fn remove(&self, asking: &Asking<'_>) -> bool {
         let mut stripe = self.stripe(asking);
-        stripe.0 += 1;
+        stripe.removed(asking.hash());
         self.entries.remove(asking).is_some()
     }
 
     /// Takes out every address of which `is` says so about an answer; how many.
     pub(super) fn remove_where(&self, is: impl Fn(&Stored) -> bool) -> usize {
         for stripe in &self.stripes {
-            stripe.lock().unwrap_or_else(PoisonError::into_inner).0 += 1;
+            stripe.lock().unwrap_or_else(PoisonError::into_inner).cleared();
         }
         let removed = AtomicU64::new(0);
         self.entries.retain(|_, resource| {

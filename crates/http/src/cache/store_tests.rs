@@ -77,6 +77,22 @@ fn what_was_fetched_before_a_removal_is_not_put_in_after_it() {
 }
 
 #[test]
+fn a_removal_keeps_out_its_own_address_alone() {
+    let mut stripe = Stripe::default();
+    let before = Epoch(stripe.removals);
+    stripe.removed(1);
+    assert!(stripe.has_removed(1, before) && !stripe.has_removed(2, before));
+    assert!(!stripe.has_removed(1, Epoch(stripe.removals)), "what is fetched afterwards is new");
+    (3..2 + REMEMBERED as u64).for_each(|hash| stripe.removed(hash));
+    assert!(stripe.has_removed(1, before) && !stripe.has_removed(2, before));
+    stripe.removed(99);
+    assert!(stripe.has_removed(2, before), "more than is remembered might be anything");
+    let before = Epoch(stripe.removals);
+    stripe.cleared();
+    assert!(stripe.has_removed(2, before));
+}
+
+#[test]
 fn tags_reach_all_that_have_them() {
     let bench = Bench(Store::new(8 * MIB, MIB));
     bench.put("/a", "", &[("Cache-Tag", "post-1, list")], b"a");
