@@ -3,30 +3,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::LogFormat;
 use crate::codec::HeadLimits;
 use crate::exchange::Spool;
 use crate::fastcgi::Scripts;
 use crate::files::Folder;
+use crate::guard::Rate;
 use crate::pool::Pool;
+use crate::tls::ServerTls;
 
-/// Everything that the path of a request depends on.
+/// Everything that the path of a request depends on. A copy shares its routes.
+#[derive(Clone, Default)]
 pub struct Config {
     /// How this hop is called in `X-Mainstay-Via`: `web=server1`.
     pub via: String,
     /// Whether visitors connect here: then nothing that a client says of forwarding is believed.
     pub front: bool,
     /// Tried in order.
-    pub routes: Vec<Route>,
+    pub routes: Arc<[Route]>,
     /// How much and how long.
     pub limits: Limits,
+    /// How often may be asked; only the front door asks.
+    pub rates: Vec<Arc<Rate>>,
     /// Which requests get a line in the log.
     pub logged: Logged,
+    /// How visitors are met on the listeners for HTTPS; without it these close every connection.
+    pub tls: Option<ServerTls>,
+    /// How such a line is written.
+    pub log: LogFormat,
 }
 
 /// Which requests get a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Logged {
     /// All.
+    #[default]
     All,
     /// Those that were answered with 500 or above, or tried more than once: for a tier behind another that logs all.
     Failed,
@@ -69,6 +80,9 @@ pub struct FastCgi {
 pub struct Limits {
     /// Of request and response heads.
     pub head: HeadLimits,
+    /// For a TLS handshake: 10 s, as for a request head; nginx allows 60 s, in which an attacker holds a connection for two
+    /// packets.
+    pub tls_within: Duration,
     /// For a request head to arrive: 10 s, as HAProxy's recommended `timeout http-request`; slow-loris ends here.
     pub head_within: Duration,
     /// Between two requests of a connection: 60 s, nginx's `keepalive_timeout` of 75 s rounded down so that a client behind
@@ -90,6 +104,12 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Connections per engine: 20,000, of which each costs a few KiB.
     pub connections_max: usize,
+    /// Connections of one address, of IPv6 of one network of 64 bits: 1,024. Behind one address may be a company or the
+    /// subscribers that share one of a mobile carrier (64 is a usual number) with six connections each and more; one visitor
+    /// alone can take a twentieth of all.
+    pub address_connections_max: u32,
+    /// Whether connections from this machine itself are not bounded so.
+    pub spares_loopback: bool,
     /// For requests in flight when the engine ends: 10 s.
     pub drain_within: Duration,
     /// How often a request is tried in all: 3, so that one dead and one dying backend are survived.
@@ -100,6 +120,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             head: HeadLimits::default(),
+            tls_within: Duration::from_secs(10),
             head_within: Duration::from_secs(10),
             idle_within: Duration::from_secs(60),
             progress_within: Duration::from_secs(30),
@@ -109,6 +130,8 @@ impl Default for Limits {
             hold_within: Duration::from_secs(10),
             body_bytes_max: u64::MAX,
             connections_max: 20_000,
+            address_connections_max: 1024,
+            spares_loopback: true,
             drain_within: Duration::from_secs(10),
             tries_max: 3,
         }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use crate::access::Entry;
 use crate::codec::{Refusal, Request};
 use crate::config::{Config, Logged};
-use crate::exchange::{CLIENT_GONE, Outcome, Trip};
+use crate::exchange::{CLIENT_GONE, Outcome, Stages, Trip};
+use crate::guard;
 use crate::page::{self, Page};
 use crate::stream::Stream;
+use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
 
@@ -28,18 +30,18 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, client: String) {
+pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
     let mut wire = Wire::new(stream);
     let mut request = Request::default();
     loop {
         let config = worker.config.load_full();
-        match next(&worker, &config, &mut wire, &mut request).await {
+        match next(worker, &config, &mut wire, &mut request).await {
             Ok(()) => {}
             Err(End::Quiet) => return,
-            Err(End::Refused(refusal)) => return refuse(&worker, &mut wire, refusal, &client).await,
+            Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
         }
-        if !answer(&worker, &config, &mut wire, &request, &client).await {
-            return close(&mut wire, &worker).await;
+        if !answer(worker, &config, &mut wire, &request, &client).await {
+            return close(&mut wire, worker).await;
         }
     }
 }
@@ -48,7 +50,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, client: String) {
 async fn next(worker: &Worker, config: &Config, wire: &mut Wire, request: &mut Request) -> Result<(), End> {
     let limits = &config.limits;
     if wire.pending.is_empty() {
-        let mut stop = worker.stop.clone();
+        let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
         let first = tokio::select! {
             biased;
             first = fill(&wire.stream, &mut wire.pending, &worker.scratch, limits.idle_within) => first,
@@ -87,27 +89,43 @@ impl Nothing for io::Result<usize> {
 
 /// Answers one request; whether the connection goes on.
 async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
-    let began = Instant::now();
+    let (began, _busy) = (Instant::now(), worker.lane.busy());
     let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
-    let id = said.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(|| worker.id(), str::to_owned);
-    let trip = Trip { worker, config, request, client, id: &id, began };
+    let fresh = worker.id();
+    let id = said.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
+    let trace = Trace::of(request, &fresh, &worker.ids);
+    let trip = Trip {
+        worker,
+        config,
+        request,
+        client,
+        proto: wire.stream.proto(),
+        id,
+        trace: &trace,
+        began,
+        stages: Stages::default(),
+    };
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;
     }
     let route = config.route(request.host(), request.path());
-    let outcome = match route {
-        Some(route) => match trip.file(route, wire).await {
+    let refusal = guard::refusal(config, &worker.counters, request, client, began);
+    let outcome = match (refusal, route) {
+        (Some(page), _) => trip.page(page, wire, 0).await,
+        (None, Some(route)) => match trip.file(route, wire).await {
             Some(outcome) => outcome,
             None => trip.ask(route, wire).await,
         },
-        None => trip.page(page::NOT_FOUND, wire, 0).await,
+        (None, None) => trip.page(page::NOT_FOUND, wire, 0).await,
     };
     if outcome.status != CLIENT_GONE {
         worker.counters.answered(outcome.status);
     }
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
-    log(worker, &trip, &outcome, backend, began.elapsed());
+    let took = began.elapsed();
+    worker.lane.took(took);
+    log(worker, &trip, &outcome, backend, took);
     outcome.persists
 }
 
@@ -129,11 +147,13 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
         request: trip.request,
         status: outcome.status,
         bytes: outcome.bytes,
+        trace: trip.trace.id(),
+        stages: &trip.stages,
         took,
         backend,
         tries: outcome.tries,
     };
-    worker.log.log(&entry);
+    worker.log.log(&entry, trip.config.log);
 }
 
 /// Answers what could not be read as a request, and closes.
@@ -142,18 +162,30 @@ async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str
     worker.counters.answered(refusal.status());
     tracing::debug!(client, refusal = refusal.name(), "a request was refused");
     let mut out = Vec::new();
-    Page::refusal(refusal.status()).write(None, &worker.id(), false, &mut out);
+    Page::refusal(refusal.status()).write(None, worker.id().as_str(), false, &mut out);
     let within = worker.config.load().limits.progress_within;
     if wire.stream.write(&out, within).await.is_ok() {
         close(wire, worker).await;
     }
 }
 
+/// Tells a client that it has too many connections, and closes.
+pub(crate) async fn turn_away(worker: Rc<Worker>, stream: Stream) {
+    let mut out = Vec::new();
+    guard::CROWDED.write(None, worker.id().as_str(), false, &mut out);
+    let mut wire = Wire::new(stream);
+    if wire.stream.write(&out, LINGER).await.is_ok() {
+        close(&mut wire, &worker).await;
+    }
+}
+
+/// How long an answer that closes a connection has to arrive: long enough for a round trip around the world, short enough not
+/// to be a way to hold connections.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// Closes so that the last answer arrives: what the client still sends is read for a moment, since closing with unread
 /// bytes makes the kernel send a reset that can overtake the answer (RFC 9112 § 9.6).
 async fn close(wire: &mut Wire, worker: &Worker) {
-    /// Long enough for a round trip around the world, short enough not to be a way to hold connections.
-    const LINGER: Duration = Duration::from_millis(500);
     wire.stream.finish();
     let began = Instant::now();
     while began.elapsed() < LINGER {

@@ -6,6 +6,7 @@
 //!     send          from files
 //!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
 //!       pool, idle    who is asked; connections that wait for their next request
+//!   guard         who may ask how often; a panic costs one connection
 //!   checks        the active health checks, once for the process
 //! codec       HTTP/1.1 without I/O: what is ambiguous is refused
 //! ```
@@ -19,7 +20,9 @@ mod counters;
 mod exchange;
 pub mod fastcgi;
 pub mod files;
+mod guard;
 mod idle;
+mod observe;
 mod page;
 mod park;
 mod patience;
@@ -28,14 +31,18 @@ mod send;
 mod server;
 mod sticky;
 mod stream;
+pub mod tls;
+mod trace;
 mod wire;
 mod worker;
 
+pub use access::LogFormat;
 pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
+pub use guard::{By, Rate, RateSettings};
 pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Settings, Wanted};
-pub use server::Server;
+pub use server::{Listeners, Server};
 pub use sticky::Sticky;
 pub use stream::Address;

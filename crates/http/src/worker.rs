@@ -1,7 +1,6 @@
 //! What the connections of one thread share.
 
-use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, RandomState};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,27 +12,31 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::files::Shelf;
 use crate::idle::Idle;
+use crate::observe::Lane;
+use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
 /// One thread's part of the engine.
 pub(crate) struct Worker {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) log: AccessLog,
     pub(crate) scratch: Scratch,
     pub(crate) idle: Idle,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) shelf: Shelf,
     pub(crate) dates: Dates,
-    ids: Ids,
+    pub(crate) ids: Ids,
 }
 
 impl Worker {
     pub(crate) fn new(config: Arc<ArcSwap<Config>>, counters: Arc<Counters>, stop: watch::Receiver<bool>) -> Worker {
-        let log = AccessLog::new(counters.clone());
+        let (log, lane) = (AccessLog::new(counters.clone()), counters.lanes.open());
         Worker {
             config,
             counters,
+            lane,
             log,
             scratch: Scratch::new(),
             idle: Idle::default(),
@@ -50,7 +53,7 @@ impl Worker {
     }
 
     /// An id that no other request of the site has.
-    pub(crate) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> Id {
         self.ids.next()
     }
 }
@@ -68,24 +71,5 @@ impl Dates {
             *kept = (second, format!("Date: {}\r\n", httpdate::fmt_http_date(now)).into_bytes());
         }
         out.extend_from_slice(&kept.1);
-    }
-}
-
-/// Ids of 128 bits: 64 random ones per thread, then a count, so that none repeats.
-struct Ids {
-    random: u64,
-    count: Cell<u64>,
-}
-
-impl Ids {
-    fn new() -> Ids {
-        // The standard library's hasher is keyed by the system's random source.
-        Ids { random: RandomState::new().hash_one(std::thread::current().id()), count: Cell::new(0) }
-    }
-
-    fn next(&self) -> String {
-        let count = self.count.get();
-        self.count.set(count.wrapping_add(1));
-        format!("{:016x}{count:016x}", self.random)
     }
 }

@@ -1,6 +1,6 @@
 //! The balancer: the front door that spreads requests over the web servers.
 
-use mainstay_http::{Config, Logged};
+use mainstay_http::Config;
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -15,9 +15,9 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
     let config = Config {
         via: format!("balancer={}", context.launch.server),
         front: true,
-        routes: vec![tier.route(None, "/", Vec::new())],
+        routes: [tier.route(None, "/", Vec::new())].into(),
         limits: engine::limits(true),
-        logged: Logged::All,
+        ..Config::default()
     };
     engine::run(context, config, vec![tier])
 }

@@ -1,9 +1,10 @@
 //! The web server: static files, and everything else to the applications.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Config, Logged, Route};
+use mainstay_http::{Config, Route};
 use mainstay_site::plan;
 
 use crate::engine::{self, Error, Tier};
@@ -20,11 +21,11 @@ pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
         let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
         Ok(tier.route(route.host.clone(), &route.prefix, folders))
     };
-    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Vec<Route>, Error>>()?;
+    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", context.launch.server);
     engine::run(
         context,
-        Config { via, front: plan.front, routes, limits: engine::limits(plan.front), logged: Logged::All },
+        Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() },
         tiers,
     )
 }

@@ -16,6 +16,10 @@ pub struct Forwarding<'a> {
     pub via: &'a str,
     /// The id of the request.
     pub id: &'a str,
+    /// Its `traceparent`, with a span of ours; what the client says of it is replaced.
+    pub traceparent: &'a str,
+    /// Whether the client's `tracestate` belongs to that trace, and goes on.
+    pub tracestate: bool,
     /// The Host for HTTP/1.0 requests that have none.
     pub host: &'a str,
 }
@@ -60,6 +64,7 @@ impl Request {
         if !says(Kind::RequestId) {
             put(out, "X-Request-Id: ", &[forwarding.id.as_bytes()]);
         }
+        put(out, "traceparent: ", &[forwarding.traceparent.as_bytes()]);
         self.appended(out, forwarding, Kind::Via, "X-Mainstay-Via: ", &[forwarding.via.as_bytes()]);
     }
 
@@ -95,7 +100,8 @@ impl Forwarding<'_> {
             return false;
         }
         match line.kind {
-            Kind::ForwardedFor | Kind::Forwarded | Kind::Via => false,
+            Kind::ForwardedFor | Kind::Forwarded | Kind::Via | Kind::TraceParent => false,
+            Kind::TraceState => self.tracestate,
             Kind::ForwardedProto | Kind::ForwardedHost | Kind::RequestId => !self.front,
             _ => true,
         }

@@ -29,6 +29,10 @@ pub enum Kind {
     Forwarded,
     /// `X-Request-Id`.
     RequestId,
+    /// `traceparent` (W3C Trace Context § 3.2).
+    TraceParent,
+    /// `tracestate` (§ 3.3).
+    TraceState,
     /// `X-Mainstay-Via`: who has handled the request so far.
     Via,
     /// One of these with `_` for `-`; dropped. CGI and WSGI give both spellings one name (RFC 3875 § 4.1.18), so that a
@@ -48,6 +52,8 @@ impl Kind {
             9 if is(b"forwarded") => Kind::Forwarded,
             10 if is(b"connection") => Kind::Connection,
             10 if is(b"keep-alive") => Kind::Hop,
+            10 if is(b"tracestate") => Kind::TraceState,
+            11 if is(b"traceparent") => Kind::TraceParent,
             12 if is(b"x-request-id") => Kind::RequestId,
             14 if is(b"content-length") => Kind::Length,
             14 if is(b"x-mainstay-via") => Kind::Via,

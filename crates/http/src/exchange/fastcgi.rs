@@ -130,6 +130,7 @@ impl Trip<'_> {
         loop {
             match CgiHead::read(&answer.stdout, &self.limits().head, out) {
                 Ok(Some(head)) => {
+                    self.begins();
                     answer.stdout.drain(..head.taken);
                     return Ok(head);
                 }

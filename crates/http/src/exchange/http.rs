@@ -46,9 +46,11 @@ impl Trip<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
-            proto: "http",
+            proto: self.proto,
             via: &self.config.via,
             id: self.id,
+            traceparent: self.trace.as_str(),
+            tracestate: self.trace.continued,
             host: "localhost",
         }
     }
@@ -107,6 +109,7 @@ impl Trip<'_> {
             }
             out.clear();
             if !response.is_interim() {
+                self.begins();
                 progress.heard();
                 return self.final_answer(backend, pending, client, response, progress).await;
             }

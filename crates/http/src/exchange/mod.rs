@@ -9,6 +9,7 @@ mod fastcgi;
 mod gathered;
 mod http;
 mod script;
+mod stages;
 mod tunnel;
 mod unheard;
 
@@ -26,10 +27,12 @@ use crate::counters::count;
 use crate::page::{self, Page};
 use crate::pool::{Lease, Pool, Wanted};
 use crate::stream::Stream;
+use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
 
 pub use gathered::Spool;
+pub(crate) use stages::{Stages, micros};
 
 /// Where a request stands when its connection is looked at again.
 pub(crate) struct Outcome {
@@ -54,9 +57,13 @@ pub(crate) struct Trip<'a> {
     pub(crate) config: &'a Config,
     pub(crate) request: &'a Request,
     pub(crate) client: &'a str,
+    /// What the client's connection is: `http` or `https`.
+    pub(crate) proto: &'static str,
     pub(crate) id: &'a str,
+    pub(crate) trace: &'a Trace,
     /// When its head was there.
     pub(crate) began: Instant,
+    pub(crate) stages: Stages,
 }
 
 /// What a backend is given.
@@ -141,7 +148,8 @@ impl Trip<'_> {
         // Allocates nothing unless an attempt fails.
         let (wanted, mut tried) = (self.wanted(pool), Vec::new());
         loop {
-            let lease = match pool.lease(&Wanted { tried: &tried, ..wanted }).await {
+            let wanted = Wanted { tried: &tried, ..wanted };
+            let lease = match Stages::timed(&self.stages.queue, pool.lease(&wanted)).await {
                 Ok(lease) => lease,
                 Err(refused) => {
                     count(&self.worker.counters.unserved);
@@ -218,7 +226,10 @@ impl Trip<'_> {
     async fn connected(&self, lease: &Lease, kept: Option<Stream>) -> Result<Stream, Attempt> {
         let connected = match kept {
             Some(stream) => Ok(stream),
-            None => Stream::connect(&lease.address, self.limits().connect_within).await,
+            None => {
+                let connecting = Stream::connect(&lease.address, self.limits().connect_within);
+                Stages::timed(&self.stages.connect, connecting).await
+            }
         };
         connected.map_err(|error| {
             lease.failed(Failure::Unreachable);
@@ -266,6 +277,11 @@ impl Trip<'_> {
             }
             Ok(Download::Wrong(because)) => failed(Failure::Malformed, page::BAD_GATEWAY, Again::No, &because),
         }
+    }
+
+    /// The head of the answer is there.
+    fn begins(&self) {
+        self.stages.first.set(micros(self.began.elapsed()));
     }
 
     /// Waits for a piece of the client's body, unless there is one.

@@ -70,8 +70,10 @@ impl Trip<'_> {
             peer,
             local,
             trusted: !self.config.front,
-            encrypted: false,
+            encrypted: self.proto == "https",
             via: &self.config.via,
+            traceparent: self.trace.as_str(),
+            tracestate: self.trace.continued,
             body_bytes: (self.request.framing != Framing::None).then_some(body.length),
         };
         Some(Params::of(self.request, script, &gateway))

@@ -19,6 +19,10 @@ pub struct Gateway<'a> {
     pub encrypted: bool,
     /// Who we are, for `X-Mainstay-Via`: `app=server1`; empty to add nothing.
     pub via: &'a str,
+    /// The request's `traceparent`, with a span of ours; empty to pass on none.
+    pub traceparent: &'a str,
+    /// Whether the request's `tracestate` belongs to that trace.
+    pub tracestate: bool,
     /// Bytes of the body. The request says so itself, but not of one that came in chunks, which must be gathered first:
     /// applications read no further than `CONTENT_LENGTH`.
     pub body_bytes: Option<u64>,
@@ -116,7 +120,8 @@ impl Params {
 
     /// `HTTP_*`. Headers of one name become one variable (RFC 3875 § 4.1.18).
     fn headers(&mut self, request: &Request, gateway: &Gateway<'_>) {
-        let passed = || request.head.passed().filter(|(kind, name, _)| becomes_variable(*kind, name));
+        let ours = |kind| kind == Kind::TraceParent || kind == Kind::TraceState && !gateway.tracestate;
+        let passed = || request.head.passed().filter(|(kind, name, _)| !ours(*kind) && becomes_variable(*kind, name));
         for (place, (kind, name, value)) in passed().enumerate() {
             let same = |other: &str| other.eq_ignore_ascii_case(name);
             if passed().take(place).any(|(_, earlier, _)| same(earlier)) {
@@ -136,6 +141,9 @@ impl Params {
         }
         if request.head.of_kind(Kind::Via).is_none() && !gateway.via.is_empty() {
             self.header("X-Mainstay-Via", gateway.via.as_bytes());
+        }
+        if !gateway.traceparent.is_empty() {
+            self.header("traceparent", gateway.traceparent.as_bytes());
         }
     }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
-use mainstay_http::{Address, Config, Counters, Declared, Limits, Logged, Pool, Route, Server, Settings, Speaks};
+use mainstay_http::tls::ServerTls;
+use mainstay_http::{Address, Config, Counters, Declared, Limits, Listeners, Pool, Route, Server, Settings, Speaks};
 use tokio::sync::watch;
 
 /// No exchange of these tests takes longer.
@@ -16,8 +18,12 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// A running engine; ended when dropped.
 pub struct Engine {
     pub address: SocketAddr,
+    /// The same over TLS.
+    pub secure: SocketAddr,
     pub pool: Arc<Pool>,
     pub counters: Arc<Counters>,
+    /// What it follows.
+    pub config: Arc<ArcSwap<Config>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,18 +69,33 @@ impl Engine {
         Engine::start(folders, pool, Speaks::Http, limits)
     }
 
+    /// As [`Engine::new`], and over TLS at `secure`.
+    pub fn encrypted(backends: &[SocketAddr], tls: ServerTls) -> Engine {
+        let pool = pool(backends.iter().map(|address| Address::Tcp(*address)), 100);
+        let config = Config { front: true, limits: limits(), tls: Some(tls), ..Config::default() };
+        let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http };
+        Engine::following(config, route)
+    }
+
     pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
-        let route = Route { host: None, prefix: "/".into(), folders, pool: pool.clone(), speaks };
-        let config = Config { via: "test=here".into(), front, routes: vec![route], limits, logged: Logged::All };
-        let server = Server::new(config);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let config = Config { front, limits, ..Config::default() };
+        Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks })
+    }
+
+    /// An engine with one route.
+    pub fn following(config: Config, route: Route) -> Engine {
+        let pool = route.pool.clone();
+        let server = Server::new(Config { via: "test=here".into(), routes: [route].into(), ..config });
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (http, https) = (listen(), listen());
+        let (address, secure) = (http.local_addr().unwrap(), https.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
-        let counters = server.counters();
-        let thread = std::thread::spawn(move || server.run(vec![listener], &stopped).unwrap());
-        Engine { address, pool, counters, stop, thread: Some(thread) }
+        let (counters, config) = (server.counters(), server.config());
+        let listeners = Listeners { http: vec![http], https: vec![https] };
+        let thread = std::thread::spawn(move || server.run(listeners, &stopped).unwrap());
+        Engine { address, secure, pool, counters, config, stop, thread: Some(thread) }
     }
 
     pub fn total(&self, name: &str) -> u64 {
@@ -127,6 +148,14 @@ impl Client {
     pub fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         self.answer()
+    }
+
+    /// The status, unless the connection is closed before.
+    pub fn try_get(&mut self, path: &str) -> Option<u16> {
+        self.0.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).ok()?;
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok()?;
+        line.get(9..12)?.parse().ok()
     }
 
     /// Reads one answer that says how long it is, or comes in chunks.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_http::fastcgi::{Script, Scripts, Target};
 use mainstay_http::{Address, FastCgi, Limits, Speaks, Spool};
@@ -28,6 +28,7 @@ impl Scripts for One {
             "/gone" => Target::File(root.join("gone")),
             "/folder" => Target::Redirect("/folder/".into()),
             "/refused" => Target::Refused,
+            "/panics" => panic!("asked to"),
             path => Target::Script(Script {
                 file: root.join("page.php"),
                 root,
@@ -57,13 +58,15 @@ fn before(responder: &Responder) -> Engine {
 fn one_connection_carries_many_requests_and_params_say_what_was_asked() {
     let responder = Responder::new(|asked, line| {
         assert!(asked.params.contains("X_MAINSTAY_VIAweb=a, test=here"), "{}", asked.params);
+        assert_eq!(asked.params.matches("HTTP_TRACEPARENT00-").count(), 1, "{}", asked.params);
+        assert!(!asked.params.contains("0badtrace"), "{}", asked.params);
         line.answers(&format!("Content-Type: a/b\r\n\r\n{}", String::from_utf8(asked.body).unwrap()))
     });
     let engine = before(&responder);
     let mut client = engine.connect();
     for body in ["", "one", "two"] {
         let length = body.len();
-        let head = "POST /page HTTP/1.1\r\nHost: h\r\nX-Mainstay-Via: web=a\r\n";
+        let head = "POST /page HTTP/1.1\r\nHost: h\r\nX-Mainstay-Via: web=a\r\nTraceparent: 0badtrace\r\n";
         client.send(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes());
         let answer = client.answer();
         assert_eq!((answer.status, answer.body.as_slice()), (200, body.as_bytes()));
@@ -84,6 +87,25 @@ fn files_redirects_and_refusals_need_no_worker() {
     let moved = client.get("/folder?a=b");
     assert_eq!((moved.status, value(&moved.head, "location")), (301, Some("/folder/?a=b")));
     assert_eq!(responder.accepted(), 0);
+}
+
+#[test]
+fn a_panic_costs_one_connection() {
+    let responder = Responder::new(|_, line| line.answers("A: b\r\n\r\nfine"));
+    let engine = before(&responder);
+    let mut other = engine.connect();
+    assert_eq!(other.get("/").body, b"fine");
+    for lost in 1..=3 {
+        assert_eq!(engine.raw(b"GET /panics HTTP/1.1\r\nHost: h\r\n\r\n"), "");
+        until("it is counted", || engine.total("panics_total") == lost);
+        assert_eq!(other.get("/").body, b"fine", "the same thread goes on");
+    }
+    until("what was lost is not counted as open", || engine.total("connections_open") == 1);
+    engine.stop();
+    drop(other);
+    let began = Instant::now();
+    drop(engine);
+    assert!(began.elapsed() < limits().drain_within, "nor waited for");
 }
 
 #[test]

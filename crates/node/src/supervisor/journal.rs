@@ -1,7 +1,7 @@
 //! A service's log stream: from its pipe into `log/SERVICE.log`, and into memory for those who ask for the last words.
 //!
 //! A line that is a JSON object becomes `{"time":…,"service":…,"record":{…}}`, any other `{…,"line":"…"}`. Access records
-//! ([`ACCESS`]) have a time of their own and go into the file as they are: there is one for every request. The file is
+//! ([`ACCESS`], [`AS_IT_IS`]) have a time of their own and go into the file as they are: there is one for every request. The file is
 //! bounded by rotation ([`rotation`](super::rotation)). A full disk costs log lines and nothing else: they stay in
 //! memory while they last, the loss is counted, recorded once there is room, and said in the status meanwhile.
 
@@ -35,6 +35,9 @@ const TURN_BYTES: usize = 256 << 10;
 
 /// How an access record of `mainstay-http` begins.
 const ACCESS: &[u8] = b"{\"access\":true,";
+
+/// Before an access record in a format that is not ours: it goes into the file without this byte.
+const AS_IT_IS: u8 = 0x1f;
 
 /// Room in the pipe: at 10,000 requests a second what comes in a third of a second. 1 MiB is what the kernel gives
 /// unasked (`/proc/sys/fs/pipe-max-size`).
@@ -206,9 +209,9 @@ impl Inner {
     }
 
     fn line(&mut self, service: &ServiceName, line: &[u8], records: &mut Vec<u8>) {
-        if line.starts_with(ACCESS) {
+        if let Some(access) = access(line) {
             self.seen += 1;
-            records.extend_from_slice(line);
+            records.extend_from_slice(access);
             return records.push(b'\n');
         }
         let line = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
@@ -251,6 +254,14 @@ impl Inner {
             }
         }
     }
+}
+
+/// What an access record says; `None` for other lines.
+fn access(line: &[u8]) -> Option<&[u8]> {
+    if line.starts_with(ACCESS) {
+        return Some(line);
+    }
+    line.split_first().filter(|(first, _)| **first == AS_IT_IS).map(|(_, rest)| rest)
 }
 
 /// Appends the record of a line.
@@ -304,10 +315,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(folder.path());
         say(&journal, "{\"access\":true,\"n\":1}\nword\n{\"access\":true,");
-        say(&journal, "\"n\":2}\n");
+        say(&journal, "\"n\":2}\n\u{1f}::1 - - [");
+        say(&journal, "] 200\n");
         let file = std::fs::read_to_string(folder.path().join("web.log")).unwrap();
         let lines: Vec<&str> = file.lines().collect();
         assert_eq!((lines[0], lines[2]), (r#"{"access":true,"n":1}"#, r#"{"access":true,"n":2}"#));
+        assert_eq!(lines[3], "::1 - - [] 200");
         assert_eq!(journal.last_words(0).as_deref(), Some("word"));
     }
 

@@ -1,9 +1,12 @@
-//! The access log: a JSON object a request.
+//! The access log: a line a request, as a JSON object or in nginx's `combined` format.
 //!
 //! Lines are gathered per core and written in pieces that a pipe takes whole (pipe(7): up to `PIPE_BUF` bytes), so that
 //! cores do not tear each other's lines. A line costs a copy; a write comes once in a dozen of them, or after
 //! [`FLUSH_AFTER`]. What the reader does not take is dropped and counted: a slow log must not slow the site.
 
+mod combined;
+
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -15,11 +18,22 @@ use tokio::sync::Notify;
 
 use crate::codec::Request;
 use crate::counters::Counters;
+use crate::exchange::{Stages, micros};
 
 /// What a pipe takes whole (`PIPE_BUF` on Linux).
 const PIECE_BYTES: usize = 4096;
 /// How long a line may wait for others.
 pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(100);
+
+/// How a request's line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A JSON object with all that is known.
+    #[default]
+    Json,
+    /// nginx's and Apache's `combined`.
+    Combined,
+}
 
 /// The lines of a core that are not written yet.
 pub(crate) struct AccessLog {
@@ -39,9 +53,11 @@ struct Gathered {
 pub(crate) struct Entry<'a> {
     pub(crate) client: &'a str,
     pub(crate) id: &'a str,
+    pub(crate) trace: &'a str,
     pub(crate) request: &'a Request,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
+    pub(crate) stages: &'a Stages,
     pub(crate) took: Duration,
     /// Who answered; empty for an answer of our own.
     pub(crate) backend: &'a str,
@@ -53,10 +69,13 @@ impl AccessLog {
         AccessLog { gathered: RefCell::default(), begun: Notify::new(), counters }
     }
 
-    pub(crate) fn log(&self, entry: &Entry<'_>) {
+    pub(crate) fn log(&self, entry: &Entry<'_>, format: LogFormat) {
         let mut gathered = self.gathered.borrow_mut();
-        let before = gathered.bytes.len();
-        entry.write(&mut gathered.bytes);
+        let (before, now) = (gathered.bytes.len(), SystemTime::now());
+        match format {
+            LogFormat::Json => entry.write(now, &mut gathered.bytes),
+            LogFormat::Combined => combined::write(entry, now, &mut gathered.bytes),
+        }
         if gathered.bytes.len() > PIECE_BYTES {
             let line = gathered.bytes.split_off(before);
             self.write(&mut gathered);
@@ -87,13 +106,14 @@ impl AccessLog {
 }
 
 impl Entry<'_> {
-    fn write(&self, line: &mut Vec<u8>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn write(&self, now: SystemTime, line: &mut Vec<u8>) {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         line.extend_from_slice(b"{\"access\":true,\"time_ms\":");
         number(line, now.as_millis() as u64);
         for (name, value) in [
             ("client", self.client),
             ("id", self.id),
+            ("trace", self.trace),
             ("method", self.request.method_name()),
             ("host", self.request.authority()),
             ("target", self.request.target()),
@@ -102,10 +122,19 @@ impl Entry<'_> {
             key(line, name);
             quoted(line, value);
         }
+        for (name, header) in [("referer", "referer"), ("agent", "user-agent")] {
+            if let Some(value) = self.request.head.header(header) {
+                key(line, name);
+                quoted(line, &readable(value));
+            }
+        }
         for (name, value) in [
             ("status", u64::from(self.status)),
             ("bytes", self.bytes),
-            ("took_us", self.took.as_micros() as u64),
+            ("queue_us", self.stages.queue.get()),
+            ("connect_us", self.stages.connect.get()),
+            ("first_us", self.stages.first.get()),
+            ("took_us", micros(self.took)),
             ("tries", u64::from(self.tries)),
         ] {
             key(line, name);
@@ -119,6 +148,11 @@ fn key(line: &mut Vec<u8>, name: &str) {
     line.extend_from_slice(b",\"");
     line.extend_from_slice(name.as_bytes());
     line.extend_from_slice(b"\":");
+}
+
+/// A header's value may hold bytes that are no UTF-8 (RFC 9110 § 5.5), and JSON may not.
+fn readable(value: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(value)
 }
 
 /// Appends a number; `format!` costs some ten times as much.
@@ -167,5 +201,41 @@ mod tests {
             quoted(&mut line, text);
             assert_eq!(String::from_utf8(line).unwrap(), json);
         }
+    }
+
+    fn line(write: impl FnOnce(&Entry<'_>, SystemTime, &mut Vec<u8>)) -> String {
+        let mut request = Request::default();
+        let head = b"GET /a?b=c HTTP/1.1\r\nHost: h.test\r\nUser-Agent: \"x\"\xff\r\nReferer: /r\r\n\r\n";
+        request.read(head, &crate::codec::HeadLimits::default()).unwrap().unwrap();
+        let stages = Stages::default();
+        stages.first.set(41);
+        let (client, id, trace, backend, took) = ("::1", "i", "t", "web1", Duration::from_micros(42));
+        let entry = Entry {
+            client,
+            id,
+            trace,
+            request: &request,
+            status: 200,
+            bytes: 7,
+            stages: &stages,
+            took,
+            backend,
+            tries: 1,
+        };
+        let mut line = Vec::new();
+        write(&entry, UNIX_EPOCH + Duration::from_millis(971_186_136_007), &mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_line_says_everything_in_json() {
+        let json = r#"{"access":true,"time_ms":971186136007,"client":"::1","id":"i","trace":"t","method":"GET","host":"h.test","target":"/a?b=c","backend":"web1","referer":"/r","agent":"\"x\"�","status":200,"bytes":7,"queue_us":0,"connect_us":0,"first_us":41,"took_us":42,"tries":1}"#;
+        assert_eq!(line(|entry, now, line| entry.write(now, line)), format!("{json}\n"));
+    }
+
+    #[test]
+    fn a_line_is_what_readers_of_nginx_logs_know() {
+        let combined = r#"::1 - - [10/Oct/2000:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 7 "/r" "\x22x\x22\xFF""#;
+        assert_eq!(line(combined::write), format!("\u{1f}{combined}\n"));
     }
 }

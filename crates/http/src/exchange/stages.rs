@@ -1,0 +1,56 @@
+//! Where a request's time goes.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Microseconds of one request, over all its tries.
+#[derive(Default)]
+pub(crate) struct Stages {
+    /// Waited for a backend to be free.
+    pub(crate) queue: Cell<u64>,
+    /// Connecting; nothing on a connection that was kept.
+    pub(crate) connect: Cell<u64>,
+    /// From the request's head to the head of the answer that was passed on; nothing for an answer of our own.
+    pub(crate) first: Cell<u64>,
+}
+
+impl Stages {
+    /// Awaits `wait` and adds what it took to `stage`. What is there at once takes nothing, and no clock is read: nearly
+    /// always somebody is free.
+    pub(super) async fn timed<T>(stage: &Cell<u64>, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        let looked = std::future::poll_fn(|context| Poll::Ready(wait.as_mut().poll(context)));
+        if let Poll::Ready(done) = looked.await {
+            return done;
+        }
+        let began = Instant::now();
+        let done = wait.await;
+        stage.set(stage.get() + micros(began.elapsed()));
+        done
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_waiting_takes_time() {
+        let stages = Stages::default();
+        assert_eq!(Stages::timed(&stages.queue, async { 7 }).await, 7);
+        assert_eq!(stages.queue.get(), 0);
+        let nap = Duration::from_millis(2);
+        Stages::timed(&stages.queue, tokio::time::sleep(nap)).await;
+        let once = stages.queue.get();
+        // The first look comes before the clock is read.
+        assert!(once >= 1_000, "{once}");
+        Stages::timed(&stages.queue, tokio::time::sleep(nap)).await;
+        assert!(stages.queue.get() >= once + 1_000);
+    }
+}

@@ -1,0 +1,5 @@
+//! What the engine shows of itself.
+
+mod lane;
+
+pub(crate) use lane::{Lane, Lanes};

@@ -1,0 +1,80 @@
+//! What the engine tells of itself and of a request's way, and whom it turns away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_http::{Address, By, Config, Limits, Rate, RateSettings, Route, Speaks};
+
+use crate::engine::{Engine, echo, limits, pool, until, value};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SPAN: &str = "00f067aa0ba902b7";
+
+#[test]
+fn a_trace_goes_on_or_begins_and_its_state_with_it() {
+    let engine = Engine::new(&[echo("a")]);
+    let told = |lines: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close, tracestate\r\n{lines}\r\n");
+        let answer = engine.raw(head.as_bytes());
+        answer.split_once("\r\n\r\na\n").unwrap().1.to_owned()
+    };
+    let continued = told(&format!("Traceparent: 00-{TRACE}-{SPAN}-00\r\nTracestate: a=b\r\nTracestate: c=d\r\n"));
+    let parent = value(&continued, "traceparent").unwrap();
+    assert!(parent.starts_with(&format!("00-{TRACE}-")) && parent.ends_with("-00"), "{parent}");
+    assert!(!parent.contains(SPAN), "the span is ours: {parent}");
+    assert_eq!(continued.matches("race").count(), 3, "each line once: {continued}");
+
+    let begun = told("Traceparent: 00-nonsense\r\nTracestate: a=b\r\n");
+    let parent = value(&begun, "traceparent").unwrap();
+    assert_eq!(parent.split('-').nth(1), value(&begun, "x-request-id"), "{begun}");
+    assert!(value(&begun, "tracestate").is_none() && !begun.contains("nonsense"), "{begun}");
+}
+
+/// A front door with a backend, and what else is set.
+fn front(config: Config) -> Engine {
+    let pool = pool([Address::Tcp(echo("a"))].into_iter(), 100);
+    let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http };
+    Engine::following(Config { front: true, ..config }, route)
+}
+
+#[test]
+fn an_address_gets_so_many_connections_and_is_told() {
+    let limits = Limits { address_connections_max: 2, spares_loopback: false, ..limits() };
+    let engine = front(Config { limits, ..Config::default() });
+    let (mut first, mut second) = (engine.connect(), engine.connect());
+    assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
+    let third = engine.connect().rest();
+    assert!(third.starts_with("HTTP/1.1 429 ") && third.contains("Retry-After: 2\r\n"), "{third}");
+    assert_eq!(engine.total("connections_over_address_limit_total"), 1);
+    drop(first);
+    // Its place is free once its end was seen.
+    until("the place is free", || engine.connect().try_get("/") == Some(200));
+    assert_eq!(second.get("/").status, 200);
+}
+
+#[test]
+fn whoever_asks_too_often_is_told_when_to_come_back() {
+    let rate = |by, prefix: &str| {
+        let (name, prefix, per) = ("r".into(), prefix.into(), Duration::from_secs(3600));
+        Arc::new(Rate::new(RateSettings { name, host: None, prefix, by, requests: 60, per, burst: 2 }))
+    };
+    let rates = vec![rate(By::Header("x-key".into()), "/api/"), rate(By::Everyone, "/login/")];
+    let engine = front(Config { rates, limits: limits(), ..Config::default() });
+    let mut client = engine.connect();
+    let mut told = |path: &str, lines: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{lines}\r\n").as_bytes());
+        let answer = client.answer();
+        (answer.status, value(&answer.head, "retry-after").map(|after| after.parse::<u64>().unwrap()))
+    };
+    for path in ["/login", "//%6cogin"] {
+        assert_eq!(told(path, ""), (200, None));
+    }
+    let (status, after) = told("/login?a=b", "");
+    assert!(status == 429 && matches!(after, Some(50..=60)), "{after:?}");
+    assert_eq!(told("/", ""), (200, None), "the connection goes on, and other paths are free");
+    for key in ["a", "b"] {
+        assert_eq!([0; 3].map(|_| told("/api/x", &format!("X-Key: {key}\r\n")).0), [200, 200, 429]);
+    }
+    assert_eq!(engine.total("requests_rate_limited_total"), 3);
+    assert_eq!(told("/.mainstay/health", "").0, 200);
+}
