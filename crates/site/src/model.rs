@@ -176,6 +176,9 @@ impl AppKind {
 pub struct Web {
     /// How requests are spread over the application servers.
     pub algorithm: Algorithm,
+    /// Whether a visitor stays with an application server.
+    #[serde(default)]
+    pub sticky: bool,
 }
 
 /// The balancer tier.
@@ -183,6 +186,9 @@ pub struct Web {
 pub struct Balancer {
     /// How requests are spread over the web servers.
     pub algorithm: Algorithm,
+    /// Whether a visitor stays with a web server.
+    #[serde(default)]
+    pub sticky: bool,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

@@ -46,7 +46,7 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    pub(super) fn forwarding(&self) -> Forwarding<'_> {
+    fn forwarding(&self) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,

@@ -1,6 +1,7 @@
 //! The engine over real sockets: scripted backends, clients that behave and clients that do not.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod balance;
 mod engine;
 mod faults;
 mod files;

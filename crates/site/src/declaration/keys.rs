@@ -118,6 +118,11 @@ const WEB: &[Key] = &[
         Kind::Word(&ALGORITHMS),
         "How requests are spread over application servers (default round-robin).",
     ),
+    key(
+        "sticky",
+        Kind::Flag,
+        "A visitor stays with an application server, by a signed cookie: for code that keeps sessions in its own memory (default false).",
+    ),
 ];
 pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
@@ -126,6 +131,7 @@ pub(super) const CLUSTER: &[Key] = &[
 ];
 const BALANCER: &[Key] = &[
     key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),
+    key("sticky", Kind::Flag, "A visitor stays with a web server, by a signed cookie (default false)."),
     key("cluster", Kind::Keys(CLUSTER), "A floating address that the balancers share."),
 ];
 const DATABASE: &[Key] = &[

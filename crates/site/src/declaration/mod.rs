@@ -22,7 +22,7 @@ use toml::de::DeTable;
 pub use diagnostic::{Diagnostic, Place};
 pub use schema::schema;
 
-use crate::model::{App, Balancer, Cluster, Database, Ports, Server, Site, Web};
+use crate::model::{App, Balancer, Cluster, Database, Ports, Server, Site};
 use crate::names::Role;
 use diagnostic::Errors;
 use reader::{At, Section};
@@ -85,7 +85,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let site = tiers::site(file, errors);
     let records = records::read(file, errors);
     let apps = apps::read(file, disk, errors);
-    let web = Web { algorithm: tiers::web(file, errors) };
+    let web = tiers::web(file, errors);
     let balancer = tiers::balancer(file, errors);
     let database = tiers::database(file, errors);
     let tls = tiers::tls(file, disk, errors);
@@ -109,6 +109,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let count = |role: Role| servers.iter().filter(|server| server.value.has(role)).count();
     let balancer = (count(Role::Balancer) > 0).then(|| Balancer {
         algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
+        sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,

@@ -11,7 +11,9 @@ use super::keys::OWN_CERTIFICATE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault};
-use crate::model::{Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Tls, Www};
+use crate::model::{
+    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Tls, Web, Www,
+};
 use crate::names::Domain;
 
 /// A month: enough to compare this week with the last ones.
@@ -46,21 +48,27 @@ pub(super) fn algorithm(section: &Section<'_>, errors: &mut Errors) -> Algorithm
         .map_or(Algorithm::default(), |(_, algorithm)| algorithm)
 }
 
-pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Algorithm {
-    let section = file.section("web", "[web]", errors);
-    section.map_or(Algorithm::default(), |(section, _)| algorithm(&section, errors))
+/// Whether visitors stay with a server.
+fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
+    section.flag("sticky", errors).is_some_and(|at| at.value)
+}
+
+pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
+    let Some((section, _)) = file.section("web", "[web]", errors) else { return Web::default() };
+    Web { algorithm: algorithm(&section, errors), sticky: sticky(&section, errors) }
 }
 
 /// `[balancer]` as written.
 pub(super) struct BalancerDraft {
     pub(super) span: Span,
     pub(super) algorithm: Algorithm,
+    pub(super) sticky: bool,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
-    let algorithm = algorithm(&section, errors);
+    let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -88,7 +96,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, cluster })
+    Some(BalancerDraft { span, algorithm, sticky, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.
