@@ -15,7 +15,8 @@ use crate::service::Context;
 /// # Errors
 /// See [`Error`].
 pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
-    let tiers: Vec<Tier> = plan.routes.iter().map(|route| Tier::new(&route.pool)).collect();
+    let key = &context.launch.secrets.sticky;
+    let tiers = plan.routes.iter().map(|route| Tier::new(&route.pool, key)).collect::<Result<Vec<Tier>, Error>>()?;
     // One for all routes: what one application does not need, another has.
     let cache = plan
         .cache

@@ -176,8 +176,18 @@ impl AppKind {
 pub struct Web {
     /// How requests are spread over the application servers.
     pub algorithm: Algorithm,
+    /// Whether a visitor stays with an application server.
+    #[serde(default)]
+    pub sticky: bool,
     /// What the applications answer is kept by each web server, as far as they allow it (RFC 9111).
     pub cache: Option<Cache>,
+}
+
+impl Default for Web {
+    /// Caches: nothing is kept that the application does not allow.
+    fn default() -> Self {
+        Web { algorithm: Algorithm::default(), sticky: false, cache: Some(Cache::default()) }
+    }
 }
 
 /// A cache of answers.
@@ -199,6 +209,9 @@ impl Default for Cache {
 pub struct Balancer {
     /// How requests are spread over the web servers.
     pub algorithm: Algorithm,
+    /// Whether a visitor stays with a web server.
+    #[serde(default)]
+    pub sticky: bool,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

@@ -26,6 +26,7 @@ const WAITS_MAX: u32 = 2;
 struct Wanted<'a> {
     cache: &'a Arc<Cache>,
     pool: &'a Arc<Pool>,
+    given: &'a Given<'a>,
     asking: Asking<'a>,
     asked: Asked<'a>,
 }
@@ -44,21 +45,26 @@ enum Step {
 
 impl Trip<'_> {
     /// Answers from the cache, or has the origin answer and the cache listen.
-    pub(super) async fn cached(&self, cache: &Arc<Cache>, pool: &Arc<Pool>, wire: &mut Wire) -> Outcome {
+    pub(super) async fn cached(
+        &self,
+        cache: &Arc<Cache>,
+        (pool, given): (&Arc<Pool>, &Given<'_>),
+        wire: &mut Wire,
+    ) -> Outcome {
         let request = self.request;
         let asking = cache.asking(self.scheme(), request.authority(), request.target());
-        let wanted = Wanted { cache, pool, asking, asked: Asked::of(request) };
+        let wanted = Wanted { cache, pool, given, asking, asked: Asked::of(request) };
         let bare = request.framing == Framing::None && !request.upgrade;
         match request.method {
             // Without a host nobody knows whose page it is.
-            _ if request.authority().is_empty() => self.run(pool, &Given::Request, wire).await,
+            _ if request.authority().is_empty() => self.run(pool, given, wire).await,
             Method::Get | Method::Head if bare && !wanted.asked.for_origin && !wanted.asked.no_store => {
                 self.looked_up(&wanted, wire).await
             }
             Method::Idempotent | Method::Other => {
                 self.fetched(&wanted, (Purpose::Write, Why::Bypass), None, wire).await
             }
-            _ => self.run(pool, &Given::Request, wire).await,
+            _ => self.run(pool, given, wire).await,
         }
     }
 
@@ -83,7 +89,7 @@ impl Trip<'_> {
                     return self.reply(wanted, &stored, told, &[], wire).await;
                 }
                 Step::Ask(why, stale) => (why, stale),
-                Step::Bypass => return self.run(wanted.pool, &Given::Request, wire).await,
+                Step::Bypass => return self.run(wanted.pool, wanted.given, wire).await,
             };
             if wanted.asked.only_if_cached {
                 // RFC 9111 § 5.2.1.7.
@@ -146,7 +152,7 @@ impl Trip<'_> {
         let why = purpose.1;
         let fetch = Fetch::new(wanted.cache, self.request, (&wanted.asking, &wanted.asked), purpose, lead);
         let trip = Trip { fetch: Some(&fetch), ..*self };
-        let outcome = trip.run(wanted.pool, &Given::Request, wire).await;
+        let outcome = trip.run(wanted.pool, wanted.given, wire).await;
         let answered = match fetch.ended() {
             Ended::Passed => return outcome,
             Ended::Freshened { stored, more } => self.reply(wanted, &stored, Told::Validated(why), &more, wire).await,
@@ -174,6 +180,7 @@ impl Trip<'_> {
         let order = Order {
             cache: wanted.cache.clone(),
             pool: wanted.pool.clone(),
+            streams: matches!(wanted.given, Given::Stream),
             request: self.request.clone(),
             proto: self.proto,
             client: self.client.to_owned(),

@@ -21,6 +21,8 @@ use crate::worker::Worker;
 pub(super) struct Order {
     pub(super) cache: Arc<Cache>,
     pub(super) pool: Arc<Pool>,
+    /// It is asked by HTTP/2.
+    pub(super) streams: bool,
     pub(super) request: Request,
     pub(super) proto: &'static str,
     pub(super) client: String,
@@ -30,7 +32,7 @@ pub(super) struct Order {
 
 /// Asks once. If nothing comes of it, the next request tries again.
 pub(super) async fn refresh(worker: Rc<Worker>, order: Order) {
-    let Order { cache, pool, request, proto, client, stale, lead } = order;
+    let Order { cache, pool, streams, request, proto, client, stale, lead } = order;
     let config = worker.config.load_full();
     let id = worker.id();
     let trip = Trip {
@@ -49,17 +51,20 @@ pub(super) async fn refresh(worker: Rc<Worker>, order: Order) {
     let asking = cache.asking(trip.scheme(), request.authority(), request.target());
     let purpose = (Purpose::Get(Some(stale)), Why::Stale);
     let fetch = Fetch::new(&cache, &request, (&asking, &asked), purpose, Some(lead));
-    if let Err(because) = (Trip { fetch: Some(&fetch), ..trip }).alone(&pool, &fetch).await {
+    if let Err(because) = (Trip { fetch: Some(&fetch), ..trip }).alone((&pool, streams), &fetch).await {
         tracing::debug!(%id, path = request.path(), "what is stale could not be asked for anew: {because}");
     }
 }
 
 impl Trip<'_> {
     /// Asks a backend of `pool`, and lets the cache alone hear the answer.
-    async fn alone(&self, pool: &Arc<Pool>, fetch: &Fetch<'_>) -> Result<(), String> {
+    async fn alone(&self, (pool, streams): (&Arc<Pool>, bool), fetch: &Fetch<'_>) -> Result<(), String> {
         let lease = pool.lease(&self.wanted(pool)).await.map_err(|refused| refused.to_string())?;
-        let kept = self.worker.idle.take(&lease, false);
-        let backend = self.connected(&lease, kept).await.map_err(|_| "no connection".to_owned())?;
+        let connected = match streams {
+            true => self.stream(&lease).await,
+            false => self.connected(&lease, self.worker.idle.take(&lease, false)).await,
+        };
+        let backend = connected.map_err(|_| "no connection".to_owned())?;
         let mut response = Response::default();
         match self.heard_alone(&lease, &backend, &mut response, fetch).await {
             Ok(through) => {

@@ -123,6 +123,11 @@ const WEB: &[Key] = &[
         "How requests are spread over application servers (default round-robin).",
     ),
     key(
+        "sticky",
+        Kind::Flag,
+        "A visitor stays with an application server, by a signed cookie: for code that keeps sessions in its own memory (default false).",
+    ),
+    key(
         "cache",
         Kind::FlagOr(CACHE),
         "Whether web servers keep answers that the application marks as fresh, by Cache-Control or Expires (default true).",
@@ -135,6 +140,7 @@ pub(super) const CLUSTER: &[Key] = &[
 ];
 const BALANCER: &[Key] = &[
     key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),
+    key("sticky", Kind::Flag, "A visitor stays with a web server, by a signed cookie (default false)."),
     key("cluster", Kind::Keys(CLUSTER), "A floating address that the balancers share."),
 ];
 const DATABASE: &[Key] = &[

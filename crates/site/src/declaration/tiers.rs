@@ -51,11 +51,14 @@ pub(super) fn algorithm(section: &Section<'_>, errors: &mut Errors) -> Algorithm
         .map_or(Algorithm::default(), |(_, algorithm)| algorithm)
 }
 
+/// Whether visitors stay with a server.
+fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
+    section.flag("sticky", errors).is_some_and(|at| at.value)
+}
+
 pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
-    let Some((section, _)) = file.section("web", "[web]", errors) else {
-        return Web { algorithm: Algorithm::default(), cache: Some(Cache::default()) };
-    };
-    Web { algorithm: algorithm(&section, errors), cache: cache(&section, errors) }
+    let Some((section, _)) = file.section("web", "[web]", errors) else { return Web::default() };
+    Web { algorithm: algorithm(&section, errors), sticky: sticky(&section, errors), cache: cache(&section, errors) }
 }
 
 /// `cache = true`, `false` or `{ memory = "64 MiB" }`; on if nothing is said, since nothing is kept that the application does
@@ -98,12 +101,13 @@ fn cache(web: &Section<'_>, errors: &mut Errors) -> Option<Cache> {
 pub(super) struct BalancerDraft {
     pub(super) span: Span,
     pub(super) algorithm: Algorithm,
+    pub(super) sticky: bool,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
-    let algorithm = algorithm(&section, errors);
+    let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -131,7 +135,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, cluster })
+    Some(BalancerDraft { span, algorithm, sticky, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.
