@@ -40,9 +40,6 @@ impl Trip<'_> {
             let bytes = self.tunnel(wire, &mut back).await;
             return Attempt::Answered { status, bytes, persists: false };
         }
-        if let (Ok(Download::Complete { .. }), Some(fetch)) = (&ended, self.fetch) {
-            fetch.complete();
-        }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
         if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
             self.worker.idle.keep(&lease, back.stream);
@@ -217,6 +214,9 @@ impl Trip<'_> {
             });
             match piece.await {
                 Ok(Ok(true)) if body == Body::Close => {
+                    if let Some(fetch) = self.fetch {
+                        fetch.complete();
+                    }
                     let end: &[u8] = if chunks == Chunks::Added { b"0\r\n\r\n" } else { b"" };
                     return match client.write(end, self.limits().progress_within).await {
                         Ok(()) => Download::Complete { status, bytes, persists },
@@ -234,31 +234,43 @@ impl Trip<'_> {
         Download::Complete { status, bytes, persists }
     }
 
-    /// Passes what belongs to the body from `input` to `out`; how much of `input` that was.
+    /// Passes what belongs to the body from `input` to `out`, and to the cache; how much of `input` that was. What is whole
+    /// is stored before the client has it: who asks again finds it.
     fn pass(&self, body: &mut Body, input: &[u8], chunks: Chunks, out: &mut Vec<u8>) -> Result<usize, Refusal> {
-        let hear = |data: &[u8]| {
-            if let Some(fetch) = self.fetch {
-                fetch.data(data);
-            }
-        };
-        match chunks {
-            Chunks::AsTheyAre => {
-                let taken = body.decode(input, hear)?;
-                out.extend_from_slice(&input[..taken]);
-                Ok(taken)
-            }
-            Chunks::Removed => body.decode(input, |data| {
-                hear(data);
-                out.extend_from_slice(data);
-            }),
-            Chunks::Added => body.decode(input, |data| {
-                hear(data);
-                if !data.is_empty() {
-                    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-                    out.extend_from_slice(data);
-                    out.extend_from_slice(b"\r\n");
-                }
-            }),
+        let Some(fetch) = self.fetch else { return pass(body, input, chunks, out, |_| ()) };
+        let taken = pass(body, input, chunks, out, |data| fetch.data(data))?;
+        if body.is_done() {
+            fetch.complete();
         }
+        Ok(taken)
+    }
+}
+
+/// Passes what belongs to the body from `input` to `out`, and without its framing to `hear`.
+fn pass(
+    body: &mut Body,
+    input: &[u8],
+    chunks: Chunks,
+    out: &mut Vec<u8>,
+    hear: impl Fn(&[u8]),
+) -> Result<usize, Refusal> {
+    match chunks {
+        Chunks::AsTheyAre => {
+            let taken = body.decode(input, hear)?;
+            out.extend_from_slice(&input[..taken]);
+            Ok(taken)
+        }
+        Chunks::Removed => body.decode(input, |data| {
+            hear(data);
+            out.extend_from_slice(data);
+        }),
+        Chunks::Added => body.decode(input, |data| {
+            hear(data);
+            if !data.is_empty() {
+                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+        }),
     }
 }
