@@ -23,6 +23,8 @@ pub(crate) struct Stored {
     pub(super) born: Born,
     pub(super) validators: Validators,
     selectors: Box<[Selector]>,
+    /// Bytes of the selectors: a cookie may be one.
+    selected_by: usize,
     pub(super) tags: Tags,
 }
 
@@ -87,11 +89,12 @@ impl Stored {
         self.selectors == other.selectors
     }
 
-    /// Bytes in memory, roughly: what is allocated beside these is small and bounded by the head.
+    /// Bytes in memory, roughly.
     pub(super) fn weight(&self) -> u64 {
-        /// The structure, its allocations' own overhead, tags and validators.
+        /// The structure and its allocations' own overhead.
         const OVERHEAD: u64 = 512;
-        (self.head.len() + self.body.len()) as u64 + OVERHEAD
+        // Tags and validators stand in the head, and may be there once more.
+        (2 * self.head.len() + self.body.len() + self.selected_by) as u64 + OVERHEAD
     }
 
     /// Bytes of the body.
@@ -194,6 +197,7 @@ fn made(request: &Request, asked: &Asked<'_>, answer: Answer<'_>, now: Moment) -
         head.extend_from_slice(format!("Date: {}\r\n", httpdate::fmt_http_date(now.date)).as_bytes());
     }
     validators.modified = said.last_modified.or(said.date);
+    let selectors = selectors(&said.vary, request);
     let stored = Stored {
         status: answer.status,
         head: head.into(),
@@ -201,7 +205,8 @@ fn made(request: &Request, asked: &Asked<'_>, answer: Answer<'_>, now: Moment) -
         terms: terms.unwrap_or(Terms::NONE),
         born: Born { at: now.at, age: said.initial_age(now.date) },
         validators,
-        selectors: selectors(&said.vary, request),
+        selected_by: selectors.iter().map(Selector::length).sum(),
+        selectors,
         tags: marks,
     };
     (stored, terms.err())

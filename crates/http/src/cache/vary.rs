@@ -12,6 +12,13 @@ pub(super) struct Selector {
     value: Option<Box<[u8]>>,
 }
 
+impl Selector {
+    /// Bytes of name and value.
+    pub(super) fn length(&self) -> usize {
+        self.name.len() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
 /// What `names` are in `request`.
 pub(super) fn selectors(names: &[Vec<u8>], request: &Request) -> Box<[Selector]> {
     let selector = |name: &Vec<u8>| Selector {

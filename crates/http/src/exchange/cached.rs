@@ -81,12 +81,12 @@ impl Trip<'_> {
             let (why, stale) = match self.step(wanted, now) {
                 Step::Answer(stored) => {
                     count(&counts.hits);
-                    return self.reply(wanted, &stored, told, &[], wire).await;
+                    return self.reply(wanted, &stored, (told, now), &[], wire).await;
                 }
                 Step::AnswerAndRefresh(stored) => {
                     count(&counts.stale);
                     self.refresh(wanted, &stored, now);
-                    return self.reply(wanted, &stored, told, &[], wire).await;
+                    return self.reply(wanted, &stored, (told, now), &[], wire).await;
                 }
                 Step::Ask(why, stale) => (why, stale),
                 Step::Bypass => return self.run(wanted.pool, wanted.given, wire).await,
@@ -132,8 +132,9 @@ impl Trip<'_> {
     fn turn(&self, wanted: &Wanted<'_>, stale: Option<&Stored>, waited: u32, now: Instant) -> Turn {
         let shareable = match stale {
             Some(stale) => stale.terms.is_ever_fresh(),
-            // What the client has, or wants a part of, is asked for as it is; the answer is of no use to others.
-            None => !wanted.asked.is_partial(),
+            // What the client has, or wants a part of, is asked for as it is; the answer is of no use to others. To somebody
+            // with a cookie it is likely to be his own, and may be long in coming (a poll).
+            None => !wanted.asked.is_partial() && !wanted.asked.is_personal(),
         };
         if !shareable || waited >= WAITS_MAX || wanted.asked.is_demanding() {
             return Turn::Apart;
@@ -153,21 +154,29 @@ impl Trip<'_> {
         let fetch = Fetch::new(wanted.cache, self.request, (&wanted.asking, &wanted.asked), purpose, lead);
         let trip = Trip { fetch: Some(&fetch), ..*self };
         let outcome = trip.run(wanted.pool, wanted.given, wire).await;
-        let answered = match fetch.ended() {
+        let (stored, told, more) = match fetch.ended() {
             Ended::Passed => return outcome,
-            Ended::Freshened { stored, more } => self.reply(wanted, &stored, Told::Validated(why), &more, wire).await,
+            Ended::Freshened { stored, more } => (stored, Told::Validated(why), more),
             Ended::Spared(stored) => {
                 count(&wanted.cache.counts.stale);
-                self.reply(wanted, &stored, Told::Spared, &[], wire).await
+                (stored, Told::Spared, Vec::new())
             }
         };
+        let answered = self.reply(wanted, &stored, (told, Instant::now()), &more, wire).await;
         Outcome { backend: outcome.backend, tries: outcome.tries, ..answered }
     }
 
     /// Answers with what is stored.
-    async fn reply(&self, wanted: &Wanted<'_>, stored: &Stored, told: Told, more: &[u8], wire: &mut Wire) -> Outcome {
+    async fn reply(
+        &self,
+        wanted: &Wanted<'_>,
+        stored: &Stored,
+        (told, now): (Told, Instant),
+        more: &[u8],
+        wire: &mut Wire,
+    ) -> Outcome {
         let persists = self.request.persists && !self.worker.is_stopping();
-        let manner = Manner { told, connection: self.connection(persists), more, now: Instant::now() };
+        let manner = Manner { told, connection: self.connection(persists), more, now };
         let Reply { status, head, body } = stored.reply(self.request, &wanted.asked, &manner);
         let written = wire.stream.write_both(&head, body, self.limits().progress_within).await.is_ok();
         let bytes = if written { body.len() as u64 } else { 0 };
