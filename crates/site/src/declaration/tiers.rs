@@ -11,7 +11,9 @@ use super::keys::OWN_CERTIFICATE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault};
-use crate::model::{Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Tls, Www};
+use crate::model::{
+    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web, Www,
+};
 use crate::names::Domain;
 
 /// A month: enough to compare this week with the last ones.
@@ -46,21 +48,32 @@ pub(super) fn algorithm(section: &Section<'_>, errors: &mut Errors) -> Algorithm
         .map_or(Algorithm::default(), |(_, algorithm)| algorithm)
 }
 
-pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Algorithm {
+fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
+    match section.word("log", errors).map(|at| at.value) {
+        Some("combined") => LogFormat::Combined,
+        _ => LogFormat::Json,
+    }
+}
+
+pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
     let section = file.section("web", "[web]", errors);
-    section.map_or(Algorithm::default(), |(section, _)| algorithm(&section, errors))
+    section.map_or_else(Web::default, |(section, _)| Web {
+        algorithm: algorithm(&section, errors),
+        log: log(&section, errors),
+    })
 }
 
 /// `[balancer]` as written.
 pub(super) struct BalancerDraft {
     pub(super) span: Span,
     pub(super) algorithm: Algorithm,
+    pub(super) log: LogFormat,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
-    let algorithm = algorithm(&section, errors);
+    let (algorithm, log) = (algorithm(&section, errors), log(&section, errors));
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -88,7 +101,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, cluster })
+    Some(BalancerDraft { span, algorithm, log, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.
