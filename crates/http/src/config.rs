@@ -11,16 +11,17 @@ use crate::fastcgi::Scripts;
 use crate::files::Folder;
 use crate::guard::Rate;
 use crate::pool::Pool;
+use crate::tls::ServerTls;
 
-/// Everything that the path of a request depends on.
-#[derive(Default)]
+/// Everything that the path of a request depends on. A copy shares its routes.
+#[derive(Clone, Default)]
 pub struct Config {
     /// How this hop is called in `X-Mainstay-Via`: `web=server1`.
     pub via: String,
     /// Whether visitors connect here: then nothing that a client says of forwarding is believed.
     pub front: bool,
     /// Tried in order.
-    pub routes: Vec<Route>,
+    pub routes: Arc<[Route]>,
     /// How much and how long.
     pub limits: Limits,
     /// How often may be asked; only the front door asks.
@@ -31,6 +32,8 @@ pub struct Config {
     pub logged: Logged,
     /// How such a line is written.
     pub log: LogFormat,
+    /// How visitors are met on the listeners for HTTPS; without it these close every connection.
+    pub tls: Option<ServerTls>,
 }
 
 /// Which requests get a line in the log.
@@ -80,6 +83,9 @@ pub struct FastCgi {
 pub struct Limits {
     /// Of request and response heads.
     pub head: HeadLimits,
+    /// For a TLS handshake: 10 s, as for a request head; nginx allows 60 s, in which an attacker holds a connection for two
+    /// packets.
+    pub tls_within: Duration,
     /// For a request head to arrive: 10 s, as HAProxy's recommended `timeout http-request`; slow-loris ends here.
     pub head_within: Duration,
     /// Between two requests of a connection: 60 s, nginx's `keepalive_timeout` of 75 s rounded down so that a client behind
@@ -117,6 +123,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             head: HeadLimits::default(),
+            tls_within: Duration::from_secs(10),
             head_within: Duration::from_secs(10),
             idle_within: Duration::from_secs(60),
             progress_within: Duration::from_secs(30),

@@ -30,18 +30,18 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, client: String) {
+pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
     let mut wire = Wire::new(stream);
     let mut request = Request::default();
     loop {
         let config = worker.config.load_full();
-        match next(&worker, &config, &mut wire, &mut request).await {
+        match next(worker, &config, &mut wire, &mut request).await {
             Ok(()) => {}
             Err(End::Quiet) => return,
-            Err(End::Refused(refusal)) => return refuse(&worker, &mut wire, refusal, &client).await,
+            Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
         }
-        if !answer(&worker, &config, &mut wire, &request, &client).await {
-            return close(&mut wire, &worker).await;
+        if !answer(worker, &config, &mut wire, &request, &client).await {
+            return close(&mut wire, worker).await;
         }
     }
 }

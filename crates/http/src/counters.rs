@@ -51,6 +51,12 @@ counters! {
     client_aborts = "client_aborts_total",
     /// Exchanges cut off after the answer had begun.
     truncated = "truncated_total",
+    /// TLS connections with new keys.
+    tls_full = "tls_full_handshakes_total",
+    /// TLS connections that went on with the session of an earlier one.
+    tls_resumed = "tls_resumed_handshakes_total",
+    /// TLS connections that did not come about.
+    tls_failed = "tls_failed_handshakes_total",
     /// Connections that became WebSockets.
     tunnels = "websockets_total",
     /// Access log lines lost because the writer was slow.

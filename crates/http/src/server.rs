@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mainstay_machines::health;
 use tokio::sync::{Notify, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{interval, timeout};
 
 use crate::access::FLUSH_AFTER;
@@ -22,6 +22,7 @@ use crate::counters::{Counters, count};
 use crate::guard::{Place, survive};
 use crate::pool::Pool;
 use crate::stream::Stream;
+use crate::tls::Session;
 use crate::worker::Worker;
 
 /// How often idle connections to backends are looked through.
@@ -34,6 +35,33 @@ pub struct Server {
     config: Arc<ArcSwap<Config>>,
     counters: Arc<Counters>,
     checked: Vec<Checked>,
+}
+
+/// Sockets to accept on, each for one core: with `SO_REUSEPORT` there are several for one address, and all must be served.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For HTTP in clear.
+    pub http: Vec<TcpListener>,
+    /// For HTTP over TLS.
+    pub https: Vec<TcpListener>,
+}
+
+impl Listeners {
+    fn by_core(self) -> Vec<Vec<(TcpListener, Scheme)>> {
+        let cores = self.http.len().max(self.https.len());
+        let mut by_core: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
+        for (listeners, scheme) in [(self.http, Scheme::Http), (self.https, Scheme::Https)] {
+            listeners.into_iter().zip(&mut by_core).for_each(|(listener, core)| core.push((listener, scheme)));
+        }
+        by_core
+    }
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
 }
 
 /// A pool whose backends are checked.
@@ -71,17 +99,16 @@ impl Server {
         self.counters.clone()
     }
 
-    /// Serves on every listener until `stop` says so and what is in flight has ended; one thread a listener.
+    /// Serves on every listener until `stop` says so and what is in flight has ended; one thread for each core's listeners.
     ///
     /// # Errors
     /// If threads or runtimes cannot be made, or a listener is not usable.
-    pub fn run(self, listeners: Vec<TcpListener>, stop: &watch::Receiver<bool>) -> io::Result<()> {
+    pub fn run(self, listeners: Listeners, stop: &watch::Receiver<bool>) -> io::Result<()> {
         let (checked, checks_stop) = (self.checked, stop.clone());
         let mut threads = vec![thread("checks".into(), move || all_checks(checked, checks_stop))?];
-        for (number, listener) in listeners.into_iter().enumerate() {
-            listener.set_nonblocking(true)?;
+        for (number, listeners) in listeners.by_core().into_iter().enumerate() {
             let (config, counters, stop) = (self.config.clone(), self.counters.clone(), stop.clone());
-            let run = move || one_core(listener, move || Worker::new(config, counters, stop));
+            let run = move || one_core(listeners, move || Worker::new(config, counters, stop));
             threads.push(thread(format!("core-{number}"), run)?);
         }
         let panicked = |_| Err(io::Error::other("a thread of the engine panicked"));
@@ -112,24 +139,38 @@ fn all_checks(checked: Vec<Checked>, mut stop: watch::Receiver<bool>) -> io::Res
 }
 
 /// One thread: accepts, serves, drains.
-fn one_core(listener: TcpListener, worker: impl FnOnce() -> Worker) -> io::Result<()> {
+fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Worker) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let worker = Rc::new(worker());
     LocalSet::new().block_on(&runtime, async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
         let open = Rc::new(Open::default());
-        spawn_local(keep_flushing(worker.clone()));
-        let mut stop = worker.stop.clone();
-        tokio::select! {
-            () = accept(&listener, &worker, &open) => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+        let mut accepting = JoinSet::new();
+        for (listener, scheme) in listeners {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            accepting.spawn_local(accept(listener, scheme, worker.clone(), open.clone()));
         }
-        drop(listener);
+        spawn_local(keep_flushing(worker.clone()));
+        spawn_local(keep_sweeping(worker.clone()));
+        let mut stop = worker.stop.clone();
+        let _ = stop.wait_for(|stop| *stop).await;
+        // Closes the listeners.
+        accepting.shutdown().await;
         let drain_within = worker.config.load().limits.drain_within;
         let _ = timeout(drain_within, open.none()).await;
         worker.log.flush();
         Ok(())
     })
+}
+
+/// Lets go of what was kept and not used.
+async fn keep_sweeping(worker: Rc<Worker>) {
+    let mut sweep = interval(SWEEP_EVERY);
+    loop {
+        sweep.tick().await;
+        worker.idle.sweep();
+        worker.shelf.age();
+    }
 }
 
 /// Lets no line of the access log wait for the next.
@@ -158,26 +199,25 @@ impl Open {
     }
 }
 
-async fn accept(listener: &tokio::net::TcpListener, worker: &Rc<Worker>, open: &Rc<Open>) {
-    let mut sweep = interval(SWEEP_EVERY);
+async fn accept(listener: tokio::net::TcpListener, scheme: Scheme, worker: Rc<Worker>, open: Rc<Open>) {
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) => begin(stream, client, worker, open),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            _ = sweep.tick() => {
-                worker.idle.sweep();
-                worker.shelf.age();
+        match listener.accept().await {
+            Ok((stream, client)) => begin(stream, scheme, client, &worker, &open),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn begin(stream: tokio::net::TcpStream, client: std::net::SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
+fn begin(
+    stream: tokio::net::TcpStream,
+    scheme: Scheme,
+    client: std::net::SocketAddr,
+    worker: &Rc<Worker>,
+    open: &Rc<Open>,
+) {
     let counters = &worker.counters;
     count(&counters.connections);
     let config = worker.config.load();
@@ -187,24 +227,30 @@ fn begin(stream: tokio::net::TcpStream, client: std::net::SocketAddr, worker: &R
         return;
     }
     let Some(place) = Place::take(&config, counters, client.ip()) else {
-        return crowd(stream, worker, open);
+        return crowd(stream, scheme, worker, open);
     };
     let (worker, seat) = (worker.clone(), Seat::new(worker, open));
     spawn_local(async move {
         let _held = (seat, place);
         let client = client.ip().to_canonical().to_string();
-        survive(&worker.counters, &client, connection::serve(worker.clone(), Stream::Tcp(stream), client.clone()))
-            .await;
+        let serving = async {
+            let client = client.clone();
+            match scheme {
+                Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client).await,
+                Scheme::Https => encrypted(&worker, stream, client).await,
+            }
+        };
+        survive(&worker.counters, &client, serving).await;
     });
 }
 
-/// Turns away a connection of an address that has enough. It is told why unless many are being told: a crowd that does not
-/// listen must not cost what the bound is to save.
-fn crowd(stream: tokio::net::TcpStream, worker: &Rc<Worker>, open: &Rc<Open>) {
+/// Turns away a connection of an address that has enough. It is told why, unless that takes a handshake or many are being
+/// told: a crowd that does not listen must not cost what the bound is to save.
+fn crowd(stream: tokio::net::TcpStream, scheme: Scheme, worker: &Rc<Worker>, open: &Rc<Open>) {
     /// At once on a thread, each for half a second at most.
     const TOLD_MAX: usize = 64;
     count(&worker.counters.crowded);
-    if open.told.get() >= TOLD_MAX {
+    if scheme == Scheme::Https || open.told.get() >= TOLD_MAX {
         return;
     }
     open.told.set(open.told.get() + 1);
@@ -234,5 +280,22 @@ impl Drop for Seat {
         self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
         self.open.count.set(self.open.count.get() - 1);
         self.open.closed.notify_waiters();
+    }
+}
+
+/// Agrees on keys and protocol, and serves.
+async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: String) {
+    let config = worker.config.load_full();
+    let Some(tls) = config.tls.clone() else { return };
+    let shaken = timeout(config.limits.tls_within, Session::accept(stream, tls, config.limits.tls_within)).await;
+    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(session) => {
+            count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
+            connection::serve(worker, Stream::Tls(Box::new(session)), client).await;
+        }
+        Err(error) => {
+            count(&worker.counters.tls_failed);
+            tracing::debug!(client, %error, "no TLS connection");
+        }
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::patience::within;
+use crate::tls::Session;
 
 /// Where a backend listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,13 +38,19 @@ impl std::fmt::Display for Address {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Session>),
 }
 
+/// The socket below.
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Tls(session) => {
+                let $stream = &session.tcp;
+                $call
+            }
         }
     };
 }
@@ -67,18 +74,33 @@ impl Stream {
 
     /// The addresses of the other end and of ours; `None` over a Unix socket, or if the other end is gone.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let Stream::Tcp(stream) = self else { return None };
+        let stream = match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Tls(session) => &session.tcp,
+            Stream::Unix(_) => return None,
+        };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
     }
 
+    /// Whether what passes is encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self, Stream::Tls(_))
+    }
+
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        each!(self, stream => stream.try_read(buffer))
+        match self {
+            Stream::Tls(session) => session.try_read(buffer),
+            _ => each!(self, stream => stream.try_read(buffer)),
+        }
     }
 
     /// A read that brought less than there was room for has emptied the socket: the next one need not ask the kernel until
     /// epoll reports more (epoll(7) on `EPOLLET`). That the other end closed is remembered apart, and not forgotten here.
     pub(crate) fn drained(&self) {
+        if self.is_encrypted() {
+            return;
+        }
         let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let _ = each!(self, stream => stream.try_io(Interest::READABLE, nothing));
     }
@@ -89,6 +111,9 @@ impl Stream {
 
     /// Writes all of `bytes`; each wait for room at most `deadline`.
     pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
+        if let Stream::Tls(session) = self {
+            return session.write(bytes, deadline).await;
+        }
         while !bytes.is_empty() {
             let written = self.when_writable(deadline, || each!(self, stream => stream.try_write(bytes))).await?;
             bytes = &bytes[written..];
@@ -98,6 +123,9 @@ impl Stream {
 
     /// Writes `head` and then `body`, in one packet if they fit, without copying either.
     pub(crate) async fn write_both(&self, head: &[u8], body: &[u8], deadline: Duration) -> io::Result<()> {
+        if let Stream::Tls(session) = self {
+            return session.write_both(head, body, deadline).await;
+        }
         let both = [IoSlice::new(head), IoSlice::new(body)];
         let written = self.when_writable(deadline, || each!(self, stream => stream.try_write_vectored(&both))).await?;
         if let Some(rest) = written.checked_sub(head.len()) {
@@ -109,11 +137,14 @@ impl Stream {
 
     /// Whether the kernel can send a file on this connection by itself.
     pub(crate) fn takes_files(&self) -> bool {
-        true
+        !self.is_encrypted()
     }
 
     /// Writes `head`, which more follows at once: it waits to go out together with that.
     pub(crate) async fn begin(&self, mut head: &[u8], deadline: Duration) -> io::Result<()> {
+        if !self.takes_files() {
+            return self.write(head, deadline).await;
+        }
         while !head.is_empty() {
             let send = |fd: BorrowedFd<'_>| Ok(rustix::net::send(fd, head, SendFlags::MORE | SendFlags::NOSIGNAL)?);
             let written = self.when_writable(deadline, || self.with_fd(send)).await?;
@@ -154,6 +185,9 @@ impl Stream {
 
     /// Says that nothing more will be written. A connection that is gone already needs no telling.
     pub(crate) fn finish(&self) {
+        if let Stream::Tls(session) = self {
+            session.finish();
+        }
         let _ = each!(self, stream => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write));
     }
 
@@ -166,6 +200,9 @@ impl Stream {
 
     /// The same, asked of the kernel: for a request that must not be repeated.
     pub(crate) fn is_quiet(&self) -> bool {
+        if !self.seems_quiet() {
+            return false;
+        }
         let mut byte = [MaybeUninit::uninit()];
         let peeked = each!(self, stream => socket2::SockRef::from(stream).peek(&mut byte));
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)

@@ -16,7 +16,7 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
     let config = Config {
         via: format!("balancer={}", context.launch.server),
         front: true,
-        routes: vec![tier.route(None, "/", Vec::new())],
+        routes: [tier.route(None, "/", Vec::new())].into(),
         limits: engine::limits(true),
         ..Config::default()
     };

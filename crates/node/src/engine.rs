@@ -6,7 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::{
-    Address, Checks, Config, Counters, Declared, Limits, Pool, Reuse, Route, Server, Settings, Speaks, Target,
+    Address, Checks, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
+    Target,
 };
 use mainstay_machines::balance;
 use mainstay_machines::health::{self, State as Seen};
@@ -121,8 +122,8 @@ pub(crate) fn limits(front: bool) -> Limits {
 
 /// Serves until the service is asked to end.
 pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Result<(), Error> {
-    let listeners = context.sockets.take_tcp("http");
-    if listeners.is_empty() {
+    let listeners = Listeners { http: context.sockets.take_tcp("http"), https: context.sockets.take_tcp("https") };
+    if listeners.http.is_empty() {
         return Err(Error::NoSocket);
     }
     let mut server = Server::new(config);

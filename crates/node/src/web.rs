@@ -1,6 +1,7 @@
 //! The web server: static files, and everything else to the applications.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use mainstay_http::files::Folder;
 use mainstay_http::{Config, Route};
@@ -20,7 +21,7 @@ pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
         let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
         Ok(tier.route(route.host.clone(), &route.prefix, folders))
     };
-    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Vec<Route>, Error>>()?;
+    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", context.launch.server);
     let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
     engine::run(context, door::with(&plan.door, config), tiers)

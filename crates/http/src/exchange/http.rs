@@ -22,7 +22,7 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut head = Vec::with_capacity(1024);
-        self.request.forward(&self.forwarding(), &mut head);
+        self.request.forward(&self.forwarding(&wire.stream), &mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
@@ -41,11 +41,11 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    fn forwarding(&self) -> Forwarding<'_> {
+    fn forwarding(&self, client: &Stream) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
-            proto: "http",
+            proto: if client.is_encrypted() { "https" } else { "http" },
             via: &self.config.via,
             id: self.id,
             traceparent: self.trace.as_str(),

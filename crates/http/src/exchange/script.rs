@@ -70,7 +70,7 @@ impl Trip<'_> {
             peer,
             local,
             trusted: !self.config.front,
-            encrypted: false,
+            encrypted: wire.stream.is_encrypted(),
             via: &self.config.via,
             traceparent: self.trace.as_str(),
             tracestate: self.trace.continued,

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
-use mainstay_http::{Address, Config, Counters, Declared, Limits, Pool, Reuse, Route, Server, Settings, Speaks};
+use mainstay_http::tls::ServerTls;
+use mainstay_http::{
+    Address, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
+};
 use mainstay_machines::balance::Algorithm;
 use tokio::sync::watch;
 
@@ -17,8 +21,12 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// A running engine; ended when dropped.
 pub struct Engine {
     pub address: SocketAddr,
+    /// The same over TLS.
+    pub secure: SocketAddr,
     pub pool: Arc<Pool>,
     pub counters: Arc<Counters>,
+    /// What it follows.
+    pub config: Arc<ArcSwap<Config>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -69,24 +77,36 @@ impl Engine {
         Engine::start(folders, pool, Speaks::Http, limits)
     }
 
+    /// As [`Engine::with`], and over TLS at `secure`.
+    pub fn encrypted(backends: &[SocketAddr], tls: ServerTls) -> Engine {
+        let pool = pool(backends.iter().map(|address| Address::Tcp(*address)), 100);
+        Engine::run(Vec::new(), pool, Speaks::Http, limits(), Some(tls))
+    }
+
     pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
+        Engine::run(folders, pool, speaks, limits, None)
+    }
+
+    fn run(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits, tls: Option<ServerTls>) -> Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
-        let config = Config { front, limits, ..Config::default() };
+        let config = Config { front, limits, tls, ..Config::default() };
         Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks })
     }
 
     /// An engine with one route.
     pub fn following(config: Config, route: Route) -> Engine {
         let pool = route.pool.clone();
-        let config = Config { via: "test=here".into(), routes: vec![route], ..config };
+        let config = Config { via: "test=here".into(), routes: [route].into(), ..config };
         let server = Server::new(config);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (http, https) = (listen(), listen());
+        let (address, secure) = (http.local_addr().unwrap(), https.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
-        let counters = server.counters();
-        let thread = std::thread::spawn(move || server.run(vec![listener], &stopped).unwrap());
-        Engine { address, pool, counters, stop, thread: Some(thread) }
+        let (counters, config) = (server.counters(), server.config());
+        let listeners = Listeners { http: vec![http], https: vec![https] };
+        let thread = std::thread::spawn(move || server.run(listeners, &stopped).unwrap());
+        Engine { address, secure, pool, counters, config, stop, thread: Some(thread) }
     }
 
     pub fn total(&self, name: &str) -> u64 {

@@ -11,4 +11,5 @@ mod responder;
 mod scripts;
 mod spread;
 mod strict;
+mod tls;
 mod websocket;

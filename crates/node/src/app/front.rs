@@ -69,7 +69,7 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
     Config {
         via: format!("app={}", launch.server),
         front: false,
-        routes: vec![Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks }],
+        routes: [Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks }].into(),
         limits,
         // The web tier has logged it; here it would push what the codebase says out of the log.
         logged: Logged::Failed,

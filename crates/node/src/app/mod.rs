@@ -29,7 +29,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mainstay_http::{Counters, Server};
+use mainstay_http::{Counters, Listeners, Server};
 use mainstay_site::model::AppKind;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
@@ -158,7 +158,8 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
     let counters = server.counters();
     // From the beginning: requests that come early are held until a worker is there.
     let (sockets, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
-    let engine = tokio::task::spawn_blocking(move || server.run(sockets, &until));
+    let engine =
+        tokio::task::spawn_blocking(move || server.run(Listeners { http: sockets, https: Vec::new() }, &until));
     let (end_workers, workers_end) = watch::channel(false);
     let served = async {
         let ended = engine.await.map_err(std::io::Error::other).flatten();

@@ -1,0 +1,250 @@
+//! A TLS connection over TCP, read and written as any other.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Connection, HandshakeKind, ServerConnection};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::{ClientTls, H2, ServerTls};
+use crate::patience::within;
+
+/// What may wait in clear to be encrypted and sent: a few records, so that a slow reader costs no more memory than over
+/// TCP.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection. Both directions borrow it shared, and never across a wait.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) tcp: TcpStream,
+    session: RefCell<Connection>,
+    /// The last read from the socket emptied it.
+    drained: Cell<bool>,
+}
+
+/// The socket, for rustls.
+struct Socket<'s>(&'s TcpStream, &'s Cell<bool>);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.try_read(buffer)?;
+        self.1.set(count > 0 && count < buffer.len());
+        Ok(count)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[expect(dead_code, reason = "HTTP/2 and encrypted backends come next")]
+impl Session {
+    /// Lets a visitor in, within `deadline` for each wait.
+    pub(crate) async fn accept(tcp: TcpStream, tls: ServerTls, deadline: Duration) -> io::Result<Session> {
+        let session = ServerConnection::new(tls).map_err(io::Error::other)?;
+        Session::shake_hands(tcp, session.into(), deadline).await
+    }
+
+    /// Meets a backend that must be `name`.
+    pub(crate) async fn connect(
+        tcp: TcpStream,
+        tls: ClientTls,
+        name: ServerName<'static>,
+        deadline: Duration,
+    ) -> io::Result<Session> {
+        let session = ClientConnection::new(tls, name).map_err(io::Error::other)?;
+        Session::shake_hands(tcp, session.into(), deadline).await
+    }
+
+    async fn shake_hands(tcp: TcpStream, mut session: Connection, deadline: Duration) -> io::Result<Session> {
+        session.set_buffer_limit(Some(WAITING_BYTES_MAX));
+        let session = Session { tcp, session: RefCell::new(session), drained: Cell::new(false) };
+        loop {
+            session.flush(deadline).await?;
+            if !session.session.borrow().is_handshaking() {
+                return Ok(session);
+            }
+            match session.receive(&mut session.session.borrow_mut()) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => {
+                    other?;
+                    continue;
+                }
+            }
+            within(deadline, session.tcp.readable()).await?;
+        }
+    }
+
+    /// Whether HTTP/2 was agreed on.
+    pub(crate) fn is_h2(&self) -> bool {
+        self.session.borrow().alpn_protocol() == Some(H2)
+    }
+
+    /// Whether the session of an earlier connection was gone on with.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.session.borrow().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Takes in what the socket has, once.
+    fn receive(&self, session: &mut Connection) -> io::Result<usize> {
+        let count = session.read_tls(&mut Socket(&self.tcp, &self.drained))?;
+        if self.drained.take() {
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = self.tcp.try_io(Interest::READABLE, nothing);
+        }
+        if let Err(error) = session.process_new_packets() {
+            // The alert that says why.
+            let _ = session.write_tls(&mut Socket(&self.tcp, &self.drained));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut session = self.session.borrow_mut();
+        let mut filled = 0;
+        loop {
+            match session.reader().read(&mut buffer[filled..]) {
+                Ok(0) => return Ok(filled),
+                Ok(count) => {
+                    filled += count;
+                    // A record has up to 16 KiB: several of them fill a buffer.
+                    if filled == buffer.len() {
+                        return Ok(filled);
+                    }
+                    continue;
+                }
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return if filled > 0 { Ok(filled) } else { Err(error) };
+                }
+                Err(_) => {}
+            }
+            match self.receive(&mut session) {
+                Ok(_) => {}
+                Err(_) if filled > 0 => return Ok(filled),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Encrypts and sends what fits; how much of `bytes` that was. Some of it may still wait to be sent: [`Session::flush`].
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut session = self.session.borrow_mut();
+        let taken = session.writer().write(bytes)?;
+        match self.send(&mut session) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => Ok(taken),
+            Err(error) => Err(error),
+            Ok(()) => Ok(taken),
+        }
+    }
+
+    /// Sends what waits.
+    fn send(&self, session: &mut Connection) -> io::Result<()> {
+        while session.wants_write() {
+            session.write_tls(&mut Socket(&self.tcp, &self.drained))?;
+        }
+        Ok(())
+    }
+
+    /// Sends all that waits; each wait for room at most `deadline`.
+    async fn flush(&self, deadline: Duration) -> io::Result<()> {
+        loop {
+            match self.send(&mut self.session.borrow_mut()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            within(deadline, self.tcp.writable()).await?;
+        }
+    }
+
+    pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
+        loop {
+            match self.try_write(bytes) {
+                Ok(taken) => bytes = &bytes[taken..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    within(deadline, self.tcp.writable()).await?
+                }
+                Err(error) => return Err(error),
+            }
+            if bytes.is_empty() {
+                return self.flush(deadline).await;
+            }
+        }
+    }
+
+    /// Writes both as if they were one: a small answer is one record and one packet.
+    pub(crate) async fn write_both(&self, head: &[u8], body: &[u8], deadline: Duration) -> io::Result<()> {
+        let together = [io::IoSlice::new(head), io::IoSlice::new(body)];
+        let taken = self.session.borrow_mut().writer().write_vectored(&together)?;
+        if let Some(rest) = taken.checked_sub(head.len()) {
+            return self.write(&body[rest..], deadline).await;
+        }
+        self.write(&head[taken..], deadline).await?;
+        self.write(body, deadline).await
+    }
+
+    /// Says that nothing more will be written (RFC 8446 § 6.1): the other end can tell it from a connection that was cut.
+    pub(crate) fn finish(&self) {
+        let mut session = self.session.borrow_mut();
+        session.send_close_notify();
+        let _ = self.send(&mut session);
+    }
+
+    /// For HTTP/2, whose crate polls.
+    pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            ready!(self.tcp.poll_read_ready(context))?;
+        }
+    }
+
+    pub(crate) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            // What waits goes first, so that it stays within its bound.
+            match self.send(&mut self.session.borrow_mut()) {
+                Ok(()) => {
+                    let taken = self.session.borrow_mut().writer().write(bytes)?;
+                    return Poll::Ready(Ok(taken));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            ready!(self.tcp.poll_write_ready(context))?;
+        }
+    }
+
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.send(&mut self.session.borrow_mut()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            ready!(self.tcp.poll_write_ready(context))?;
+        }
+    }
+}
+
+/// A visitor that is left without a word may take its last answer for cut.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
