@@ -30,10 +30,10 @@ pub struct Config {
     pub observers: Vec<IpAddr>,
     /// Which requests get a line in the log.
     pub logged: Logged,
-    /// How such a line is written.
-    pub log: LogFormat,
     /// How visitors are met on the listeners for HTTPS; without it these close every connection.
     pub tls: Option<ServerTls>,
+    /// How such a line is written.
+    pub log: LogFormat,
 }
 
 /// Which requests get a line in the log.

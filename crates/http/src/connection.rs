@@ -94,7 +94,17 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
     let fresh = worker.id();
     let id = said.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
     let trace = Trace::of(request, &fresh, &worker.ids);
-    let trip = Trip { worker, config, request, client, id, trace: &trace, began, stages: Stages::default() };
+    let trip = Trip {
+        worker,
+        config,
+        request,
+        client,
+        proto: wire.stream.proto(),
+        id,
+        trace: &trace,
+        began,
+        stages: Stages::default(),
+    };
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;

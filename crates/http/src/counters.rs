@@ -47,6 +47,8 @@ counters! {
     unserved = "requests_unserved_total",
     /// Requests tried again at another backend.
     retries = "retries_total",
+    /// Requests that might have been tried again but for the retry budget.
+    retries_denied = "retries_denied_total",
     /// Exchanges that ended because the client went away.
     client_aborts = "client_aborts_total",
     /// Exchanges cut off after the answer had begun.

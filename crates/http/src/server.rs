@@ -234,14 +234,30 @@ fn begin(
         let _held = (seat, place);
         let client = client.ip().to_canonical().to_string();
         let serving = async {
-            let client = client.clone();
             match scheme {
-                Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client).await,
-                Scheme::Https => encrypted(&worker, stream, client).await,
+                Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client.clone()).await,
+                Scheme::Https => encrypted(&worker, stream, client.clone()).await,
             }
         };
         survive(&worker.counters, &client, serving).await;
     });
+}
+
+/// Agrees on keys and protocol, and serves.
+async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: String) {
+    let config = worker.config.load_full();
+    let Some(tls) = config.tls.clone() else { return };
+    let shaken = timeout(config.limits.tls_within, Session::accept(stream, tls, config.limits.tls_within)).await;
+    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(session) => {
+            count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
+            connection::serve(worker, Stream::Tls(Box::new(session)), client).await;
+        }
+        Err(error) => {
+            count(&worker.counters.tls_failed);
+            tracing::debug!(client, %error, "no TLS connection");
+        }
+    }
 }
 
 /// Turns away a connection of an address that has enough. It is told why, unless that takes a handshake or many are being
@@ -280,22 +296,5 @@ impl Drop for Seat {
         self.worker.counters.open.fetch_sub(1, Ordering::Relaxed);
         self.open.count.set(self.open.count.get() - 1);
         self.open.closed.notify_waiters();
-    }
-}
-
-/// Agrees on keys and protocol, and serves.
-async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: String) {
-    let config = worker.config.load_full();
-    let Some(tls) = config.tls.clone() else { return };
-    let shaken = timeout(config.limits.tls_within, Session::accept(stream, tls, config.limits.tls_within)).await;
-    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(session) => {
-            count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
-            connection::serve(worker, Stream::Tls(Box::new(session)), client).await;
-        }
-        Err(error) => {
-            count(&worker.counters.tls_failed);
-            tracing::debug!(client, %error, "no TLS connection");
-        }
     }
 }

@@ -83,6 +83,11 @@ impl Stream {
         Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
     }
 
+    /// What is spoken on it, as URLs name it.
+    pub(crate) fn proto(&self) -> &'static str {
+        if self.is_encrypted() { "https" } else { "http" }
+    }
+
     /// Whether what passes is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Stream::Tls(_))

@@ -41,6 +41,8 @@ pub enum Failure {
     NoAnswer,
     /// The connection was closed before an answer.
     Closed,
+    /// The connection was closed in the middle of an answer.
+    BrokeOff,
     /// What came was no HTTP response.
     Malformed,
     /// A status that is neither 2xx nor 3xx.
@@ -56,6 +58,7 @@ impl std::fmt::Display for Failure {
             Failure::Unreachable => f.write_str("cannot be connected to"),
             Failure::NoAnswer => f.write_str("did not answer in time"),
             Failure::Closed => f.write_str("closed the connection without an answer"),
+            Failure::BrokeOff => f.write_str("broke off in the middle of its answer"),
             Failure::Malformed => f.write_str("answered with something that is not HTTP"),
             Failure::Status { code } => write!(f, "answered {code}"),
         }

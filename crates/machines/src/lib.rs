@@ -8,7 +8,7 @@
 
 pub mod backoff;
 pub mod balance;
-pub mod breaker;
+pub mod budget;
 pub mod database;
 pub mod health;
 pub mod outlier;

@@ -3,6 +3,11 @@
 //! After Envoy's outlier detection (`consecutive_5xx`, `base_ejection_time`, `max_ejection_percent`). Two rules come
 //! before all others: no more than a share of the pool is ejected at a time, and never the last member that is well,
 //! since bad answers are better than none. When the members that were left turn ill, those ejected return at once.
+//!
+//! This is also the circuit breaker of each member (Nygard, "Release It!", 2007): ejected is open, on trial after its return
+//! is half open, and a [slow start](crate::balance::slow_start) bounds how many requests the trial costs. A breaker beside it
+//! would decide the same from the same answers. One for a whole pool would turn requests away that are better held until
+//! somebody is well again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -87,9 +92,19 @@ impl Outliers {
         Outliers { config, members: vec![member; count], outputs: VecDeque::new() }
     }
 
+    /// Whether the member failed since its last success: until then that success is worth to be told.
+    pub fn has_failed(&self, member: usize) -> bool {
+        self.members.get(member).is_some_and(|it| it.failures > 0)
+    }
+
+    /// Until when the member gets no requests, unless the others turn ill.
+    pub fn ejected_until(&self, member: usize) -> Option<Time> {
+        self.members.get(member)?.ejected_until
+    }
+
     /// Whether the member gets no requests for now.
     pub fn is_ejected(&self, member: usize) -> bool {
-        self.members.get(member).is_some_and(|it| it.ejected_until.is_some())
+        self.ejected_until(member).is_some()
     }
 
     /// When to call [`Outliers::tick`]; [`Time::NEVER`] if nobody is ejected.

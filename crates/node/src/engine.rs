@@ -1,6 +1,8 @@
 //! What the balancer and the web server share: the engine made from a plan, and its report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,8 +11,8 @@ use mainstay_http::{
     Address, Checks, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
     Target,
 };
-use mainstay_machines::balance;
 use mainstay_machines::health::{self, State as Seen};
+use mainstay_machines::{balance, outlier};
 use mainstay_site::model::Algorithm;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
@@ -25,6 +27,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const BACKEND_REQUESTS_MAX: u32 = 4096;
 /// Requests that may wait for a server: more than this are not served before their visitors give up.
 const WAITING_MAX: u32 = 1000;
+
+/// For a server that became well again to get its whole share: long enough for it to fill its caches and connect to what
+/// is behind it, short against the time it was away.
+const SLOW_START: Duration = Duration::from_secs(10);
 
 /// Why the engine ended unasked.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +73,9 @@ impl Tier {
             backend_requests_max: BACKEND_REQUESTS_MAX,
             waiting_max: WAITING_MAX,
             reuse: Reuse::Always,
+            sticky: None,
+            outliers: Some(outlier::Config::default()),
+            slow_start: SLOW_START,
         };
         Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
     }
@@ -101,11 +110,15 @@ impl Tier {
     }
 }
 
-/// Those that are not there yet are spread round robin; `check` says so.
 fn algorithm(declared: Algorithm) -> balance::Algorithm {
     match declared {
+        Algorithm::RoundRobin => balance::Algorithm::RoundRobin,
         Algorithm::LeastConnections => balance::Algorithm::LeastConnections,
-        _ => balance::Algorithm::RoundRobin,
+        Algorithm::Fastest => balance::Algorithm::Fastest,
+        Algorithm::Observed => balance::Algorithm::Observed,
+        Algorithm::Predictive => balance::Algorithm::Predictive,
+        Algorithm::SourceHash => balance::Algorithm::SourceHash,
+        Algorithm::ConsistentHash => balance::Algorithm::ConsistentHash,
     }
 }
 
@@ -170,7 +183,8 @@ impl View {
         let mut parts = Vec::new();
         let mut ill = Vec::new();
         for (tier, checks) in self.tiers.iter().zip(&self.checks) {
-            for seen in checks.seen() {
+            let ejections = tier.pool.ejections();
+            for (backend, seen) in checks.seen().into_iter().enumerate() {
                 let name = format!("{} on {}", tier.plan.name, seen.name);
                 let since_ms = clock::unix_ms().saturating_sub(seen.since.elapsed().as_millis() as u64);
                 let state = match seen.state {
@@ -178,17 +192,29 @@ impl View {
                     Seen::Ill => State::Failed,
                     Seen::Unknown => State::Starting,
                 };
+                let (state, because) = match ejections.iter().find(|it| it.backend == backend) {
+                    Some(ejection) if state == State::Serving => (State::Degraded, ejection.to_string()),
+                    _ => (state, seen.because),
+                };
                 if state != State::Serving {
-                    ill.push(format!("{name}: {}", seen.because));
+                    ill.push(format!("{name}: {because}"));
                 }
-                parts.push(Part { name, state, since_ms, because: seen.because, pid: None });
+                parts.push(Part { name, state, since_ms, because, pid: None });
             }
         }
         let stands: Vec<(&str, Stand)> =
             self.tiers.iter().zip(&self.checks).map(|(tier, checks)| tier.stand(&checks.seen())).collect();
         ill.extend(self.missing());
         let (state, because) = verdict(&stands, &ill);
-        Report { state, because, facts: Vec::new(), parts, counters: self.counters.totals() }
+        Report { state, because, facts: Vec::new(), parts, counters: self.totals() }
+    }
+
+    fn totals(&self) -> BTreeMap<String, u64> {
+        let backends = self.tiers.iter().flat_map(|tier| tier.pool.backends());
+        let ejections = backends.map(|(_, figures)| figures.ejections.load(Ordering::Relaxed)).sum();
+        let mut totals = self.counters.totals();
+        totals.insert("ejections_total".to_owned(), ejections);
+        totals
     }
 }
 

@@ -266,17 +266,20 @@ pub enum Algorithm {
     Predictive,
     /// The same client to the same server.
     SourceHash,
+    /// The same page to the same server, unless it is too busy: every server caches its own part of the site.
+    ConsistentHash,
 }
 
 impl Algorithm {
     /// Every algorithm with its word in the declaration.
-    pub const ALL: [(&'static str, Algorithm); 6] = [
+    pub const ALL: [(&'static str, Algorithm); 7] = [
         ("round-robin", Algorithm::RoundRobin),
         ("least-connections", Algorithm::LeastConnections),
         ("fastest", Algorithm::Fastest),
         ("observed", Algorithm::Observed),
         ("predictive", Algorithm::Predictive),
         ("source-hash", Algorithm::SourceHash),
+        ("consistent-hash", Algorithm::ConsistentHash),
     ];
 }
 

@@ -29,7 +29,7 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut answer = Answer::new(&lease, self.id);
-        let progress = Progress::default();
+        let progress = Progress::at(&lease);
         let upload = async {
             if let Err(gone) = self.send_job(job, &backend).await {
                 return gone;
@@ -81,12 +81,19 @@ impl Trip<'_> {
     }
 
     /// Reads the answer and passes it on.
-    async fn pass_on(&self, backend: &Stream, answer: &mut Answer, client: &Stream, progress: &Progress) -> Download {
+    async fn pass_on(
+        &self,
+        backend: &Stream,
+        answer: &mut Answer,
+        client: &Stream,
+        progress: &Progress<'_>,
+    ) -> Download {
         let mut out = Vec::with_capacity(1024);
         let head = match self.cgi_head(backend, answer, progress, &mut out).await {
             Ok(head) => head,
             Err(ended) => return ended,
         };
+        progress.heard();
         let status = head.status;
         let mut framed = self.framed(&head, answer);
         let persists = self.request.persists && framed != Framed::Close && !self.worker.is_stopping();
@@ -117,7 +124,7 @@ impl Trip<'_> {
         &self,
         backend: &Stream,
         answer: &mut Answer,
-        progress: &Progress,
+        progress: &Progress<'_>,
         out: &mut Vec<u8>,
     ) -> Result<CgiHead, Download> {
         loop {

@@ -22,15 +22,16 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut head = Vec::with_capacity(1024);
-        self.request.forward(&self.forwarding(&wire.stream), &mut head);
+        self.request.forward(&self.forwarding(), &mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
-        let (mut response, progress) = (Response::default(), Progress::default());
+        let (mut response, progress) = (Response::default(), Progress::at(&lease));
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
         let ended = both_ways(upload, download).await;
         if let Ok(Download::Switched { status }) = ended {
+            lease.answered(status);
             let bytes = self.tunnel(wire, &mut back).await;
             return Attempt::Answered { status, bytes, persists: false };
         }
@@ -41,11 +42,11 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    fn forwarding(&self, client: &Stream) -> Forwarding<'_> {
+    pub(super) fn forwarding(&self) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
-            proto: if client.is_encrypted() { "https" } else { "http" },
+            proto: self.proto,
             via: &self.config.via,
             id: self.id,
             traceparent: self.trace.as_str(),
@@ -55,7 +56,13 @@ impl Trip<'_> {
     }
 
     /// Sends the body on, then watches whether the client stays. Returns only if something went wrong.
-    async fn upload(&self, client: &Stream, pending: &mut Vec<u8>, backend: &Stream, progress: &Progress) -> Upload {
+    async fn upload(
+        &self,
+        client: &Stream,
+        pending: &mut Vec<u8>,
+        backend: &Stream,
+        progress: &Progress<'_>,
+    ) -> Upload {
         if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
             return wrong;
         }
@@ -68,7 +75,7 @@ impl Trip<'_> {
         client: &Stream,
         pending: &mut Vec<u8>,
         backend: &Stream,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), Upload> {
         let mut body = Body::new(self.request.framing);
         let mut left = self.limits().body_bytes_max;
@@ -93,7 +100,7 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &mut Response,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Download {
         let mut out = Vec::with_capacity(1024);
         for _ in 0..INTERIM_MAX {
@@ -103,7 +110,8 @@ impl Trip<'_> {
             out.clear();
             if !response.is_interim() {
                 self.begins();
-                return self.final_answer(backend, pending, client, response, progress.uploaded.get().is_some()).await;
+                progress.heard();
+                return self.final_answer(backend, pending, client, response, progress).await;
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
             if !self.request.old {
@@ -126,7 +134,7 @@ impl Trip<'_> {
         backend: &Stream,
         pending: &mut Vec<u8>,
         response: &mut Response,
-        progress: &Progress,
+        progress: &Progress<'_>,
     ) -> Result<(), Download> {
         let context =
             ResponseContext { head: self.request.method == crate::codec::Method::Head, upgrade: self.request.upgrade };
@@ -155,13 +163,15 @@ impl Trip<'_> {
         pending: &mut Vec<u8>,
         client: &Stream,
         response: &Response,
-        uploaded: bool,
+        progress: &Progress<'_>,
     ) -> Download {
+        let uploaded = progress.uploaded.get().is_some();
         let dechunk = self.request.old && response.framing == Framing::Chunked;
         let delimited = response.framing != Framing::Close && !dechunk;
         let persists = self.request.persists && uploaded && delimited && !self.worker.is_stopping();
         let mut out = Vec::with_capacity(1024 + pending.len());
         response.forward(&mut out, dechunk, self.connection(persists));
+        self.stay(progress.lease, &response.head, &mut out);
         let (status, mut body) = (response.status, Body::new(response.framing));
         let head = out.len();
         // What came together with the head goes out together with it.

@@ -4,6 +4,7 @@
 //! while it waits frees its backend. Bodies pass through in pieces and are never held whole in memory.
 
 mod answer;
+mod choice;
 mod fastcgi;
 mod gathered;
 mod http;
@@ -18,11 +19,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
+use mainstay_machines::health::Failure;
+
 use crate::codec::{Framing, Refusal, Request};
 use crate::config::{Config, Limits, Route, Speaks};
 use crate::counters::count;
 use crate::page::{self, Page};
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Pool, Wanted};
 use crate::stream::Stream;
 use crate::trace::Trace;
 use crate::wire::{Wire, fill};
@@ -54,6 +57,8 @@ pub(crate) struct Trip<'a> {
     pub(crate) config: &'a Config,
     pub(crate) request: &'a Request,
     pub(crate) client: &'a str,
+    /// What the client's connection is: `http` or `https`.
+    pub(crate) proto: &'static str,
     pub(crate) id: &'a str,
     pub(crate) trace: &'a Trace,
     /// When its head was there.
@@ -77,8 +82,19 @@ enum Attempt {
     ClientGone,
     /// The client's body is not acceptable; nothing was answered yet.
     ClientWrong(Refusal),
-    /// No byte of an answer came. `again`: it is safe to try elsewhere.
-    Failed { page: Page, again: bool, because: String },
+    /// No byte of an answer came.
+    Failed { page: Page, again: Again, because: String },
+}
+
+/// Whether a request that failed may be tried elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It might be carried out twice.
+    No,
+    /// By the retry budget: somebody has had work with it already.
+    Resent,
+    /// Nothing of it was sent: that costs no backend anything.
+    Unsent,
 }
 
 /// How the answer's direction ended.
@@ -129,10 +145,11 @@ impl Trip<'_> {
 
     /// Asks the pool until somebody answers, and passes the answer on. An answer of our own is written as well.
     async fn run(&self, pool: &std::sync::Arc<Pool>, given: &Given<'_>, wire: &mut Wire) -> Outcome {
-        let mut tried = Vec::new();
+        // Allocates nothing unless an attempt fails.
+        let (wanted, mut tried) = (self.wanted(pool), Vec::new());
         loop {
-            let queued = Stages::timed(&self.stages.queue, pool.lease(&tried, self.limits().hold_within));
-            let lease = match queued.await {
+            let wanted = Wanted { tried: &tried, ..wanted };
+            let lease = match Stages::timed(&self.stages.queue, pool.lease(&wanted)).await {
                 Ok(lease) => lease,
                 Err(refused) => {
                     count(&self.worker.counters.unserved);
@@ -140,30 +157,46 @@ impl Trip<'_> {
                     return self.page(page::UNAVAILABLE, wire, tried.len()).await;
                 }
             };
-            let (backend, name, address) = (lease.backend, lease.name().to_owned(), lease.address.clone());
+            let (backend, address) = (lease.backend, lease.address.clone());
             let attempt = match given {
                 Given::Request => self.by_http(lease, wire).await,
                 Given::Script(job) => self.by_fastcgi(lease, job, wire).await,
             };
-            tried.push(backend);
-            let tries = tried.len() as u32;
+            let (name, tries) = (pool.backend_name(backend), tried.len() as u32 + 1);
             match attempt {
-                Attempt::Failed { again: true, because, .. } if tries < self.limits().tries_max => {
+                Attempt::Failed { again, because, .. }
+                    if tries < self.limits().tries_max && self.may_retry(again, pool) =>
+                {
+                    tried.push(backend);
                     tracing::debug!(backend = name, %address, id = self.id, "a request is tried elsewhere: {because}");
                     count(&self.worker.counters.retries);
                 }
                 Attempt::Failed { page, because, .. } => {
                     tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "no answer: {because}");
-                    return self.page(page, wire, tried.len()).await;
+                    return self.page(page, wire, tries as usize).await;
                 }
                 Attempt::ClientGone => {
                     let (status, backend) = (CLIENT_GONE, Some(backend));
                     return Outcome { status, backend, tries, ..self.client_gone() };
                 }
-                Attempt::ClientWrong(refusal) => return self.refused(refusal, wire, tried.len()).await,
+                Attempt::ClientWrong(refusal) => return self.refused(refusal, wire, tries as usize).await,
                 Attempt::Answered { status, bytes, persists } => {
                     return Outcome { status, bytes, persists, backend: Some(backend), tries };
                 }
+            }
+        }
+    }
+
+    fn may_retry(&self, again: Again, pool: &Pool) -> bool {
+        match again {
+            Again::No => false,
+            Again::Unsent => true,
+            Again::Resent => {
+                let may = pool.may_resend();
+                if !may {
+                    count(&self.worker.counters.retries_denied);
+                }
+                may
             }
         }
     }
@@ -199,10 +232,10 @@ impl Trip<'_> {
             }
         };
         connected.map_err(|error| {
-            lease.failed();
+            lease.failed(Failure::Unreachable);
             Attempt::Failed {
                 page: page::BAD_GATEWAY,
-                again: true,
+                again: Again::Unsent,
                 because: format!("it cannot be connected to: {error}"),
             }
         })
@@ -210,31 +243,39 @@ impl Trip<'_> {
 
     /// What follows from how both directions ended. `resendable`: what the backend got can be sent again.
     fn settled(&self, ended: Result<Download, Upload>, lease: &Lease, resendable: bool) -> Attempt {
-        let failed = |page, again, because: &str| {
-            lease.failed();
+        let failed = |failure, page, again, because: &str| {
+            lease.failed(failure);
             Attempt::Failed { page, again, because: because.into() }
         };
+        let answered = |status, bytes, persists| {
+            lease.answered(status);
+            Attempt::Answered { status, bytes, persists }
+        };
         match ended {
-            Ok(Download::Complete { status, bytes, persists }) => Attempt::Answered { status, bytes, persists },
+            Ok(Download::Complete { status, bytes, persists }) => answered(status, bytes, persists),
             Ok(Download::Truncated { status, bytes }) => {
-                lease.failed();
+                lease.failed(Failure::BrokeOff);
                 count(&self.worker.counters.truncated);
                 let (backend, path) = (lease.name(), self.request.path());
                 tracing::warn!(backend, id = self.id, path, bytes, "it broke off in the middle of its answer");
                 Attempt::Answered { status, bytes, persists: false }
             }
-            Ok(Download::Switched { status }) => Attempt::Answered { status, bytes: 0, persists: false },
+            Ok(Download::Switched { status }) => answered(status, 0, false),
             Ok(Download::ClientGone) | Err(Upload::ClientGone) => Attempt::ClientGone,
             Err(Upload::ClientWrong(refusal)) => Attempt::ClientWrong(refusal),
-            Err(Upload::BackendGone) => failed(page::BAD_GATEWAY, false, "it took no more of the request"),
-            Ok(Download::Nothing { late: true }) => failed(page::GATEWAY_TIMEOUT, false, "it did not answer in time"),
+            Err(Upload::BackendGone) => {
+                failed(Failure::Closed, page::BAD_GATEWAY, Again::No, "it took no more of the request")
+            }
+            Ok(Download::Nothing { late: true }) => {
+                failed(Failure::NoAnswer, page::GATEWAY_TIMEOUT, Again::No, "it did not answer in time")
+            }
             Ok(Download::Nothing { late: false }) => {
                 // RFC 9110 § 9.2.2: only what is idempotent may be sent twice, also on a connection that was idle before: a
                 // backend that closes it may have read the request.
-                let again = self.request.method.is_idempotent() && resendable;
-                failed(page::BAD_GATEWAY, again, "it closed the connection without an answer")
+                let again = if self.request.method.is_idempotent() && resendable { Again::Resent } else { Again::No };
+                failed(Failure::Closed, page::BAD_GATEWAY, again, "it closed the connection without an answer")
             }
-            Ok(Download::Wrong(because)) => failed(page::BAD_GATEWAY, false, &because),
+            Ok(Download::Wrong(because)) => failed(Failure::Malformed, page::BAD_GATEWAY, Again::No, &because),
         }
     }
 
@@ -286,12 +327,25 @@ impl Trip<'_> {
 }
 
 /// What the upload tells the download and the retry.
-#[derive(Default)]
-struct Progress {
+struct Progress<'l> {
+    lease: &'l Lease,
     /// Since when the whole body is with the backend.
     uploaded: Cell<Option<Instant>>,
     /// Some of it is: the request cannot be sent again.
     body_begun: Cell<bool>,
+}
+
+impl Progress<'_> {
+    fn at(lease: &Lease) -> Progress<'_> {
+        Progress { lease, uploaded: Cell::default(), body_begun: Cell::default() }
+    }
+
+    /// The answer's head is there. What a slow client's body took is not the backend's.
+    fn heard(&self) {
+        if let (true, Some(uploaded)) = (self.lease.measures(), self.uploaded.get()) {
+            self.lease.took(uploaded.elapsed());
+        }
+    }
 }
 
 /// Runs both directions until the answer is through or nothing can come any more.

@@ -70,7 +70,7 @@ impl Trip<'_> {
             peer,
             local,
             trusted: !self.config.front,
-            encrypted: wire.stream.is_encrypted(),
+            encrypted: self.proto == "https",
             via: &self.config.via,
             traceparent: self.trace.as_str(),
             tracestate: self.trace.continued,

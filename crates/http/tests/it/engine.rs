@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::tls::ServerTls;
-use mainstay_http::{
-    Address, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
-};
-use mainstay_machines::balance::Algorithm;
+use mainstay_http::{Address, Config, Counters, Declared, Limits, Listeners, Pool, Route, Server, Settings, Speaks};
 use tokio::sync::watch;
 
 /// No exchange of these tests takes longer.
@@ -52,13 +49,8 @@ pub fn pool(addresses: impl Iterator<Item = Address>, requests_max: u32) -> Arc<
         address: Some(address),
         well: true,
     });
-    let settings = Settings {
-        name: "test".into(),
-        algorithm: Algorithm::RoundRobin,
-        backend_requests_max: requests_max,
-        waiting_max: 100,
-        reuse: Reuse::Always,
-    };
+    let settings =
+        Settings { name: "test".into(), backend_requests_max: requests_max, waiting_max: 100, ..Settings::default() };
     Pool::new(settings, declared.collect())
 }
 
@@ -77,28 +69,25 @@ impl Engine {
         Engine::start(folders, pool, Speaks::Http, limits)
     }
 
-    /// As [`Engine::with`], and over TLS at `secure`.
+    /// As [`Engine::new`], and over TLS at `secure`.
     pub fn encrypted(backends: &[SocketAddr], tls: ServerTls) -> Engine {
         let pool = pool(backends.iter().map(|address| Address::Tcp(*address)), 100);
-        Engine::run(Vec::new(), pool, Speaks::Http, limits(), Some(tls))
+        let config = Config { front: true, limits: limits(), tls: Some(tls), ..Config::default() };
+        let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http };
+        Engine::following(config, route)
     }
 
     pub fn start(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits) -> Engine {
-        Engine::run(folders, pool, speaks, limits, None)
-    }
-
-    fn run(folders: Vec<Folder>, pool: Arc<Pool>, speaks: Speaks, limits: Limits, tls: Option<ServerTls>) -> Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
-        let config = Config { front, limits, tls, ..Config::default() };
+        let config = Config { front, limits, ..Config::default() };
         Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks })
     }
 
     /// An engine with one route.
     pub fn following(config: Config, route: Route) -> Engine {
         let pool = route.pool.clone();
-        let config = Config { via: "test=here".into(), routes: [route].into(), ..config };
-        let server = Server::new(config);
+        let server = Server::new(Config { via: "test=here".into(), routes: [route].into(), ..config });
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (http, https) = (listen(), listen());
         let (address, secure) = (http.local_addr().unwrap(), https.local_addr().unwrap());

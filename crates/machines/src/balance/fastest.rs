@@ -3,31 +3,19 @@
 //! `average latency / weight`, where the average is exponentially weighted with
 //! [`HALF_LIFE`](super::latency::HALF_LIFE) and sinks while nobody asks ([`Latency::average`]). What waits at a member
 //! is not counted: for backends that differ by where they stand. [`predictive`](super::predictive) also heeds how busy
-//! they are.
+//! they are. A weight is a handicap here, not a share: of two with answers as quick the heavier gets nearly all, until
+//! that makes it slower.
 //!
 //! Nobody starves: against others that answer in `l`, a member whose average is `a` is asked again after
 //! `HALF_LIFE * log2(a / l)`, and after [`ASK_AGAIN`](super::latency::ASK_AGAIN) half-lives in any case; times
 //! `outstanding + 1` for one with requests that do not end.
 
-use super::latency::{Latency, lowest};
+use super::latency::Latency;
 use crate::Time;
 
 /// What is compared: nanoseconds for each unit of weight.
 pub fn score(latency: &Latency, now: Time, outstanding: u32, weight: u16) -> f64 {
     latency.average(now, outstanding) / f64::from(weight.max(1))
-}
-
-/// Chooses the free member with the lowest [`score`]; of equals the first from place `turn` on.
-pub fn pick(
-    weights: &[u16],
-    turn: u64,
-    now: Time,
-    latency: impl Fn(usize) -> Latency,
-    outstanding: impl Fn(usize) -> u32,
-    free: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    let score = |place: usize| score(&latency(place), now, outstanding(place), weights[place]);
-    lowest(weights.len(), turn, score, free)
 }
 
 #[cfg(test)]
@@ -36,8 +24,20 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::latency::{ASK_AGAIN, HALF_LIFE};
+    use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
     use super::*;
+
+    fn pick(
+        weights: &[u16],
+        turn: u64,
+        now: Time,
+        latency: impl Fn(usize) -> Latency,
+        outstanding: impl Fn(usize) -> u32,
+        free: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let score = |place: usize| score(&latency(place), now, outstanding(place), weights[place]);
+        lowest(weights.len(), turn, score, free)
+    }
 
     proptest! {
         /// Members that each keep their own latency: the fastest gets most, and everyone is measured again within the

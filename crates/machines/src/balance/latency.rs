@@ -49,6 +49,17 @@ impl Latency {
         Latency { at: now, quick: -1.0, slow: -1.0, peak: -1.0 }
     }
 
+    /// As four numbers, for a place that is written without a lock.
+    pub fn to_bits(self) -> [u64; 4] {
+        [self.at.as_nanos(), self.quick.to_bits(), self.slow.to_bits(), self.peak.to_bits()]
+    }
+
+    /// From the numbers of [`Latency::to_bits`]. A mixture of two neighbouring samples' numbers is a latency too.
+    pub fn from_bits([at, quick, slow, peak]: [u64; 4]) -> Latency {
+        let of = f64::from_bits;
+        Latency { at: Time::from_nanos(at), quick: of(quick), slow: of(slow), peak: of(peak) }
+    }
+
     /// An answer took `took`.
     pub fn sample(&mut self, now: Time, took: Duration) {
         let took = took.as_nanos() as f64;
@@ -169,6 +180,7 @@ mod tests {
                 prop_assert!(latency.foreseen(now, 0) >= average * (1.0 - 1e-9));
                 prop_assert!(latency.foreseen(now, 0) >= took as f64 * 1e6, "a slow answer is heeded at once");
                 prop_assert!(latency.foreseen(now, 0) <= largest * (1.0 + TREND + 1e-9));
+                prop_assert_eq!(Latency::from_bits(latency.to_bits()), latency);
             }
         }
     }

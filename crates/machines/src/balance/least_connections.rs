@@ -1,31 +1,20 @@
 //! Least connections: the member with the fewest requests outstanding for its weight.
 
-/// Chooses the free member with the smallest `outstanding / weight`. Of equals the first from place `turn` on is
-/// chosen, so that idle members take turns instead of the first one doing all the work.
-pub fn pick(
-    weights: &[u16],
-    turn: u64,
-    outstanding: impl Fn(usize) -> u32,
-    free: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    let count = weights.len();
-    let start = (turn % count.max(1) as u64) as usize;
-    let mut best: Option<(usize, u64)> = None;
-    for place in (start..count).chain(0..start).filter(|place| free(*place)) {
-        let load = u64::from(outstanding(place)) + 1;
-        let less = |(other, than): (usize, u64)| load * u64::from(weights[other]) < than * u64::from(weights[place]);
-        if best.is_none_or(less) {
-            best = Some((place, load));
-        }
-    }
-    best.map(|(place, _)| place)
+/// What is compared: requests outstanding for each unit of weight, the new one counted.
+pub fn score(outstanding: u32, weight: u16) -> f64 {
+    (f64::from(outstanding) + 1.0) / f64::from(weight.max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::latency::lowest;
     use super::*;
+
+    fn pick(weights: &[u16], turn: u64, loads: &[u32], free: impl Fn(usize) -> bool) -> Option<usize> {
+        lowest(weights.len(), turn, |place| score(loads[place], weights[place]), free)
+    }
 
     proptest! {
         /// Nobody free would have less load for its weight, the new request counted.
@@ -35,13 +24,14 @@ mod tests {
             turn in any::<u64>(),
         ) {
             let weights: Vec<_> = members.iter().map(|member| member.0).collect();
-            let chosen = pick(&weights, turn, |place| members[place].1, |place| members[place].2);
-            let load = |place: usize| f64::from(members[place].1 + 1) / f64::from(members[place].0);
+            let loads: Vec<_> = members.iter().map(|member| member.1).collect();
+            let chosen = pick(&weights, turn, &loads, |place| members[place].2);
             let free: Vec<_> = (0..members.len()).filter(|place| members[*place].2).collect();
             prop_assert_eq!(chosen.is_some(), !free.is_empty());
             if let Some(chosen) = chosen {
                 prop_assert!(members[chosen].2);
-                prop_assert!(free.iter().all(|other| load(chosen) <= load(*other) + 1e-9));
+                let product = |one: usize, other: usize| (loads[one] + 1) * u32::from(weights[other]);
+                prop_assert!(free.iter().all(|other| product(chosen, *other) <= product(*other, chosen)));
             }
         }
 
@@ -51,7 +41,7 @@ mod tests {
             let sum: u32 = weights.iter().map(|weight| u32::from(*weight)).sum();
             let mut loads = vec![0u32; weights.len()];
             for turn in 0..u64::from(sum * rounds) {
-                let chosen = pick(&weights, turn, |place| loads[place], |_| true).unwrap();
+                let chosen = pick(&weights, turn, &loads, |_| true).unwrap();
                 loads[chosen] += 1;
             }
             let due: Vec<_> = weights.iter().map(|weight| u32::from(*weight) * rounds).collect();
@@ -60,8 +50,9 @@ mod tests {
 
         #[test]
         fn idle_members_take_turns(count in 1usize..10) {
-            let weights = vec![1; count];
-            let chosen: Vec<_> = (0..count as u64).map(|turn| pick(&weights, turn, |_| 0, |_| true).unwrap()).collect();
+            let idle = vec![0; count];
+            let chosen: Vec<_> =
+                (0..count as u64).map(|turn| pick(&vec![1; count], turn, &idle, |_| true).unwrap()).collect();
             prop_assert_eq!(chosen, (0..count).collect::<Vec<_>>());
         }
     }

@@ -3,7 +3,7 @@
 //! The table is that of Maglev (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
 //! section 3.4): each member goes through the slots in an order of its own and takes the next empty one at its turn. So
 //! everyone gets its share to within one slot, and when one of `n` leaves, hardly more than its own keys move. The order
-//! depends on names alone: it is the same in every process and after each restart, however the members are sorted.
+//! depends on identities alone: it is the same in every process and after each restart, however the members are sorted.
 //!
 //! The bound is that of Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2016): nobody gets
 //! more than [`BOUND_PERCENT`] of its share of the requests outstanding, rounded up; what is more goes on to the next
@@ -32,9 +32,9 @@ pub struct Maglev {
 }
 
 impl Maglev {
-    /// The table of members with these names, which differ, and weights; 0 counts as 1. Members beyond 65,535 are left
-    /// out.
-    pub fn new(members: &[(&str, u16)]) -> Maglev {
+    /// The table of members, each an [`identity`](super::source::identity) that no other has and a weight; 0 counts as 1.
+    /// Members beyond 65,535 are left out.
+    pub fn new(members: &[(u64, u16)]) -> Maglev {
         let members = &members[..members.len().min(usize::from(u16::MAX))];
         let weights: Box<[u16]> = members.iter().map(|member| member.1.max(1)).collect();
         let sum = weights.iter().map(|weight| u64::from(*weight)).sum();
@@ -61,26 +61,34 @@ impl Maglev {
         outstanding: impl Fn(usize) -> u32,
         free: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let start = hash::below(key, self.table.len());
         let below = |place: &usize| u64::from(outstanding(*place)) < self.bound(*place, total + 1) && free(*place);
-        let (before, after) = self.table.split_at(start);
-        let slots = || after.iter().chain(before).take(STEPS_MAX).map(|place| usize::from(*place));
-        let from = self.home(key)?;
-        let all = || (from..self.weights.len()).chain(0..from);
-        slots().chain(all()).find(below).or_else(|| slots().chain(all()).find(|place| free(*place)))
+        self.by_nearness(key).find(below).or_else(|| self.nearest(key, &free))
+    }
+
+    /// Chooses for the key the free member nearest by slot, without a bound.
+    pub fn nearest(&self, key: u64, free: impl Fn(usize) -> bool) -> Option<usize> {
+        self.by_nearness(key).find(|place| free(*place))
+    }
+
+    /// Members by nearness to the key, some more than once: by slot at first, then simply all of them.
+    fn by_nearness(&self, key: u64) -> impl Iterator<Item = usize> {
+        let (before, after) = self.table.split_at(hash::below(key, self.table.len()));
+        let slots = after.iter().chain(before).take(STEPS_MAX).map(|place| usize::from(*place));
+        let home = self.home(key).unwrap_or(0);
+        slots.chain(home..self.weights.len()).chain(0..home)
     }
 }
 
 /// The paper's `Populate`, with weights: each round a member gains its weight and takes a slot for every
 /// `largest weight` it has.
-fn fill(members: &[(&str, u16)], weights: &[u16]) -> Box<[u16]> {
+fn fill(members: &[(u64, u16)], weights: &[u16]) -> Box<[u16]> {
     const EMPTY: u16 = u16::MAX;
     let Some(largest) = weights.iter().max().map(|weight| u32::from(*weight)) else { return Box::default() };
-    let order = |name: &str, seed: u64| hash::bytes(seed, name.as_bytes());
+    let order = hash::draw;
     let skips: Vec<usize> = members.iter().map(|it| 1 + hash::below(order(it.0, 1), SLOTS - 1)).collect();
     let mut next: Vec<usize> = members.iter().map(|it| hash::below(order(it.0, 0), SLOTS)).collect();
     let mut gained = vec![0u32; members.len()];
-    // Members take turns by name, not by place, so that a pool listed in another order has the same table.
+    // Members take turns by identity, not by place, so that a pool listed in another order has the same table.
     let mut turns: Vec<usize> = (0..members.len()).collect();
     turns.sort_by_key(|place| members[*place].0);
     let mut table = vec![EMPTY; SLOTS];
@@ -107,11 +115,16 @@ fn fill(members: &[(&str, u16)], weights: &[u16]) -> Box<[u16]> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::source::identity;
     use super::*;
 
-    fn named(names: &[String]) -> Maglev {
-        let members: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    fn weighted(names: &[String], weights: &[u16]) -> Maglev {
+        let members: Vec<_> = names.iter().map(|name| identity(name)).zip(weights.iter().copied()).collect();
         Maglev::new(&members)
+    }
+
+    fn named(names: &[String]) -> Maglev {
+        weighted(names, &vec![1; names.len()])
     }
 
     fn names(count: usize) -> Vec<String> {
@@ -121,9 +134,7 @@ mod tests {
     #[test]
     fn everyone_gets_its_share() {
         for weights in [vec![1], vec![1; 7], vec![1, 2, 3], vec![100, 200, 50, 1], vec![u16::MAX, 1]] {
-            let names = names(weights.len());
-            let members: Vec<_> = names.iter().map(String::as_str).zip(weights.iter().copied()).collect();
-            let maglev = Maglev::new(&members);
+            let maglev = weighted(&names(weights.len()), &weights);
             let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
             for (place, weight) in weights.iter().enumerate() {
                 let slots = maglev.table.iter().filter(|slot| usize::from(**slot) == place).count() as f64;
@@ -179,9 +190,7 @@ mod tests {
             weights in prop::collection::vec(1u16..10, 1..8),
             keys in prop::collection::vec((0u64..3, any::<bool>()), 1..300),
         ) {
-            let names = names(weights.len());
-            let members: Vec<_> = names.iter().map(String::as_str).zip(weights.iter().copied()).collect();
-            let maglev = Maglev::new(&members);
+            let maglev = weighted(&names(weights.len()), &weights);
             let mut loads = vec![0u32; weights.len()];
             let mut total = 0;
             for (key, ends) in keys {
@@ -207,6 +216,10 @@ mod tests {
             let chosen = maglev.pick(key, 0, |_| 9, |place| free[place]);
             prop_assert_eq!(chosen.is_some(), free.contains(&true));
             prop_assert!(chosen.is_none_or(|place| free[place]));
+            let nearest = maglev.nearest(key, |place| free[place]);
+            prop_assert_eq!(nearest.is_some(), free.contains(&true));
+            let home = maglev.home(key).unwrap();
+            prop_assert!(nearest.is_none_or(|place| free[place] && (place == home || !free[home])));
         }
     }
 }

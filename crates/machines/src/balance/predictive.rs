@@ -8,25 +8,12 @@
 //! `HALF_LIFE * (log2(p / l) + 1)`, and after [`ASK_AGAIN`](super::latency::ASK_AGAIN) half-lives in any case; times
 //! `outstanding + 1` for one with requests that do not end.
 
-use super::latency::{Latency, lowest};
+use super::latency::Latency;
 use crate::Time;
 
 /// What is compared: nanoseconds for each unit of weight.
 pub fn score(latency: &Latency, now: Time, outstanding: u32, weight: u16) -> f64 {
     latency.foreseen(now, outstanding) * (f64::from(outstanding) + 1.0) / f64::from(weight.max(1))
-}
-
-/// Chooses the free member with the lowest [`score`]; of equals the first from place `turn` on.
-pub fn pick(
-    weights: &[u16],
-    turn: u64,
-    now: Time,
-    latency: impl Fn(usize) -> Latency,
-    outstanding: impl Fn(usize) -> u32,
-    free: impl Fn(usize) -> bool,
-) -> Option<usize> {
-    let score = |place: usize| score(&latency(place), now, outstanding(place), weights[place]);
-    lowest(weights.len(), turn, score, free)
 }
 
 #[cfg(test)]
@@ -35,8 +22,20 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::latency::{ASK_AGAIN, HALF_LIFE};
+    use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
     use super::*;
+
+    fn pick(
+        weights: &[u16],
+        turn: u64,
+        now: Time,
+        latency: impl Fn(usize) -> Latency,
+        outstanding: impl Fn(usize) -> u32,
+        free: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let score = |place: usize| score(&latency(place), now, outstanding(place), weights[place]);
+        lowest(weights.len(), turn, score, free)
+    }
 
     /// Requests come every `gap` ms, one at a time; each takes what `took` says of place and time in ms. Returns who
     /// was chosen.

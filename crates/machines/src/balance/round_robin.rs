@@ -10,6 +10,9 @@ const TURNS_MAX: u64 = 4096;
 /// The order of one period, as places in `weights`; none of which is 0.
 pub fn turns(weights: &[u16]) -> Vec<u16> {
     let weights = reduced(weights);
+    if weights.iter().all(|weight| *weight == 1) {
+        return (0..weights.len() as u16).collect();
+    }
     let period: i64 = weights.iter().sum();
     let mut gained = vec![0i64; weights.len()];
     (0..period).map(|_| next(&weights, &mut gained, period)).collect()

@@ -43,6 +43,7 @@ pub(super) fn pool(config: &plan::App) -> Arc<Pool> {
         backend_requests_max,
         waiting_max: WAITING_MAX,
         reuse,
+        ..Settings::default()
     };
     let worker =
         |number| Declared { name: format!("worker {number}"), weight: 1, spare: false, address: None, well: false };

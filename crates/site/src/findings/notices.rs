@@ -1,6 +1,6 @@
 //! What is declared and not enforced by this version.
 
-use crate::model::{Algorithm, Certificate, Durability, Failover, Inside, Site};
+use crate::model::{Certificate, Durability, Failover, Inside, Site};
 use crate::names::Role;
 use crate::plan::Notice;
 
@@ -21,15 +21,6 @@ pub fn notices(site: &Site) -> Vec<Notice> {
     }
     if site.firewall.is_some() {
         add("[firewall]".into(), "no packet is filtered");
-    }
-    for (section, algorithm) in [
-        ("web", site.web.algorithm),
-        ("balancer", site.balancer.as_ref().map_or_else(Default::default, |it| it.algorithm)),
-    ] {
-        if !matches!(algorithm, Algorithm::RoundRobin | Algorithm::LeastConnections) {
-            let word = Algorithm::ALL.iter().find(|(_, is)| *is == algorithm).map_or("", |(word, _)| word);
-            add(format!("{section}.algorithm = \"{word}\""), "requests are spread round robin");
-        }
     }
     if site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
         add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");

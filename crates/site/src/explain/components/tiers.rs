@@ -56,6 +56,7 @@ fn algorithm(algorithm: Algorithm) -> &'static str {
         Algorithm::Fastest => "to the one that answers quickest (fastest)",
         Algorithm::Observed => "to the one with the least latency times requests under way (observed)",
         Algorithm::Predictive => "to the one whose latency and requests under way are falling (predictive)",
+        Algorithm::ConsistentHash => "the same page to the same one unless it is too busy (consistent hash)",
         Algorithm::SourceHash => "the same visitor always to the same one (source hash)",
     }
 }
