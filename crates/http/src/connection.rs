@@ -105,6 +105,9 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
         began,
         stages: Stages::default(),
     };
+    if let Some(shown) = trip.observe(wire).await {
+        return shown.persists;
+    }
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;
@@ -124,7 +127,7 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
     }
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
     let took = began.elapsed();
-    worker.lane.took(took);
+    worker.lane.answered(took, outcome.bytes);
     log(worker, &trip, &outcome, backend, took);
     outcome.persists
 }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::files::Shelf;
 use crate::idle::Idle;
-use crate::observe::Lane;
+use crate::observe::{Lane, Scene};
 use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
@@ -20,6 +20,7 @@ use crate::wire::Scratch;
 pub(crate) struct Worker {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) scene: Arc<Scene>,
     pub(crate) lane: Arc<Lane>,
     pub(crate) log: AccessLog,
     pub(crate) scratch: Scratch,
@@ -31,11 +32,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(config: Arc<ArcSwap<Config>>, counters: Arc<Counters>, stop: watch::Receiver<bool>) -> Worker {
+    pub(crate) fn new(config: Arc<ArcSwap<Config>>, scene: Arc<Scene>, stop: watch::Receiver<bool>) -> Worker {
+        let counters = scene.counters.clone();
         let (log, lane) = (AccessLog::new(counters.clone()), counters.lanes.open());
         Worker {
             config,
             counters,
+            scene,
             lane,
             log,
             scratch: Scratch::new(),
