@@ -21,6 +21,8 @@ mod counters;
 mod exchange;
 pub mod fastcgi;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod idle;
 mod observe;
