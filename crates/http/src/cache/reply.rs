@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::asked::Asked;
 use super::stored::Stored;
 use crate::codec::{Method, Request};
-use crate::files::{Ranges, ranges};
+use crate::files::{Ranges, read_ranges};
 
 /// A head, and which bytes of the stored body follow it.
 pub(crate) struct Reply<'s> {
@@ -106,7 +106,7 @@ impl Stored {
     /// RFC 9110 § 14. Several parts are answered with the whole, which it allows.
     fn part(&self, range: &[u8], manner: &Manner<'_>, age: Duration) -> Reply<'_> {
         let length = self.length() as u64;
-        let (status, head, body) = match ranges(range, length) {
+        let (status, head, body) = match read_ranges(range, length) {
             Ranges::Part(part) => {
                 let (start, end) = (part.start, part.start + part.length);
                 let lines = format!("Content-Range: bytes {start}-{}/{length}\r\n", end - 1);
