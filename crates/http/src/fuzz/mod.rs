@@ -3,12 +3,14 @@
 //! `fuzz/` gives them to libFuzzer; `smoke` plays the seeds there, and mutations of them, with every run of the tests.
 
 mod bodies;
+mod cache;
 mod files;
 mod heads;
 #[cfg(test)]
 mod smoke;
 
 pub use bodies::{chunked, fastcgi};
+pub use cache::cache;
 pub use files::{conditions, range};
 pub use heads::{request_head, response_head};
 
@@ -16,13 +18,14 @@ pub use heads::{request_head, response_head};
 pub type Target = fn(&[u8]);
 
 /// A function for each decoder, by the name of its seeds' folder.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),
     ("fastcgi", fastcgi),
     ("range", range),
     ("conditions", conditions),
+    ("cache", cache),
 ];
 
 /// Places at which `length` bytes are split: all, or of many some that differ from one length to the next.
