@@ -21,6 +21,7 @@ mod exchange;
 pub mod fastcgi;
 pub mod files;
 mod guard;
+mod http2;
 mod idle;
 mod observe;
 mod page;

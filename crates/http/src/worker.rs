@@ -11,6 +11,7 @@ use crate::access::AccessLog;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::files::Shelf;
+use crate::http2::Peers;
 use crate::idle::Idle;
 use crate::observe::Lane;
 use crate::trace::{Id, Ids};
@@ -26,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) idle: Idle,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) shelf: Shelf,
+    /// Connections to backends by HTTP/2.
+    pub(crate) peers: Peers,
     pub(crate) dates: Dates,
     pub(crate) ids: Ids,
 }
@@ -42,6 +45,7 @@ impl Worker {
             idle: Idle::default(),
             stop,
             shelf: Shelf::new(),
+            peers: Peers::default(),
             dates: Dates::default(),
             ids: Ids::new(),
         }

@@ -8,6 +8,7 @@ mod files;
 mod framing;
 mod guard;
 mod hostile;
+mod http2;
 mod responder;
 mod scripts;
 mod spread;
