@@ -1,5 +1,6 @@
 //! What an engine is told, as one immutable value that can be swapped while it runs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub limits: Limits,
     /// How often may be asked; only the front door asks.
     pub rates: Vec<Arc<Rate>>,
+    /// Who may see its figures, besides whoever asks from an address of its own server.
+    pub observers: Vec<IpAddr>,
     /// Which requests get a line in the log.
     pub logged: Logged,
     /// How visitors are met on the listeners for HTTPS; without it these close every connection.

@@ -126,6 +126,9 @@ pub(crate) async fn answer(
         began,
         stages: Stages::default(),
     };
+    if let Some(shown) = trip.observe(wire).await {
+        return shown.persists;
+    }
     if let Some(own) = request.path().strip_prefix(OWN) {
         let page = own_page(config, own);
         return trip.page(page, wire, 0).await.persists;
@@ -145,7 +148,7 @@ pub(crate) async fn answer(
     }
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
     let took = began.elapsed();
-    worker.lane.took(took);
+    worker.lane.answered(took, outcome.bytes);
     log(worker, &trip, &outcome, backend, took);
     outcome.persists
 }

@@ -7,6 +7,7 @@
 //!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
 //!       pool, idle    who is asked; connections that wait for their next request
 //!   guard         who may ask how often; a panic costs one connection
+//!   observe       figures for collectors: stub_status, statistics in CSV, Prometheus
 //!   checks        the active health checks, once for the process
 //! codec       HTTP/1.1 without I/O: what is ambiguous is refused
 //! ```
@@ -20,6 +21,8 @@ mod counters;
 mod exchange;
 pub mod fastcgi;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod http2;
 mod idle;
@@ -43,7 +46,7 @@ pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
 pub use guard::{By, Rate, RateSettings};
-pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Settings, Wanted};
+pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Settings, Standing, Wanted};
 pub use server::{Listeners, Server};
 pub use sticky::Sticky;
 pub use stream::Address;

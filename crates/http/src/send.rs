@@ -54,7 +54,7 @@ impl Trip<'_> {
     }
 
     /// Whether the connection may go on after an answer that did not look at the request's body.
-    fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         self.request.persists && self.request.framing == Framing::None && !self.worker.is_stopping()
     }
 

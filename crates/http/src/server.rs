@@ -21,6 +21,7 @@ use crate::connection;
 use crate::counters::{Counters, count};
 use crate::guard::{Place, survive};
 use crate::http2;
+use crate::observe::Scene;
 use crate::pool::Pool;
 use crate::stream::Stream;
 use crate::tls::Session;
@@ -105,11 +106,13 @@ impl Server {
     /// # Errors
     /// If threads or runtimes cannot be made, or a listener is not usable.
     pub fn run(self, listeners: Listeners, stop: &watch::Receiver<bool>) -> io::Result<()> {
-        let (checked, checks_stop) = (self.checked, stop.clone());
-        let mut threads = vec![thread("checks".into(), move || all_checks(checked, checks_stop))?];
+        let known = self.checked.iter().map(|checked| (checked.pool.clone(), checked.checks.clone())).collect();
+        let scene = Arc::new(Scene::new(self.counters.clone(), known));
+        let (checked, seen, checks_stop) = (self.checked, scene.clone(), stop.clone());
+        let mut threads = vec![thread("checks".into(), move || all_checks(checked, seen, checks_stop))?];
         for (number, listeners) in listeners.by_core().into_iter().enumerate() {
-            let (config, counters, stop) = (self.config.clone(), self.counters.clone(), stop.clone());
-            let run = move || one_core(listeners, move || Worker::new(config, counters, stop));
+            let (config, scene, stop) = (self.config.clone(), scene.clone(), stop.clone());
+            let run = move || one_core(listeners, move || Worker::new(config, scene, stop));
             threads.push(thread(format!("core-{number}"), run)?);
         }
         let panicked = |_| Err(io::Error::other("a thread of the engine panicked"));
@@ -125,7 +128,7 @@ fn thread(
 }
 
 /// The checks run on a thread of their own: once for the whole process.
-fn all_checks(checked: Vec<Checked>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+fn all_checks(checked: Vec<Checked>, scene: Arc<Scene>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
         for Checked { pool, checks, targets, config } in checked {
@@ -133,6 +136,7 @@ fn all_checks(checked: Vec<Checked>, mut stop: watch::Receiver<bool>) -> io::Res
                 spawn_local(check(pool.clone(), checks.clone(), target, config));
             }
         }
+        spawn_local(async move { scene.keep_sampling().await });
         // Nobody left who could say stop is the same as stop.
         let _ = stop.wait_for(|stop| *stop).await;
     });
@@ -228,7 +232,7 @@ fn begin(
         return;
     }
     let Some(place) = Place::take(&config, counters, client.ip()) else {
-        return crowd(stream, worker, open);
+        return crowd(stream, scheme, worker, open);
     };
     let (worker, seat) = (worker.clone(), Seat::new(worker, open));
     spawn_local(async move {
@@ -266,13 +270,13 @@ async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: S
     }
 }
 
-/// Turns away a connection of an address that has enough. It is told why unless many are being told: a crowd that does not
-/// listen must not cost what the bound is to save.
-fn crowd(stream: tokio::net::TcpStream, worker: &Rc<Worker>, open: &Rc<Open>) {
+/// Turns away a connection of an address that has enough. It is told why, unless that takes a handshake or many are being
+/// told: a crowd that does not listen must not cost what the bound is to save.
+fn crowd(stream: tokio::net::TcpStream, scheme: Scheme, worker: &Rc<Worker>, open: &Rc<Open>) {
     /// At once on a thread, each for half a second at most.
     const TOLD_MAX: usize = 64;
     count(&worker.counters.crowded);
-    if open.told.get() >= TOLD_MAX {
+    if scheme == Scheme::Https || open.told.get() >= TOLD_MAX {
         return;
     }
     open.told.set(open.told.get() + 1);

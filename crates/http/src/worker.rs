@@ -13,7 +13,7 @@ use crate::counters::Counters;
 use crate::files::Shelf;
 use crate::http2::Peers;
 use crate::idle::Idle;
-use crate::observe::Lane;
+use crate::observe::{Lane, Scene};
 use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
@@ -21,6 +21,7 @@ use crate::wire::Scratch;
 pub(crate) struct Worker {
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) scene: Arc<Scene>,
     pub(crate) lane: Arc<Lane>,
     pub(crate) log: AccessLog,
     pub(crate) scratch: Scratch,
@@ -34,11 +35,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(config: Arc<ArcSwap<Config>>, counters: Arc<Counters>, stop: watch::Receiver<bool>) -> Worker {
+    pub(crate) fn new(config: Arc<ArcSwap<Config>>, scene: Arc<Scene>, stop: watch::Receiver<bool>) -> Worker {
+        let counters = scene.counters.clone();
         let (log, lane) = (AccessLog::new(counters.clone()), counters.lanes.open());
         Worker {
             config,
             counters,
+            scene,
             lane,
             log,
             scratch: Scratch::new(),

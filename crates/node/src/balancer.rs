@@ -3,6 +3,7 @@
 use mainstay_http::Config;
 use mainstay_site::plan;
 
+use crate::door;
 use crate::engine::{self, Error, Tier};
 use crate::service::Context;
 
@@ -19,5 +20,5 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
         limits: engine::limits(true),
         ..Config::default()
     };
-    engine::run(context, config, vec![tier])
+    engine::run(context, door::with(&plan.door, config), vec![tier])
 }

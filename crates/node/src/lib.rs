@@ -5,6 +5,7 @@ pub mod clock;
 pub mod control;
 pub mod database;
 pub mod dns;
+mod door;
 pub mod engine;
 pub mod harness;
 pub mod log;

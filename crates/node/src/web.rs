@@ -7,6 +7,7 @@ use mainstay_http::files::Folder;
 use mainstay_http::{Config, Route};
 use mainstay_site::plan;
 
+use crate::door;
 use crate::engine::{self, Error, Tier};
 use crate::service::Context;
 
@@ -23,11 +24,8 @@ pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     };
     let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", context.launch.server);
-    engine::run(
-        context,
-        Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() },
-        tiers,
-    )
+    let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
+    engine::run(context, door::with(&plan.door, config), tiers)
 }
 
 fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {

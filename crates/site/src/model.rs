@@ -28,6 +28,9 @@ pub struct Site {
     pub web: Web,
     /// The balancer tier; `None` where no server has the role.
     pub balancer: Option<Balancer>,
+    /// How much of it one visitor may take.
+    #[serde(default)]
+    pub limits: Limits,
     /// The database tier; `None` where no server has the role.
     pub database: Option<Database>,
     /// HTTPS; `None` where `[tls]` is absent.
@@ -179,6 +182,62 @@ pub struct Web {
     /// Whether a visitor stays with an application server.
     #[serde(default)]
     pub sticky: bool,
+    /// How requests are logged.
+    #[serde(default)]
+    pub log: LogFormat,
+}
+
+/// How requests are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// A JSON object a line, with all that is known. The default.
+    #[default]
+    Json,
+    /// nginx's `combined`, for programs that read access logs.
+    Combined,
+}
+
+/// How much of the site one visitor may take. The front door holds to it, each on its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections of one address (of IPv6: of one network of 64 bits), this machine's own included; as the engine has it if
+    /// `None`.
+    pub address_connections_max: Option<u32>,
+    /// How often may be asked; no bound if there is none, since many visitors may share an address.
+    pub rates: Vec<Rate>,
+}
+
+/// How often may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Who is counted as one.
+    pub per: Per,
+    /// Only requests for this host; any if `None`.
+    pub host: Option<String>,
+    /// Only paths below this prefix.
+    pub prefix: String,
+    /// Requests in `seconds`, in the long run.
+    pub requests: u32,
+    /// See `requests`.
+    pub seconds: u32,
+    /// Requests that may come at once after a pause.
+    pub burst: u32,
+}
+
+/// Who is counted as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Per {
+    /// Each address.
+    Address,
+    /// Each value of a header; without it the address.
+    Key {
+        /// Its name, lower case.
+        header: String,
+    },
+    /// All together.
+    Route,
 }
 
 /// The balancer tier.
@@ -189,6 +248,9 @@ pub struct Balancer {
     /// Whether a visitor stays with a web server.
     #[serde(default)]
     pub sticky: bool,
+    /// How requests are logged.
+    #[serde(default)]
+    pub log: LogFormat,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

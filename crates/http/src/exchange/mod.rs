@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use mainstay_machines::health::Failure;
 
-use crate::codec::{Framing, Refusal, Request};
+use crate::codec::{Refusal, Request};
 use crate::config::{Config, Limits, Route, Speaks};
 use crate::counters::count;
 use crate::http2;
@@ -218,7 +218,7 @@ impl Trip<'_> {
 
     /// Writes an answer of our own. The connection goes on only if no body is in the way.
     pub(crate) async fn page(&self, page: Page, wire: &mut Wire, tries: usize) -> Outcome {
-        let persists = self.request.persists && self.request.framing == Framing::None && !self.worker.is_stopping();
+        let persists = self.goes_on();
         let mut out = Vec::new();
         page.write(Some(self.request), self.id, persists, &mut out);
         let written = wire.stream.write(&out, self.limits().progress_within).await.is_ok();
@@ -260,6 +260,7 @@ impl Trip<'_> {
         };
         let answered = |status, bytes, persists| {
             lease.answered(status);
+            lease.passed(bytes);
             Attempt::Answered { status, bytes, persists }
         };
         match ended {
@@ -328,7 +329,7 @@ impl Trip<'_> {
     }
 
     /// Our own Connection line for an answer.
-    fn connection(&self, persists: bool) -> Option<&'static str> {
+    pub(crate) fn connection(&self, persists: bool) -> Option<&'static str> {
         match (persists, self.request.old) {
             (false, _) => Some("close"),
             (true, true) => Some("keep-alive"),

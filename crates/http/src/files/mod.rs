@@ -23,3 +23,14 @@ pub use found::Found;
 pub use miss::Miss;
 pub use range::Part;
 pub(crate) use shelf::{Item, Shelf};
+
+/// What a Range header asks for of a content of `size` bytes; none of it if all lies outside, `None` if it means nothing.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn ranges(header: &[u8], size: u64) -> Option<Vec<Part>> {
+    match range::read(header, size) {
+        range::Asked::Whole => None,
+        range::Asked::Part(part) => Some(vec![part]),
+        range::Asked::Parts(parts) => Some(parts),
+        range::Asked::Outside => Some(Vec::new()),
+    }
+}

@@ -24,6 +24,7 @@ pub(crate) struct Lane {
     /// Requests by what they took, the last for those beyond every bound.
     took: [AtomicU64; BOUNDS_US.len() + 1],
     took_us: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// The sums over all lanes.
@@ -33,6 +34,8 @@ pub(crate) struct Sums {
     pub(crate) busy: u64,
     pub(crate) took: [u64; BOUNDS_US.len() + 1],
     pub(crate) took_us: u64,
+    /// Of answers' bodies.
+    pub(crate) bytes: u64,
 }
 
 /// The lanes of an engine.
@@ -54,6 +57,7 @@ impl Lanes {
             sums.idle += load(&lane.idle);
             sums.busy += load(&lane.busy);
             sums.took_us += load(&lane.took_us);
+            sums.bytes += load(&lane.bytes);
             sums.took.iter_mut().zip(&lane.took).for_each(|(sum, took)| *sum += load(took));
         }
         sums
@@ -71,8 +75,9 @@ impl Lane {
         Now::new(&self.busy)
     }
 
-    /// A request took so long.
-    pub(crate) fn took(&self, took: Duration) {
+    /// A request took so long, and its answer's body had so many bytes.
+    pub(crate) fn answered(&self, took: Duration, bytes: u64) {
+        add(&self.bytes, bytes);
         let us = micros(took);
         add(&self.took[BOUNDS_US.partition_point(|bound| *bound < us)], 1);
         add(&self.took_us, us);
@@ -110,10 +115,10 @@ mod tests {
         let (one, two) = (lanes.open(), lanes.open());
         let (_idle, busy) = (one.idle(), two.busy());
         for us in [0, 100, 101, 10_000_000, 10_000_001] {
-            two.took(Duration::from_micros(us));
+            two.answered(Duration::from_micros(us), 3);
         }
         let sums = lanes.sums();
-        assert_eq!((sums.idle, sums.busy, sums.took_us), (1, 1, 20_000_202));
+        assert_eq!((sums.idle, sums.busy, sums.took_us, sums.bytes), (1, 1, 20_000_202, 15));
         assert_eq!((sums.took[0], sums.took[1], sums.took[15], sums.took[16]), (2, 1, 1, 1));
         drop(busy);
         assert_eq!(lanes.sums().busy, 0);

@@ -19,6 +19,10 @@ pub struct Figures {
     pub failures: AtomicU64,
     /// How often it was ejected.
     pub ejections: AtomicU64,
+    /// Its answers by class: 1xx to 5xx.
+    pub answers: [AtomicU64; 5],
+    /// Bytes of their bodies.
+    pub bytes: AtomicU64,
     /// It failed of late: its next success is news.
     pub(super) failed_last: AtomicBool,
     pub(super) latency: Gauge,
@@ -33,6 +37,8 @@ impl Figures {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
+            answers: Default::default(),
+            bytes: AtomicU64::new(0),
             failed_last: AtomicBool::new(false),
             latency: Gauge::new(Latency::new(now)),
             parked: Parked::default(),

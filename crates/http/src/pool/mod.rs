@@ -28,7 +28,7 @@ use view::{Place, State, View};
 
 pub use figures::Figures;
 pub use lease::Lease;
-pub use view::Ejection;
+pub use view::{Ejection, Standing};
 
 /// How long a backend that just failed is not asked again by the same request, unless there is news of it: whoever
 /// watches a worker hears of its death within milliseconds.
@@ -186,6 +186,25 @@ impl Pool {
     /// The name of a backend.
     pub fn backend_name(&self, backend: usize) -> &str {
         self.names.get(backend).map_or("", String::as_str)
+    }
+
+    /// How every backend stands now.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.current();
+        let view = self.view.load();
+        let state = self.locked();
+        let serves = |backend: usize| view.addresses.get(backend).is_some_and(Option::is_some);
+        state.places.iter().enumerate().map(|(backend, place)| place.standing(serves(backend))).collect()
+    }
+
+    /// Requests that wait for a backend now.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Requests that a backend gets at a time.
+    pub fn requests_max(&self) -> u32 {
+        self.settings.backend_requests_max
     }
 
     /// Who is ejected now.

@@ -38,10 +38,30 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn standing(&self, serves: bool) -> Standing {
+        let Place { weight, spare, draining, .. } = *self;
+        Standing { weight, spare, serves: serves && !draining, draining, address: self.address.clone() }
+    }
+
     pub(super) fn new(identity: u64, weight: u16, spare: bool, address: Option<Arc<Address>>, well: bool) -> Place {
         let last = Failure::Closed;
         Place { identity, weight, spare, address, well, draining: false, met: well, returned: None, last }
     }
+}
+
+/// How a backend stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its share.
+    pub weight: u16,
+    /// Serves only when no other does.
+    pub spare: bool,
+    /// It may be given requests.
+    pub serves: bool,
+    /// It is to get no new ones.
+    pub draining: bool,
+    /// Where it listens, if it does.
+    pub address: Option<Arc<Address>>,
 }
 
 /// The backends of a pool, and who of them is ejected.

@@ -78,3 +78,45 @@ fn whoever_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(engine.total("requests_rate_limited_total"), 3);
     assert_eq!(told("/.mainstay/health", "").0, 200);
 }
+
+#[test]
+fn figures_are_shown_to_the_server_itself_and_to_no_visitor() {
+    let engine = Engine::new(&[echo("a")]);
+    let mut client = engine.connect();
+    for path in ["/", "/", "/x"] {
+        assert_eq!(client.get(path).status, 200);
+    }
+    let status = String::from_utf8(client.get("/stub_status").body).unwrap();
+    assert_eq!(
+        status,
+        "Active connections: 1 \nserver accepts handled requests\n 1 1 3 \nReading: 0 Writing: 1 Waiting: 0 \n"
+    );
+    let metrics = String::from_utf8(client.get("/.mainstay/metrics").body).unwrap();
+    for line in [
+        "mainstay_connections_total 1",
+        "mainstay_responses_total{class=\"2xx\"} 3",
+        "mainstay_backend_up{pool=\"test\",backend=\"b0\"} 1",
+        "mainstay_backend_responses_total{pool=\"test\",backend=\"b0\",class=\"2xx\"} 3",
+        "mainstay_request_duration_seconds_count 3",
+    ] {
+        assert!(metrics.lines().any(|is| is == line), "{line} is not in\n{metrics}");
+    }
+    let csv = String::from_utf8(client.get("/;csv").body).unwrap();
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let cell = |row: usize, column: &str| rows[row][rows[0].iter().position(|is| *is == column).unwrap()];
+    assert!(rows[..4].iter().all(|row| row.len() == rows[0].len()), "{csv}");
+    let names: Vec<_> = (1..4).map(|row| (rows[row][0], cell(row, "svname"), cell(row, "hrsp_2xx"))).collect();
+    assert_eq!(names, [("test", "FRONTEND", "3"), ("test", "b0", "3"), ("test", "BACKEND", "3")]);
+    assert_eq!((cell(2, "status"), cell(2, "lbtot"), cell(3, "act")), ("no check", "3", "1"));
+
+    for header in
+        ["X-Forwarded-For: 192.0.2.7", "Forwarded: for=192.0.2.7", "Via: 1.1 cdn", "X-Mainstay-Via: balancer=b"]
+    {
+        for (path, status) in [("/stub_status", 200), ("/;csv", 200), ("/.mainstay/metrics", 404)] {
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n").as_bytes());
+            let answer = client.answer();
+            assert_eq!(answer.status, status, "{path} {header}");
+            assert!(status == 404 || answer.body.starts_with(b"a\n"), "the application answers {path} to {header}");
+        }
+    }
+}

@@ -82,7 +82,7 @@ impl House {
     /// The secrets that the service needs, and no other.
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {
-            Config::Balancer(Balancer { pool }) if pool.sticky.is_some() => self.sticky(),
+            Config::Balancer(Balancer { pool, .. }) if pool.sticky.is_some() => self.sticky(),
             Config::Web(web) if web.routes.iter().any(|route| route.pool.sticky.is_some()) => self.sticky(),
             Config::Dns(_) | Config::Balancer(_) | Config::Web(_) => Ok(none()),
             Config::App(app) => {

@@ -5,7 +5,7 @@ use std::fs;
 use mainstay_node::web;
 use mainstay_site::model::Algorithm;
 use mainstay_site::names::{AppName, Role, ServerName};
-use mainstay_site::plan::{Backend, Config, Health, NEVER_SENT, Pool, Route, Static, Web};
+use mainstay_site::plan::{Backend, Config, Door, Health, NEVER_SENT, Pool, Route, Static, Web};
 use mainstay_site::wire::State;
 
 use crate::php::Php;
@@ -28,7 +28,7 @@ fn plan(php: &Php) -> Web {
         sticky: None,
     };
     let route = Route { app: AppName::from("site"), host: None, prefix: "/".into(), statics: vec![shared], pool };
-    Web { front: true, routes: vec![route] }
+    Web { front: true, routes: vec![route], door: Door::default() }
 }
 
 #[test]

@@ -51,12 +51,19 @@ pub(super) const WEIGHT_MAX: u64 = 256;
 /// RFC 2181 § 8 bounds a TTL by 2^31 − 1; a week is what resolvers honour anyway.
 pub(super) const TTL_MAX: u64 = 604_800;
 
+/// What one engine takes of all addresses together.
+pub(super) const CONNECTIONS_MAX: u64 = 20_000;
+/// As of a rate: more at once is no limit.
+pub(super) const REQUESTS_MAX: u64 = 1_000_000;
+
 pub(super) const WWW: [&str; 2] = ["cname", "address"];
 pub(super) const APP_KINDS: [&str; 4] = ["wsgi", "asgi", "php", "http"];
 pub(super) const MODES: [&str; 2] = ["active-passive", "active-active"];
 pub(super) const FAILOVER: [&str; 2] = ["manual", "automatic"];
 pub(super) const DURABILITY: [&str; 3] = ["async", "semi-sync", "galera"];
 pub(super) const CERTIFICATES: [&str; 2] = ["self-signed", "acme"];
+pub(super) const LOGS: [&str; 2] = ["json", "combined"];
+pub(super) const PER: [&str; 3] = ["address", "key", "route"];
 pub(super) const INSIDE: [&str; 2] = ["off", "mutual"];
 pub(super) const RECORDS: [&str; 8] = ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"];
 pub(super) const ALGORITHMS: [&str; Algorithm::ALL.len()] = {
@@ -123,6 +130,11 @@ const WEB: &[Key] = &[
         Kind::Flag,
         "A visitor stays with an application server, by a signed cookie: for code that keeps sessions in its own memory (default false).",
     ),
+    key(
+        "log",
+        Kind::Word(&LOGS),
+        "How requests are logged: json (the default, with all that is known) or nginx's combined.",
+    ),
 ];
 pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
@@ -133,6 +145,36 @@ const BALANCER: &[Key] = &[
     key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),
     key("sticky", Kind::Flag, "A visitor stays with a web server, by a signed cookie (default false)."),
     key("cluster", Kind::Keys(CLUSTER), "A floating address that the balancers share."),
+    key(
+        "log",
+        Kind::Word(&LOGS),
+        "How requests are logged: json (the default, with all that is known) or nginx's combined.",
+    ),
+];
+const LIMITS: &[Key] = &[
+    key(
+        "connections-per-address",
+        Kind::Count { least: 1, most: CONNECTIONS_MAX },
+        "Connections that one address may have open; of IPv6 a network of 64 bits (default 1024, without this machine's own).",
+    ),
+    key("rates", Kind::List(RATE), "How often may be asked (default: as often as you like)."),
+];
+const RATE: &[Key] = &[
+    must(
+        "per",
+        Kind::Word(&PER),
+        "Who is counted as one: each address, each key, or all of the route together.",
+        "per = \"address\"",
+    ),
+    must("rate", Kind::Text, "Requests in the long run: 20/s, 100/m or 1000/h.", "rate = \"20/s\""),
+    key(
+        "burst",
+        Kind::Count { least: 1, most: REQUESTS_MAX },
+        "Requests that may come at once after a pause (default: as many as `rate` names).",
+    ),
+    key("header", Kind::Text, "per = \"key\": the header that holds the key; without it the address counts."),
+    key("route", Kind::Text, "Only requests below this path prefix (default /)."),
+    key("host", Kind::Text, "Only requests for this host (default: any)."),
 ];
 const DATABASE: &[Key] = &[
     key("failover", Kind::Word(&FAILOVER), "Who replaces a dead primary (default manual)."),
@@ -172,6 +214,7 @@ pub(super) const FILE: &[Key] = &[
     key("apps", Kind::Named(APP), "The applications, if there are several."),
     key("web", Kind::Keys(WEB), "The web tier."),
     key("balancer", Kind::Keys(BALANCER), "The balancer tier."),
+    key("limits", Kind::Keys(LIMITS), "How much of the site one visitor may take."),
     key("database", Kind::Keys(DATABASE), "The database tier. The first database server is the primary."),
     key("tls", Kind::Keys(TLS), "HTTPS."),
     key("firewall", Kind::Keys(FIREWALL), "Packet filtering."),

@@ -1,12 +1,13 @@
 //! Text → [`Site`]. Every mistake is found at once, each with its place.
 //!
-//! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps` with `folders`, `records`,
-//! `servers` and `tiers` read the sections; `rules` checks what must hold between them; `schema` says the same to editors.
+//! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps` with `folders`, `limits`,
+//! `records`, `servers` and `tiers` read the sections; `rules` checks what must hold between them; `schema` says the same to editors.
 
 mod apps;
 mod diagnostic;
 mod folders;
 mod keys;
+mod limits;
 mod reader;
 mod records;
 mod rules;
@@ -87,6 +88,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let apps = apps::read(file, disk, errors);
     let web = tiers::web(file, errors);
     let balancer = tiers::balancer(file, errors);
+    let limits = limits::read(file, errors);
     let database = tiers::database(file, errors);
     let tls = tiers::tls(file, disk, errors);
     let firewall = tiers::firewall(file, errors);
@@ -110,6 +112,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let balancer = (count(Role::Balancer) > 0).then(|| Balancer {
         algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
         sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
+        log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,
@@ -127,6 +130,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         apps: values::<App>(apps),
         web,
         balancer,
+        limits,
         database,
         tls,
         firewall,

@@ -112,6 +112,22 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (number > 0).then(|| number.checked_mul(unit).map(Duration::from_secs)).flatten()
 }
 
+/// `20/s`, `100/m`, `1000/h`: requests, and the seconds in which they may come.
+pub(super) fn rate(text: &str) -> Option<(u32, u32)> {
+    /// More in a second is no limit, and its interval would be less than a clock can tell.
+    const REQUESTS_MAX: u32 = 1_000_000;
+    let (requests, unit) = text.split_once('/')?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let plain = requests.bytes().all(|byte| byte.is_ascii_digit());
+    let requests = requests.parse().ok().filter(|requests| plain && (1..=REQUESTS_MAX).contains(requests))?;
+    Some((requests, seconds))
+}
+
 /// Whether `text` is `module:callable`, both dotted Python names.
 pub(super) fn is_python_entry(text: &str) -> bool {
     let name = |text: &str| {
@@ -142,6 +158,14 @@ mod tests {
         }
         for wrong in ["192.0.2.1/24", "192.0.2.0/33", "home", "2001:db8::1/32", "1.2.3.4/"] {
             assert!(network_fault(wrong).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!([rate("20/s"), rate("1/m"), rate("1000/h")], [Some((20, 1)), Some((1, 60)), Some((1000, 3600))]);
+        for wrong in ["", "20", "/s", "0/s", "20/d", "+2/s", "-2/s", "2.5/s", "20 /s", "1000001/s", "20/s/s"] {
+            assert_eq!(rate(wrong), None, "{wrong}");
         }
     }
 

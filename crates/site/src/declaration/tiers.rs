@@ -12,7 +12,7 @@ use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault};
 use crate::model::{
-    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, Monitor, Tls, Web, Www,
+    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web, Www,
 };
 use crate::names::Domain;
 
@@ -53,9 +53,20 @@ fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
     section.flag("sticky", errors).is_some_and(|at| at.value)
 }
 
+fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
+    match section.word("log", errors).map(|at| at.value) {
+        Some("combined") => LogFormat::Combined,
+        _ => LogFormat::Json,
+    }
+}
+
 pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
-    let Some((section, _)) = file.section("web", "[web]", errors) else { return Web::default() };
-    Web { algorithm: algorithm(&section, errors), sticky: sticky(&section, errors) }
+    let section = file.section("web", "[web]", errors);
+    section.map_or_else(Web::default, |(section, _)| Web {
+        algorithm: algorithm(&section, errors),
+        sticky: sticky(&section, errors),
+        log: log(&section, errors),
+    })
 }
 
 /// `[balancer]` as written.
@@ -63,12 +74,14 @@ pub(super) struct BalancerDraft {
     pub(super) span: Span,
     pub(super) algorithm: Algorithm,
     pub(super) sticky: bool,
+    pub(super) log: LogFormat,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
     let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
+    let log = log(&section, errors);
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -96,7 +109,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, sticky, cluster })
+    Some(BalancerDraft { span, algorithm, sticky, log, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Flow, Health, Listen, NEVER_SENT, Plan,
-    Pool, Route, Service, Sql, Static, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, NEVER_SENT,
+    Plan, Pool, Route, Service, Sql, Static, Transport, Web,
 };
 use crate::findings::notices;
-use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Server, Site};
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
 
 /// The path that every tier answers by itself.
@@ -95,7 +95,13 @@ impl Tiers<'_> {
         let pool = self.pool("web", Role::Web, self.web_port(), how);
         let talks = flows(&pool, "web", "HTTP");
         let listens = vec![http(server.address, self.site.ports.http)];
-        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool }))
+        let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
+        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door }))
+    }
+
+    fn door(&self, front: bool, log: LogFormat) -> Door {
+        let limits = if front { self.site.limits.clone() } else { Limits::default() };
+        Door { limits, log, observers: self.site.servers.iter().map(|server| server.address).collect() }
     }
 
     fn web(&self, server: &Server) -> Service {
@@ -111,7 +117,13 @@ impl Tiers<'_> {
             routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
         }
         let listens = vec![http(server.address, self.web_port())];
-        service("web", Role::Web, listens, talks, Config::Web(Web { front, routes }))
+        service(
+            "web",
+            Role::Web,
+            listens,
+            talks,
+            Config::Web(Web { front, routes, door: self.door(front, self.site.web.log) }),
+        )
     }
 
     fn web_port(&self) -> u16 {

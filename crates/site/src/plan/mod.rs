@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Algorithm, AppKind, Durability, Www};
+use crate::model::{Algorithm, AppKind, Durability, Limits, LogFormat, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use derive::derive;
@@ -148,6 +148,20 @@ pub struct Dns {
 pub struct Balancer {
     /// The web servers.
     pub pool: Pool,
+    /// How it is a door.
+    #[serde(default)]
+    pub door: Door,
+}
+
+/// Whom an HTTP tier lets in and what it tells, to the log and to those who may know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Door {
+    /// How much one visitor may take; of the front door alone.
+    pub limits: Limits,
+    /// How requests are logged.
+    pub log: LogFormat,
+    /// Who may see its figures besides its own server: the site's servers.
+    pub observers: Vec<IpAddr>,
 }
 
 /// The web server: static folders first, then the applications.
@@ -157,6 +171,9 @@ pub struct Web {
     pub front: bool,
     /// Tried in order; the first that matches host and prefix serves.
     pub routes: Vec<Route>,
+    /// How it is a door.
+    #[serde(default)]
+    pub door: Door,
 }
 
 /// Requests of one application.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::declaration::{Anywhere, parse};
 use crate::draw::tests::tier;
-use crate::model::{Codebase, Site};
+use crate::model::{Codebase, Per, Rate, Site};
 
 fn plans(site: &Site) -> Vec<Plan> {
     let codebase = |app: &crate::model::App| Codebase { app: app.name.clone(), release: "0123456789ab".into() };
@@ -155,4 +155,41 @@ fn a_thousand_servers_know_only_whom_they_ask() {
     let flows = plans(&site).iter().flat_map(|plan| &plan.services).map(|service| service.talks.len()).sum::<usize>();
     let (to_web, to_app, to_sql, to_database, replication) = (2 * 298, 298 * 690, 690 * 2, 690 * 10, 9);
     assert_eq!(flows, to_web + to_app + to_sql + to_database + replication);
+}
+
+/// Limits are the front door's, whichever role that is: behind it one address stands for all visitors.
+#[test]
+fn only_the_front_door_limits() {
+    let limits = "[limits]\nconnections-per-address = 9\n\
+                  rates = [{ per = \"key\", header = \"X-Key\", rate = \"5/m\", route = \"/a/\" }]\n[web]\nlog = \"combined\"\n";
+    let rate = Rate {
+        per: Per::Key { header: "x-key".into() },
+        host: None,
+        prefix: "/a/".into(),
+        requests: 5,
+        seconds: 60,
+        burst: 5,
+    };
+    let declared = Limits { address_connections_max: Some(9), rates: vec![rate] };
+    let doors = |tiers: &[(&str, usize, &str)]| {
+        let plans = plans(&tier(limits, tiers));
+        let door = |service: &Service| match &service.config {
+            Config::Balancer(balancer) => Some(("balancer", balancer.door.clone())),
+            Config::Web(web) => Some(("web", web.door.clone())),
+            _ => None,
+        };
+        plans.iter().flat_map(|plan| plan.services.iter().filter_map(door).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let said = |doors: &[(&str, Door)]| -> Vec<(String, bool, LogFormat, usize)> {
+        let one =
+            |(name, door): &(&str, Door)| (name.to_string(), door.limits == declared, door.log, door.observers.len());
+        doors.iter().map(one).collect()
+    };
+    assert_eq!(said(&doors(&[("all", 1, "web app")])), [("web".into(), true, LogFormat::Combined, 1)]);
+    let two = doors(&[("lb", 1, "balancer"), ("s", 1, "web app")]);
+    assert_eq!(two[1].1.limits, Limits::default());
+    assert_eq!(
+        said(&two),
+        [("balancer".into(), true, LogFormat::Json, 2), ("web".into(), false, LogFormat::Combined, 2)]
+    );
 }

@@ -1,0 +1,41 @@
+//! What a plan says of an HTTP tier as a door, for the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_http::{By, Config, LogFormat, Rate, RateSettings};
+use mainstay_site::model::{self, Per};
+use mainstay_site::plan::Door;
+
+/// `config` as `door` has it.
+pub(crate) fn with(door: &Door, mut config: Config) -> Config {
+    if let Some(connections) = door.limits.address_connections_max {
+        // What was declared is held to, also by those who try it out on one machine.
+        (config.limits.address_connections_max, config.limits.spares_loopback) = (connections, false);
+    }
+    config.rates = door.limits.rates.iter().map(|rate| Arc::new(Rate::new(settings(rate)))).collect();
+    config.log = match door.log {
+        model::LogFormat::Json => LogFormat::Json,
+        model::LogFormat::Combined => LogFormat::Combined,
+    };
+    config.observers.clone_from(&door.observers);
+    config
+}
+
+fn settings(rate: &model::Rate) -> RateSettings {
+    let (per, by) = match &rate.per {
+        Per::Address => ("address".to_owned(), By::Address),
+        Per::Key { header } => (header.clone(), By::Header(header.clone())),
+        Per::Route => ("route".to_owned(), By::Everyone),
+    };
+    let host = rate.host.as_deref().unwrap_or_default();
+    RateSettings {
+        name: format!("{per} {host}{}", rate.prefix),
+        host: rate.host.clone(),
+        prefix: rate.prefix.clone(),
+        by,
+        requests: rate.requests,
+        per: Duration::from_secs(rate.seconds.into()),
+        burst: rate.burst,
+    }
+}
