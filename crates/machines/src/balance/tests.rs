@@ -264,7 +264,7 @@ fn each_algorithm_asks_for_its_own_figures() {
 /// In a large pool that has nothing to do too, a weight is a share, and a newcomer's part as well.
 #[test]
 fn weights_are_shares_of_the_idle() {
-    let mut members = members(&vec![1; 40]);
+    let mut members = members(&[1; 40]);
     members[0].weight = 4;
     members[1].parts = 5;
     let idle = Idle(|_| true);
