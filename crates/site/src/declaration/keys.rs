@@ -22,6 +22,8 @@ pub(super) enum Kind {
     List(&'static [Key]),
     /// A table of named sections.
     Named(&'static [Key]),
+    /// `true` or `false`, or a section.
+    FlagOr(&'static [Key]),
     /// One of these words, or a section.
     WordOr(&'static [&'static str], &'static [Key]),
 }
@@ -118,6 +120,8 @@ pub(super) const APP: &[Key] = &[
     key("static", Kind::TextMap, "URL prefix to folder below the codebase, served by the web tier."),
     key("health", Kind::Text, "The path that health checks ask a worker for (default /)."),
 ];
+pub(super) const CACHE: &[Key] =
+    &[key("memory", Kind::Text, "How much each web server keeps, as \"64 MiB\" (the default), from 1 MiB to 1 TiB.")];
 const WEB: &[Key] = &[
     key("static", Kind::TextMap, "URL prefix to folder below the codebase of the only application."),
     key(
@@ -134,6 +138,11 @@ const WEB: &[Key] = &[
         "log",
         Kind::Word(&LOGS),
         "How requests are logged: json (the default, with all that is known) or nginx's combined.",
+    ),
+    key(
+        "cache",
+        Kind::FlagOr(CACHE),
+        "Whether web servers keep answers that the application marks as fresh, by Cache-Control or Expires (default true).",
     ),
 ];
 pub(super) const CLUSTER: &[Key] = &[

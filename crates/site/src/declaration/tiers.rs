@@ -1,21 +1,25 @@
 //! `[site]`, `[balancer]`, `[database]`, `[tls]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::Disk;
 use super::diagnostic::Errors;
-use super::keys::OWN_CERTIFICATE;
+use super::keys::{CACHE, OWN_CERTIFICATE};
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
-use super::syntax::{domain_fault, duration, network_fault};
+use super::syntax::{domain_fault, duration, network_fault, size};
 use crate::model::{
-    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web, Www,
+    Algorithm, Cache, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web,
+    Www,
 };
 use crate::names::Domain;
 
+/// Less holds no page, more no server.
+const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 /// A month: enough to compare this week with the last ones.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -61,12 +65,49 @@ fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
 }
 
 pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
-    let section = file.section("web", "[web]", errors);
-    section.map_or_else(Web::default, |(section, _)| Web {
+    let Some((section, _)) = file.section("web", "[web]", errors) else { return Web::default() };
+    Web {
         algorithm: algorithm(&section, errors),
         sticky: sticky(&section, errors),
         log: log(&section, errors),
-    })
+        cache: cache(&section, errors),
+    }
+}
+
+/// `cache = true`, `false` or `{ memory = "64 MiB" }`; on if nothing is said, since nothing is kept that the application does
+/// not allow.
+fn cache(web: &Section<'_>, errors: &mut Errors) -> Option<Cache> {
+    let Some(value) = web.value("cache") else { return Some(Cache::default()) };
+    let table = match value.get_ref() {
+        DeValue::Boolean(on) => return on.then(Cache::default),
+        DeValue::Table(table) => table,
+        _ => {
+            errors
+                .add(&value.span(), "`cache` is neither true nor false nor a table")
+                .label("not a cache")
+                .hint("for example cache = false, or cache = { memory = \"256 MiB\" }");
+            return None;
+        }
+    };
+    let section = Section::open(table, &value.span(), "`cache`", CACHE, errors);
+    let Some(at) = section.text("memory", errors) else { return Some(Cache::default()) };
+    match size(&at.value) {
+        Some(memory_bytes) if MEMORY_BYTES.contains(&memory_bytes) => Some(Cache { memory_bytes }),
+        Some(_) => {
+            errors
+                .add(&at.span, format!("`{}` is no size for a cache", at.value))
+                .label("from 1 MiB to 1 TiB")
+                .hint("write cache = false to keep nothing");
+            None
+        }
+        None => {
+            errors
+                .add(&at.span, format!("`{}` is no size", at.value))
+                .label("a number with KiB, MiB or GiB")
+                .hint("for example memory = \"64 MiB\"");
+            None
+        }
+    }
 }
 
 /// `[balancer]` as written.
