@@ -20,5 +20,6 @@ pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
         limits: engine::limits(true),
         ..Config::default()
     };
-    engine::run(context, door::with(&plan.door, config), vec![tier])
+    let config = door::with(&plan.door, context.launch.secrets.certificate.as_ref(), config)?;
+    engine::run(context, config, vec![tier])
 }

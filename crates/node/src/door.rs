@@ -6,9 +6,13 @@ use std::time::Duration;
 use mainstay_http::{By, Config, LogFormat, Rate, RateSettings};
 use mainstay_site::model::{self, Per};
 use mainstay_site::plan::Door;
+use mainstay_site::secrets::KeyPair;
 
-/// `config` as `door` has it.
-pub(crate) fn with(door: &Door, mut config: Config) -> Config {
+use crate::certificate::shown;
+use crate::engine::Error;
+
+/// `config` as `door` has it; `certificate` is what HTTPS needs.
+pub(crate) fn with(door: &Door, certificate: Option<&KeyPair>, mut config: Config) -> Result<Config, Error> {
     if let Some(connections) = door.limits.address_connections_max {
         // What was declared is held to, also by those who try it out on one machine.
         (config.limits.address_connections_max, config.limits.spares_loopback) = (connections, false);
@@ -19,7 +23,11 @@ pub(crate) fn with(door: &Door, mut config: Config) -> Config {
         model::LogFormat::Combined => LogFormat::Combined,
     };
     config.observers.clone_from(&door.observers);
-    config
+    if door.https {
+        let pair = certificate.ok_or(Error::NoCertificate)?;
+        config.tls = Some(shown(pair)?);
+    }
+    Ok(config)
 }
 
 fn settings(rate: &model::Rate) -> RateSettings {

@@ -51,6 +51,12 @@ pub enum Error {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// HTTPS without what it takes.
+    #[error("secrets.json holds no certificate; `mainstay up` and `mainstay serve --declaration` put one there")]
+    NoCertificate,
+    /// What there is cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] mainstay_http::tls::Error),
     /// A thread, a runtime or a listener failed.
     #[error("the HTTP engine failed: {0}")]
     Engine(#[from] std::io::Error),

@@ -1,6 +1,7 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
 pub mod app;
 pub mod balancer;
+pub mod certificate;
 pub mod clock;
 pub mod control;
 pub mod database;

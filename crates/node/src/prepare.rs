@@ -13,6 +13,7 @@ use mainstay_site::names::{Role, ServerName};
 use mainstay_site::secrets::Secrets;
 use rustix::process::geteuid;
 
+use crate::certificate;
 use crate::release::{self, Release};
 
 /// Why a server cannot be prepared.
@@ -21,6 +22,9 @@ pub enum Error {
     /// A codebase cannot be made into a release.
     #[error(transparent)]
     Release(#[from] release::Error),
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
     /// The secrets cannot be read or written.
     #[error("{}: {source}", path.display())]
     Secrets {
@@ -74,12 +78,13 @@ pub fn install(site: &Site, server: &ServerName, releases: &[Release], state: &P
     Ok(())
 }
 
-/// The secrets in `state/secrets.json`, completed for the site and written back. Only a site of one server may begin
+/// The secrets in `state/secrets.json`, completed for the site and written back, with the certificate; the owner's own is read
+/// below `declared_in`. Only a site of one server may begin
 /// without any: several must have the same.
 ///
 /// # Errors
 /// If they are missing, unreadable, of a newer format, or cannot be written.
-pub fn secrets(site: &Site, server: &ServerName, state: &Path) -> Result<Secrets, Error> {
+pub fn secrets(site: &Site, server: &ServerName, declared_in: &Path, state: &Path) -> Result<Secrets, Error> {
     let path = state.join("secrets.json");
     let failed = |source| Error::Secrets { path: path.clone(), source };
     let known = match fs::read(&path) {
@@ -93,10 +98,11 @@ pub fn secrets(site: &Site, server: &ServerName, state: &Path) -> Result<Secrets
     let mut random = File::open("/dev/urandom").map_err(failed)?;
     let mut broken = None;
     let fill = |bytes: &mut [u8]| broken = random.read_exact(bytes).err().or(broken.take());
-    let secrets = Secrets::complete(known.clone(), site.apps.iter().map(|app| &app.name), fill);
+    let mut secrets = Secrets::complete(known.clone(), site.apps.iter().map(|app| &app.name), fill);
     if let Some(error) = broken {
         return Err(failed(error));
     }
+    secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
     if known.as_ref() != Some(&secrets) {
         write(&path, &secrets).map_err(failed)?;
     }

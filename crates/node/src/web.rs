@@ -29,7 +29,8 @@ pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", context.launch.server);
     let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
-    engine::run(context, door::with(&plan.door, config), tiers)
+    let config = door::with(&plan.door, context.launch.secrets.certificate.as_ref(), config)?;
+    engine::run(context, config, tiers)
 }
 
 fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {

@@ -32,6 +32,30 @@ pub struct Secrets {
     /// there was one.
     #[serde(default)]
     pub sticky: String,
+    /// What visitors are shown over HTTPS; `None` without `[tls]`.
+    #[serde(default)]
+    pub certificate: Option<KeyPair>,
+}
+
+/// A certificate with its private key, both PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPair {
+    /// The chain, the site's own certificate first.
+    pub certificate: String,
+    /// PKCS #8, PKCS #1 or SEC1.
+    pub key: String,
+    /// The names that it was made for; none if it is the owner's.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Seconds since 1970 at which one that was made here ends.
+    #[serde(default)]
+    pub until: u64,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyPair for {:?}", self.names)
+    }
 }
 
 impl Secrets {
@@ -55,6 +79,7 @@ impl Secrets {
             replication: fresh(),
             database_check: String::new(),
             sticky: String::new(),
+            certificate: None,
         });
         for later in [&mut secrets.database_check, &mut secrets.sticky] {
             if later.is_empty() {

@@ -249,6 +249,11 @@ impl Pool {
     fn change(&self, change: impl FnOnce(&mut State, Time)) {
         let (mut state, now) = (self.locked(), self.now());
         change(&mut state, now);
+        self.renew(state, now);
+    }
+
+    /// Shows what `state` has become, and has whoever waits look again.
+    fn renew(&self, state: MutexGuard<'_, State>, now: Time) {
         self.view.store(Arc::new(state.view(self.settings.algorithm, now)));
         drop(state);
         self.freed.notify_waiters();
@@ -268,7 +273,13 @@ impl Pool {
         if view.deadline == Time::NEVER || view.deadline > self.now() {
             return view;
         }
-        self.change(|state, now| state.tick(now, &self.figures));
+        // One thread does it; the others go by what was until it is done.
+        let Ok(mut state) = self.state.try_lock() else { return view };
+        let now = self.now();
+        if self.view.load().deadline <= now {
+            state.tick(now, &self.figures);
+            self.renew(state, now);
+        }
         self.view.load()
     }
 
@@ -290,10 +301,8 @@ impl Pool {
         if !tell(&mut state, now) {
             return;
         }
-        self.view.store(Arc::new(state.view(self.settings.algorithm, now)));
         let ejection = state.ejections(now).into_iter().find(|ejection| ejection.backend == backend);
-        drop(state);
-        self.freed.notify_waiters();
+        self.renew(state, now);
         if let Some(ejection) = ejection {
             tracing::warn!(pool = self.name(), backend = self.backend_name(backend), "ejected: {ejection}");
         }

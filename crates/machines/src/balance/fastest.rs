@@ -10,12 +10,12 @@
 //! `HALF_LIFE * log2(a / l)`, and after [`ASK_AGAIN`](super::latency::ASK_AGAIN) half-lives in any case; times
 //! `outstanding + 1` for one with requests that do not end.
 
-use super::latency::Latency;
+use super::latency::{Latency, Load};
 use crate::Time;
 
 /// What is compared: nanoseconds for each unit of weight.
-pub fn score(latency: &Latency, now: Time, outstanding: u32, weight: u16) -> f64 {
-    latency.average(now, outstanding) / f64::from(weight.max(1))
+pub fn score(latency: &Latency, now: Time, load: &Load) -> f64 {
+    latency.average(now, load.outstanding) * load.own()
 }
 
 #[cfg(test)]
@@ -27,6 +27,10 @@ mod tests {
     use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
     use super::*;
 
+    fn all(outstanding: u32, weight: u16) -> Load {
+        Load { outstanding, weight, drawn: false }
+    }
+
     fn pick(
         weights: &[u16],
         turn: u64,
@@ -35,8 +39,20 @@ mod tests {
         outstanding: impl Fn(usize) -> u32,
         free: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let score = |place: usize| score(&latency(place), now, outstanding(place), weights[place]);
+        let score = |place: usize| score(&latency(place), now, &all(outstanding(place), weights[place]));
         lowest(weights.len(), turn, score, free)
+    }
+
+    #[test]
+    fn what_waits_does_not_count() {
+        let of = |millis: u64| {
+            let mut latency = Latency::new(Time::ZERO);
+            latency.sample(Time::ZERO, Duration::from_millis(millis));
+            latency
+        };
+        let latency = |place: usize| [of(10), of(11)][place];
+        let outstanding = |place: usize| [100, 0][place];
+        assert_eq!(pick(&[1, 1], 0, Time::ZERO, latency, outstanding, |_| true), Some(0));
     }
 
     proptest! {

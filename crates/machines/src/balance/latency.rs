@@ -101,6 +101,31 @@ fn half_lives(passed: Duration) -> f64 {
     passed.as_secs_f64() / HALF_LIFE.as_secs_f64()
 }
 
+/// How much work a member has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Requests that it has.
+    pub outstanding: u32,
+    /// Its share; 0 counts as 1.
+    pub weight: u16,
+    /// Whether it was drawn by its weight already. Among all the heavier of two idle members must come first; of two that
+    /// are drawn by weight it would then be preferred twice.
+    pub drawn: bool,
+}
+
+impl Load {
+    /// Requests for each unit of weight, the new one counted.
+    pub fn total(&self) -> f64 {
+        let (outstanding, weight) = (f64::from(self.outstanding), f64::from(self.weight.max(1)));
+        if self.drawn { outstanding / weight + 1.0 } else { (outstanding + 1.0) / weight }
+    }
+
+    /// What the new one alone counts.
+    pub fn own(&self) -> f64 {
+        Load { outstanding: 0, ..*self }.total()
+    }
+}
+
 /// The free place with the lowest score; of equals the first from place `turn` on.
 pub(super) fn lowest(
     count: usize,

@@ -1,8 +1,10 @@
 //! Least connections: the member with the fewest requests outstanding for its weight.
 
+use super::latency::Load;
+
 /// What is compared: requests outstanding for each unit of weight, the new one counted.
-pub fn score(outstanding: u32, weight: u16) -> f64 {
-    (f64::from(outstanding) + 1.0) / f64::from(weight.max(1))
+pub fn score(load: &Load) -> f64 {
+    load.total()
 }
 
 #[cfg(test)]
@@ -12,8 +14,12 @@ mod tests {
     use super::super::latency::lowest;
     use super::*;
 
+    fn all(outstanding: u32, weight: u16) -> Load {
+        Load { outstanding, weight, drawn: false }
+    }
+
     fn pick(weights: &[u16], turn: u64, loads: &[u32], free: impl Fn(usize) -> bool) -> Option<usize> {
-        lowest(weights.len(), turn, |place| score(loads[place], weights[place]), free)
+        lowest(weights.len(), turn, |place| score(&all(loads[place], weights[place])), free)
     }
 
     proptest! {

@@ -19,7 +19,7 @@ pub mod two_choices;
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
-use latency::{Latency, lowest};
+use latency::{Latency, Load, lowest};
 use maglev::Maglev;
 
 /// Members of a pool that are all compared; of more than these, [`two_choices`] draws. Sixteen scores cost about half a
@@ -187,10 +187,12 @@ impl Roster {
             (Table::Turns(turns), Algorithm::RoundRobin) => round_robin::pick(turns, asked.turn, free),
             (Table::Turns(lots), _) => {
                 let place = |lot: usize| usize::from(lots[lot]);
-                let score = |lot| self.score(place(lot), asked, figures);
+                let score = |lot| self.score(place(lot), true, asked, figures);
                 two_choices::pick(lots.len(), 0, asked.turn, score, |lot| free(place(lot))).map(place)
             }
-            (Table::All, _) => lowest(self.eligible.len(), asked.turn, |place| self.score(place, asked, figures), free),
+            (Table::All, _) => {
+                lowest(self.eligible.len(), asked.turn, |place| self.score(place, false, asked, figures), free)
+            }
             (Table::Identities(members), _) => source::pick(members, asked.key, free),
             (Table::Slots(slots), Algorithm::SourceHash) => slots.nearest(asked.key, free),
             (Table::Slots(slots), _) => slots.pick(asked.key, figures.total(), outstanding, free),
@@ -198,17 +200,17 @@ impl Roster {
         place.map(|place| self.eligible[place])
     }
 
-    /// The lower the better.
-    fn score(&self, place: usize, asked: &Asked, figures: &impl Figures) -> f64 {
-        let (member, share) = (self.eligible[place], self.shares[place]);
-        let outstanding = figures.outstanding(member);
+    /// The lower the better. `drawn`: by weight.
+    fn score(&self, place: usize, drawn: bool, asked: &Asked, figures: &impl Figures) -> f64 {
+        let member = self.eligible[place];
+        let load = Load { outstanding: figures.outstanding(member), weight: self.shares[place], drawn };
         let by_latency = match self.algorithm {
             Algorithm::Fastest => fastest::score,
             Algorithm::Observed => observed::score,
             Algorithm::Predictive => predictive::score,
-            _ => return least_connections::score(outstanding, share),
+            _ => return least_connections::score(&load),
         };
-        by_latency(&figures.latency(member), asked.now, outstanding, share)
+        by_latency(&figures.latency(member), asked.now, &load)
     }
 }
 

@@ -9,12 +9,12 @@
 //! `HALF_LIFE * log2(a / l)`, and after [`ASK_AGAIN`](super::latency::ASK_AGAIN) half-lives in any case; times
 //! `outstanding + 1` for one with requests that do not end.
 
-use super::latency::Latency;
+use super::latency::{Latency, Load};
 use crate::Time;
 
 /// What is compared: nanoseconds for each unit of weight.
-pub fn score(latency: &Latency, now: Time, outstanding: u32, weight: u16) -> f64 {
-    latency.average(now, outstanding) * (f64::from(outstanding) + 1.0) / f64::from(weight.max(1))
+pub fn score(latency: &Latency, now: Time, load: &Load) -> f64 {
+    latency.average(now, load.outstanding) * load.total()
 }
 
 #[cfg(test)]
@@ -25,6 +25,10 @@ mod tests {
 
     use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
     use super::*;
+
+    fn all(outstanding: u32, weight: u16) -> Load {
+        Load { outstanding, weight, drawn: false }
+    }
 
     /// Serves requests that come each `gap` ms and overlap: a member of `took` ms ends each so much later. Returns who
     /// was chosen.
@@ -41,7 +45,7 @@ mod tests {
             });
             let outstanding = |place: usize| running.iter().filter(|(_, at)| *at == place).count() as u32;
             let now = Time::from_millis(at);
-            let score = |place: usize| score(&latencies[place], now, outstanding(place), weights[place]);
+            let score = |place: usize| score(&latencies[place], now, &all(outstanding(place), weights[place]));
             let chosen = lowest(took.len(), turn, score, |_| true).unwrap();
             running.push((at + took[chosen], chosen));
             chosen
@@ -64,6 +68,17 @@ mod tests {
         let chosen = serve(&[100, 100], 2, 20_000, &[3, 1]);
         let served = chosen[5_000..].iter().filter(|it| **it == 0).count() as f64 / 15_000.0;
         assert!((0.70..0.80).contains(&served), "{served}");
+    }
+
+    #[test]
+    fn of_the_idle_the_quicker_is_chosen() {
+        let of = |millis: u64| {
+            let mut latency = Latency::new(Time::ZERO);
+            latency.sample(Time::ZERO, Duration::from_millis(millis));
+            move |outstanding| score(&latency, Time::ZERO, &all(outstanding, 1))
+        };
+        let (quick, slow) = (of(10), of(25));
+        assert!(quick(0) < slow(0) && quick(1) < slow(0) && quick(2) > slow(0));
     }
 
     proptest! {

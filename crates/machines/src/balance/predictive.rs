@@ -8,12 +8,12 @@
 //! `HALF_LIFE * (log2(p / l) + 1)`, and after [`ASK_AGAIN`](super::latency::ASK_AGAIN) half-lives in any case; times
 //! `outstanding + 1` for one with requests that do not end.
 
-use super::latency::Latency;
+use super::latency::{Latency, Load};
 use crate::Time;
 
 /// What is compared: nanoseconds for each unit of weight.
-pub fn score(latency: &Latency, now: Time, outstanding: u32, weight: u16) -> f64 {
-    latency.foreseen(now, outstanding) * (f64::from(outstanding) + 1.0) / f64::from(weight.max(1))
+pub fn score(latency: &Latency, now: Time, load: &Load) -> f64 {
+    latency.foreseen(now, load.outstanding) * load.total()
 }
 
 #[cfg(test)]
@@ -25,6 +25,10 @@ mod tests {
     use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
     use super::*;
 
+    fn all(outstanding: u32, weight: u16) -> Load {
+        Load { outstanding, weight, drawn: false }
+    }
+
     fn pick(
         weights: &[u16],
         turn: u64,
@@ -33,7 +37,7 @@ mod tests {
         outstanding: impl Fn(usize) -> u32,
         free: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let score = |place: usize| score(&latency(place), now, outstanding(place), weights[place]);
+        let score = |place: usize| score(&latency(place), now, &all(outstanding(place), weights[place]));
         lowest(weights.len(), turn, score, free)
     }
 
@@ -112,7 +116,7 @@ mod tests {
             let chosen = pick(&weights, turn, now, latency, |place| members[place].1, free);
             let free: Vec<_> = (0..members.len()).filter(|place| free(*place)).collect();
             prop_assert_eq!(chosen.is_some(), !free.is_empty());
-            let of = |place: usize| score(&latency(place), now, members[place].1, weights[place]);
+            let of = |place: usize| score(&latency(place), now, &all(members[place].1, weights[place]));
             prop_assert!(chosen.is_none_or(|chosen| free.iter().all(|other| of(chosen) <= of(*other))));
         }
 

@@ -238,6 +238,67 @@ fn the_slow_get_less_and_do_not_starve() {
     }
 }
 
+/// Three members that no two algorithms judge alike: the first is quick and busy, the last idle and had a hiccup.
+#[test]
+fn each_algorithm_asks_for_its_own_figures() {
+    let pool = Pool::new(&[10_000, 20_000, 30_000]);
+    for at in 0..1_000 {
+        for (latency, took) in pool.latencies.borrow_mut().iter_mut().zip(&pool.took) {
+            latency.sample(Time::from_millis(at), Duration::from_micros(*took));
+        }
+    }
+    pool.latencies.borrow_mut()[2].sample(Time::from_millis(1_000), Duration::from_millis(100));
+    *pool.loads.borrow_mut() = vec![5, 1, 0];
+    let asked = Asked { now: Time::from_millis(1_000), ..asked(0) };
+    for (algorithm, due) in [
+        (Algorithm::LeastConnections, 2),
+        (Algorithm::Fastest, 0),
+        (Algorithm::Observed, 2),
+        (Algorithm::Predictive, 1),
+    ] {
+        let roster = Roster::new(algorithm, &members(&[1; 3]));
+        assert_eq!(roster.pick(&asked, &pool), Some(due), "{algorithm:?}");
+    }
+}
+
+/// In a large pool that has nothing to do too, a weight is a share, and a newcomer's part as well.
+#[test]
+fn weights_are_shares_of_the_idle() {
+    let mut members = members(&[1; 40]);
+    members[0].weight = 4;
+    members[1].parts = 5;
+    let idle = Idle(|_| true);
+    for algorithm in Algorithm::ALL.into_iter().filter(|it| it.hashes().is_none()) {
+        let roster = Roster::new(algorithm, &members);
+        let mut served = [0; 40];
+        (0..42_500).for_each(|turn| served[roster.pick(&asked(turn), &idle).unwrap()] += 1);
+        let due = [(0, 4_000), (1, 500), (2, 1_000), (39, 1_000)];
+        assert!(
+            due.iter().all(|(place, due)| served[*place] * 5 > due * 4 && served[*place] * 5 < due * 6),
+            "{served:?}"
+        );
+    }
+}
+
+/// When one of many turns ill, whose client it was not keeps its member, also where the pool is then a small one; and a
+/// client stays however much its member has to do.
+#[test]
+fn clients_stay_when_another_turns_ill() {
+    let mut members = members(&[1; FEW + 1]);
+    let before = Roster::new(Algorithm::SourceHash, &members);
+    members[3].well = false;
+    let after = Roster::new(Algorithm::SourceHash, &members);
+    let (idle, busy) = (Idle(|_| true), Pool::new(&[1; FEW + 1]));
+    let mut moved = 0;
+    for turn in 0..1_000 {
+        let home = before.pick(&asked(turn), &idle).unwrap();
+        moved += u32::from(home != 3 && after.pick(&asked(turn), &idle) != Some(home));
+        busy.loads.borrow_mut()[home] += 1_000;
+        assert_eq!(before.pick(&asked(turn), &busy), Some(home));
+    }
+    assert!(moved < 50, "{moved}");
+}
+
 /// Slow start: who is in it gets its parts, and hashing moves nothing.
 #[test]
 fn a_newcomer_gets_its_part() {

@@ -92,7 +92,7 @@ fn declared(server: ServerName, state: Option<PathBuf>, path: PathBuf) -> anyhow
     let mut progress = |text: &str| tracing::info!("{text}");
     let releases = prepare::build(&site, &declaration.folder, &state.join("builds"), &mut progress)?;
     prepare::install(&site, &server, &releases, &state)?;
-    prepare::secrets(&site, &server, &state)?;
+    prepare::secrets(&site, &server, &declaration.folder, &state)?;
     let (name, codebases) = (server.clone(), prepare::codebases(&releases));
     let index = site.servers.iter().position(|server| server.name == name).context("the server is gone")?;
     let plan = move |generation| derive(&site, &codebases, generation).swap_remove(index);

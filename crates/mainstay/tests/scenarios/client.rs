@@ -26,6 +26,12 @@ pub fn get(at: SocketAddr, host: &str, path: &str) -> Result<Answer> {
     exchange(at, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
 }
 
+/// `GET path` with cookies, each `name=value`.
+pub fn get_with(at: SocketAddr, host: &str, path: &str, cookies: &[String]) -> Result<Answer> {
+    let cookies = cookies.join("; ");
+    exchange(at, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookies}\r\nConnection: close\r\n\r\n"))
+}
+
 /// `POST path` with form fields, on a connection of its own.
 pub fn post(at: SocketAddr, host: &str, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
     let body = fields.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&");

@@ -1,12 +1,17 @@
 //! D1: a balancer, two servers, a primary and its replica.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::client::{Answer, get_with};
 use crate::lab::{Lab, design, eventually, said};
 
 /// Who answered for one tier, as the guestbook was told.
 fn answered(lab: &Lab, tier: &str) -> String {
-    let answer = lab.get("/messages.json");
+    told(&lab.get("/messages.json"), tier)
+}
+
+fn told(answer: &Answer, tier: &str) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let whole: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     let journey = whole["journey"].as_array().unwrap();
@@ -53,4 +58,27 @@ fn a_simple_site_grows_into_a_distributed_one_and_keeps_its_data() {
         let there = lab.get("/messages.json").body.contains("from the beginning");
         (there && answered(&lab, "database").starts_with("server2")).then_some(())
     });
+}
+
+/// The balancers share a key and no table; the application's tier has a cookie of its own.
+#[test]
+fn a_visitor_stays_with_its_servers_whichever_balancer_it_meets() {
+    let declaration = design("1-distributed")
+        .replace("[balancer]", "[balancer]\nsticky = true")
+        .replace("[web]", "[web]\nsticky = true");
+    let second = "\n[servers.lb2]\naddress = \"10.80.0.9\"\nroles = [\"balancer\"]\n";
+    let lab = Lab::start(&format!("{declaration}{second}"), "sticky.test");
+    let first = lab.get("/messages.json");
+    let set = first.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookies: Vec<String> = set.filter_map(|(_, value)| Some(value.split(';').next()?.to_owned())).collect();
+    let named = |name: &str| cookies.iter().any(|cookie| cookie.starts_with(name));
+    assert!(named("mainstay-web=") && named("mainstay-app="), "{first:?}");
+    let mut balancers = BTreeSet::new();
+    for _ in 0..12 {
+        let answer = get_with(lab.http(), &lab.www(), "/messages.json", &cookies).unwrap();
+        assert_eq!(told(&answer, "web"), told(&first, "web"));
+        assert_eq!(told(&answer, "app"), told(&first, "app"));
+        balancers.insert(told(&answer, "balancer"));
+    }
+    assert_eq!(balancers.len(), 2, "{balancers:?}");
 }

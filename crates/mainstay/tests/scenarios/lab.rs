@@ -14,6 +14,7 @@ const START: Duration = Duration::from_secs(240);
 pub struct Lab {
     domain: String,
     http: u16,
+    https: u16,
     dns: u16,
     page: u16,
     folder: tempfile::TempDir,
@@ -51,9 +52,9 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("ms-").tempdir().unwrap();
         // Role users must reach their state below it.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let [http, dns, page] = free_ports();
+        let [http, https, dns, page] = free_ports();
         let state = folder.path().join("state");
-        let lab = Lab { domain: domain.to_owned(), http, dns, page, folder, state };
+        let lab = Lab { domain: domain.to_owned(), http, https, dns, page, folder, state };
         lab.declare(declaration);
         lab
     }
@@ -87,6 +88,8 @@ impl Lab {
             self.state.to_str().unwrap(),
             "--http",
             &port(self.http),
+            "--https",
+            &port(self.https),
             "--dns",
             &port(self.dns),
             "--page",
@@ -130,6 +133,10 @@ impl Lab {
 
     pub fn http(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.http).into()
+    }
+
+    pub fn https(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.https).into()
     }
 
     pub fn page(&self) -> SocketAddr {

@@ -10,6 +10,7 @@ mod lab;
 mod load;
 
 mod distributed;
+mod https;
 mod killed;
 mod lacking;
 mod simple;

@@ -82,9 +82,9 @@ impl House {
     /// The secrets that the service needs, and no other.
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {
-            Config::Balancer(Balancer { pool, .. }) if pool.sticky.is_some() => self.sticky(),
-            Config::Web(web) if web.routes.iter().any(|route| route.pool.sticky.is_some()) => self.sticky(),
-            Config::Dns(_) | Config::Balancer(_) | Config::Web(_) => Ok(none()),
+            Config::Dns(_) => Ok(none()),
+            Config::Balancer(Balancer { pool, door }) => self.tier(pool.sticky.is_some(), door.https),
+            Config::Web(web) => self.tier(web.routes.iter().any(|route| route.pool.sticky.is_some()), web.door.https),
             Config::App(app) => {
                 let mut all = read(&self.state.join("secrets.json"))?;
                 all.app_keys.retain(|name, _| *name == app.app);
@@ -97,13 +97,19 @@ impl House {
             }
             Config::Database(_) => {
                 let all = read(&self.state.join("secrets.json"))?;
-                Ok(Secrets { app_keys: none().app_keys, sticky: none().sticky, ..all })
+                Ok(Secrets { app_keys: none().app_keys, sticky: none().sticky, certificate: None, ..all })
             }
         }
     }
 
-    fn sticky(&self) -> Result<Secrets, Obstacle> {
-        Ok(Secrets { sticky: read(&self.state.join("secrets.json"))?.sticky, ..none() })
+    /// Those of an HTTP tier.
+    fn tier(&self, sticky: bool, https: bool) -> Result<Secrets, Obstacle> {
+        if !sticky && !https {
+            return Ok(none());
+        }
+        let all = read(&self.state.join("secrets.json"))?;
+        let sticky = if sticky { all.sticky } else { String::new() };
+        Ok(Secrets { sticky, certificate: all.certificate.filter(|_| https), ..none() })
     }
 }
 
@@ -116,6 +122,7 @@ fn none() -> Secrets {
         replication: String::new(),
         database_check: String::new(),
         sticky: String::new(),
+        certificate: None,
     }
 }
 

@@ -9,12 +9,9 @@ pub fn notices(site: &Site) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut add = |declared: String, instead: &str| notices.push(Notice { declared, instead: instead.into() });
     if let Some(tls) = &site.tls {
-        let certificate = match &tls.certificate {
-            Certificate::SelfSigned => "\"self-signed\"",
-            Certificate::Acme => "\"acme\"",
-            Certificate::Files { .. } => "{ … }",
-        };
-        add(format!("tls.certificate = {certificate}"), "the site is served over plain HTTP");
+        if tls.certificate == Certificate::Acme {
+            add("tls.certificate = \"acme\"".into(), "visitors are shown a self-signed certificate, and browsers warn");
+        }
         if tls.inside == Inside::Mutual {
             add("tls.inside = \"mutual\"".into(), "traffic between the servers is in the clear");
         }

@@ -94,14 +94,21 @@ impl Tiers<'_> {
         let how = self.site.balancer.as_ref().map_or_else(Default::default, |it| (it.algorithm, it.sticky));
         let pool = self.pool("web", Role::Web, self.web_port(), how);
         let talks = flows(&pool, "web", "HTTP");
-        let listens = vec![http(server.address, self.site.ports.http)];
+        let listens = self.doors(server.address);
         let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
         service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door }))
     }
 
     fn door(&self, front: bool, log: LogFormat) -> Door {
         let limits = if front { self.site.limits.clone() } else { Limits::default() };
-        Door { limits, log, observers: self.site.servers.iter().map(|server| server.address).collect() }
+        let observers = self.site.servers.iter().map(|server| server.address).collect();
+        Door { limits, log, observers, https: front && self.site.tls.is_some() }
+    }
+
+    /// Where visitors knock.
+    fn doors(&self, address: IpAddr) -> Vec<Listen> {
+        let https = || Listen { name: "https".into(), ..http(address, self.site.ports.https) };
+        [http(address, self.site.ports.http)].into_iter().chain(self.site.tls.is_some().then(https)).collect()
     }
 
     fn web(&self, server: &Server) -> Service {
@@ -116,7 +123,7 @@ impl Tiers<'_> {
             let (host, prefix) = (app.host.clone(), app.prefix.clone());
             routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
         }
-        let listens = vec![http(server.address, self.web_port())];
+        let listens = if front { self.doors(server.address) } else { vec![http(server.address, self.site.ports.web)] };
         let (door, cache) = (self.door(front, self.site.web.log), self.site.web.cache);
         service("web", Role::Web, listens, talks, Config::Web(Web { front, routes, door, cache }))
     }

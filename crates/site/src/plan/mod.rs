@@ -162,6 +162,9 @@ pub struct Door {
     pub log: LogFormat,
     /// Who may see its figures besides its own server: the site's servers.
     pub observers: Vec<IpAddr>,
+    /// HTTPS is answered too, with the certificate among the secrets.
+    #[serde(default)]
+    pub https: bool,
 }
 
 /// The web server: static folders first, then the applications.

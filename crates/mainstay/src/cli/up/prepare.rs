@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use mainstay_node::certificate;
 use mainstay_node::release::{Release, build, install};
 use mainstay_site::model::{App, Codebase, Site};
 use mainstay_site::names::{Generation, Role};
@@ -21,7 +22,7 @@ pub fn prepare(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> a
     folder.make()?;
     let releases = releases(declaration, site, &folder.common().join("builds"))?;
     let plans = plans(site, &releases, folder)?;
-    let secrets = secrets(site, folder)?;
+    let secrets = secrets(site, &declaration.folder, folder)?;
     for server in &site.servers {
         let state = folder.server(&server.name);
         // The web tier serves the codebase's files itself.
@@ -66,7 +67,7 @@ fn plans(site: &Site, releases: &[Release], folder: &SiteFolder) -> anyhow::Resu
     Ok(derive(site, &codebases, Generation(last.0 + 1)))
 }
 
-fn secrets(site: &Site, folder: &SiteFolder) -> anyhow::Result<Secrets> {
+fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Result<Secrets> {
     let mut random = File::open("/dev/urandom").context("/dev/urandom cannot be opened")?;
     let mut failed = Ok(());
     let fill = |buffer: &mut [u8]| {
@@ -74,8 +75,9 @@ fn secrets(site: &Site, folder: &SiteFolder) -> anyhow::Result<Secrets> {
             failed = Err(error);
         }
     };
-    let secrets = Secrets::complete(folder.read("secrets.json")?, site.apps.iter().map(|app| &app.name), fill);
+    let mut secrets = Secrets::complete(folder.read("secrets.json")?, site.apps.iter().map(|app| &app.name), fill);
     failed.context("/dev/urandom cannot be read")?;
+    secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
     folder.write("secrets.json", &secrets, 0o600)?;
     Ok(secrets)
 }
