@@ -64,6 +64,8 @@ pub struct Route {
 pub enum Speaks {
     /// HTTP/1.1.
     Http,
+    /// HTTP/2 without being asked first, in clear (RFC 9113 § 3.3): gRPC.
+    Http2,
     /// FastCGI.
     FastCgi(FastCgi),
 }
@@ -138,6 +140,13 @@ impl Default for Limits {
             drain_within: Duration::from_secs(10),
             tries_max: 3,
         }
+    }
+}
+
+impl Route {
+    /// Everything to the backends of `pool`, by HTTP/1.1.
+    pub fn to(pool: Arc<Pool>) -> Route {
+        Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::codec::{Refusal, Request};
 use crate::config::{Config, Logged};
 use crate::exchange::{CLIENT_GONE, Outcome, Stages, Trip};
 use crate::guard;
+use crate::http2::{self, PREFACE};
 use crate::page::{self, Page};
 use crate::stream::Stream;
 use crate::trace::Trace;
@@ -27,16 +28,19 @@ enum End {
     Quiet,
     /// What came is refused.
     Refused(Refusal),
+    /// The client speaks HTTP/2 without having asked (RFC 9113 § 3.3).
+    Http2,
 }
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
     let mut wire = Wire::new(stream);
-    let mut request = Request::default();
+    let (mut request, mut first) = (Request::default(), true);
     loop {
         let config = worker.config.load_full();
-        match next(worker, &config, &mut wire, &mut request).await {
+        match next(worker, &config, &mut wire, &mut request, std::mem::take(&mut first)).await {
             Ok(()) => {}
+            Err(End::Http2) => return http2::serve(worker, wire.stream, wire.pending, client).await,
             Err(End::Quiet) => return,
             Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
         }
@@ -47,7 +51,13 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
 }
 
 /// Waits for the next request head.
-async fn next(worker: &Worker, config: &Config, wire: &mut Wire, request: &mut Request) -> Result<(), End> {
+async fn next(
+    worker: &Worker,
+    config: &Config,
+    wire: &mut Wire,
+    request: &mut Request,
+    first: bool,
+) -> Result<(), End> {
     let limits = &config.limits;
     if wire.pending.is_empty() {
         let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
@@ -62,7 +72,12 @@ async fn next(worker: &Worker, config: &Config, wire: &mut Wire, request: &mut R
     }
     let began = Instant::now();
     loop {
-        if let Some(length) = request.read(&wire.pending, &limits.head).map_err(End::Refused)? {
+        let http2 = first && wire.pending.starts_with(&PREFACE[..PREFACE.len().min(wire.pending.len())]);
+        if http2 && wire.pending.len() >= PREFACE.len() {
+            return Err(End::Http2);
+        }
+        // What may still become the preface is no request until it differs.
+        if !http2 && let Some(length) = request.read(&wire.pending, &limits.head).map_err(End::Refused)? {
             wire.consume(length);
             return Ok(());
         }
@@ -88,7 +103,13 @@ impl Nothing for io::Result<usize> {
 }
 
 /// Answers one request; whether the connection goes on.
-async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, request: &Request, client: &str) -> bool {
+pub(crate) async fn answer(
+    worker: &Rc<Worker>,
+    config: &Arc<Config>,
+    wire: &mut Wire,
+    request: &Request,
+    client: &str,
+) -> bool {
     let (began, _busy) = (Instant::now(), worker.lane.busy());
     let said = if config.front { None } else { request.head.of_kind(crate::codec::Kind::RequestId) };
     let fresh = worker.id();
@@ -128,7 +149,11 @@ async fn answer(worker: &Rc<Worker>, config: &Arc<Config>, wire: &mut Wire, requ
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
     let took = began.elapsed();
     worker.lane.answered(took, outcome.bytes);
-    log(worker, &trip, &outcome, backend, took);
+    let version = match request.old {
+        true => "1.0",
+        false => wire.stream.version(),
+    };
+    log(worker, &trip, &outcome, backend, took, version);
     outcome.persists
 }
 
@@ -140,7 +165,7 @@ fn own_page(config: &Config, own: &str) -> Page {
     }
 }
 
-fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took: Duration) {
+fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took: Duration, version: &'static str) {
     if trip.config.logged == Logged::Failed && outcome.status < 500 && outcome.tries < 2 {
         return;
     }
@@ -148,6 +173,7 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
         client: trip.client,
         id: trip.id,
         request: trip.request,
+        version,
         status: outcome.status,
         bytes: outcome.bytes,
         trace: trip.trace.id(),
@@ -160,7 +186,7 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
 }
 
 /// Answers what could not be read as a request, and closes.
-async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str) {
+pub(crate) async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str) {
     worker.counters.refused(refusal);
     worker.counters.answered(refusal.status());
     tracing::debug!(client, refusal = refusal.name(), "a request was refused");

@@ -59,6 +59,10 @@ counters! {
     tls_resumed = "tls_resumed_handshakes_total",
     /// TLS connections that did not come about.
     tls_failed = "tls_failed_handshakes_total",
+    /// Connections by HTTP/2.
+    http2_connections = "http2_connections_total",
+    /// Connections by HTTP/2 that were ended because they sent frames that only cost.
+    http2_floods = "http2_floods_total",
     /// Connections that became WebSockets.
     tunnels = "websockets_total",
     /// Access log lines lost because the writer was slow.

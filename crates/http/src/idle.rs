@@ -38,6 +38,9 @@ impl Idle {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, lease: &Lease, stream: Stream) {
+        if !stream.is_reusable() {
+            return;
+        }
         let mut all = self.0.borrow_mut();
         let kept = all.entry(lease.address.clone()).or_default();
         if kept.len() == KEPT_MAX {

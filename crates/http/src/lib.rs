@@ -24,6 +24,7 @@ pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod guard;
+mod http2;
 mod idle;
 mod observe;
 mod page;

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::connection;
 use crate::counters::{Counters, count};
 use crate::guard::{Place, survive};
+use crate::http2;
 use crate::observe::Scene;
 use crate::pool::Pool;
 use crate::stream::Stream;
@@ -255,7 +256,12 @@ async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: S
     match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(session) => {
             count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
-            connection::serve(worker, Stream::Tls(Box::new(session)), client).await;
+            let (two, stream) = (session.is_h2(), Stream::Tls(Box::new(session)));
+            if two {
+                http2::serve(worker, stream, Vec::new(), client).await;
+            } else {
+                connection::serve(worker, stream, client).await;
+            }
         }
         Err(error) => {
             count(&worker.counters.tls_failed);

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::SendFlags;
@@ -12,6 +13,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::http2::{Asked, Served};
 use crate::patience::within;
 use crate::tls::Session;
 
@@ -39,9 +41,13 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<Session>),
+    /// A stream of a connection by HTTP/2, which has a task of its own.
+    Http2(Box<Served>),
+    /// The same, of a connection to a backend.
+    Asked(Box<Asked>),
 }
 
-/// The socket below.
+/// The socket below; a stream of HTTP/2 has none of its own.
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self {
@@ -51,6 +57,7 @@ macro_rules! each {
                 let $stream = &session.tcp;
                 $call
             }
+            Stream::Http2(_) | Stream::Asked(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     };
 }
@@ -72,12 +79,21 @@ impl Stream {
         timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// The version of HTTP that its other end speaks, unless that is an old one.
+    pub(crate) fn version(&self) -> &'static str {
+        match self {
+            Stream::Http2(_) | Stream::Asked(_) => "2.0",
+            _ => "1.1",
+        }
+    }
+
     /// The addresses of the other end and of ours; `None` over a Unix socket, or if the other end is gone.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let stream = match self {
             Stream::Tcp(stream) => stream,
             Stream::Tls(session) => &session.tcp,
-            Stream::Unix(_) => return None,
+            Stream::Http2(served) => return served.ends,
+            Stream::Unix(_) | Stream::Asked(_) => return None,
         };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
@@ -85,17 +101,23 @@ impl Stream {
 
     /// What is spoken on it, as URLs name it.
     pub(crate) fn proto(&self) -> &'static str {
-        if self.is_encrypted() { "https" } else { "http" }
+        match self {
+            Stream::Tls(_) => "https",
+            Stream::Http2(served) => served.proto,
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Asked(_) => "http",
+        }
     }
 
-    /// Whether what passes is encrypted.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        matches!(self, Stream::Tls(_))
+    /// Whether what is written goes to a socket as it is.
+    fn is_plain(&self) -> bool {
+        matches!(self, Stream::Tcp(_) | Stream::Unix(_))
     }
 
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tls(session) => session.try_read(buffer),
+            Stream::Http2(served) => served.try_read(buffer),
+            Stream::Asked(asked) => asked.try_read(buffer),
             _ => each!(self, stream => stream.try_read(buffer)),
         }
     }
@@ -103,7 +125,7 @@ impl Stream {
     /// A read that brought less than there was room for has emptied the socket: the next one need not ask the kernel until
     /// epoll reports more (epoll(7) on `EPOLLET`). That the other end closed is remembered apart, and not forgotten here.
     pub(crate) fn drained(&self) {
-        if self.is_encrypted() {
+        if !self.is_plain() {
             return;
         }
         let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
@@ -111,13 +133,20 @@ impl Stream {
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        each!(self, stream => stream.readable().await)
+        match self {
+            Stream::Http2(served) => served.readable().await,
+            Stream::Asked(asked) => asked.readable().await,
+            _ => each!(self, stream => stream.readable().await),
+        }
     }
 
     /// Writes all of `bytes`; each wait for room at most `deadline`.
     pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
-        if let Stream::Tls(session) = self {
-            return session.write(bytes, deadline).await;
+        match self {
+            Stream::Tls(session) => return session.write(bytes, deadline).await,
+            Stream::Http2(served) => return served.write(bytes, deadline).await,
+            Stream::Asked(asked) => return asked.write(bytes, deadline).await,
+            Stream::Tcp(_) | Stream::Unix(_) => {}
         }
         while !bytes.is_empty() {
             let written = self.when_writable(deadline, || each!(self, stream => stream.try_write(bytes))).await?;
@@ -128,8 +157,17 @@ impl Stream {
 
     /// Writes `head` and then `body`, in one packet if they fit, without copying either.
     pub(crate) async fn write_both(&self, head: &[u8], body: &[u8], deadline: Duration) -> io::Result<()> {
-        if let Stream::Tls(session) = self {
-            return session.write_both(head, body, deadline).await;
+        match self {
+            Stream::Tls(session) => return session.write_both(head, body, deadline).await,
+            Stream::Http2(served) => {
+                served.write(head, deadline).await?;
+                return served.write(body, deadline).await;
+            }
+            Stream::Asked(asked) => {
+                asked.write(head, deadline).await?;
+                return asked.write(body, deadline).await;
+            }
+            Stream::Tcp(_) | Stream::Unix(_) => {}
         }
         let both = [IoSlice::new(head), IoSlice::new(body)];
         let written = self.when_writable(deadline, || each!(self, stream => stream.try_write_vectored(&both))).await?;
@@ -142,7 +180,7 @@ impl Stream {
 
     /// Whether the kernel can send a file on this connection by itself.
     pub(crate) fn takes_files(&self) -> bool {
-        !self.is_encrypted()
+        self.is_plain()
     }
 
     /// Writes `head`, which more follows at once: it waits to go out together with that.
@@ -194,6 +232,52 @@ impl Stream {
             session.finish();
         }
         let _ = each!(self, stream => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write));
+    }
+
+    /// For HTTP/2, whose crate polls.
+    pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            ready!(match self {
+                Stream::Unix(stream) => stream.poll_read_ready(context),
+                Stream::Tcp(stream) => stream.poll_read_ready(context),
+                Stream::Tls(session) => session.tcp.poll_read_ready(context),
+                Stream::Http2(_) | Stream::Asked(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            })?;
+        }
+    }
+
+    pub(crate) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let written = match self {
+                Stream::Tls(session) => return session.poll_write(context, bytes),
+                _ => each!(self, stream => stream.try_write(bytes)),
+            };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            ready!(match self {
+                Stream::Tcp(stream) => stream.poll_write_ready(context),
+                Stream::Unix(stream) => stream.poll_write_ready(context),
+                _ => Poll::Ready(Ok(())),
+            })?;
+        }
+    }
+
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tls(session) => session.poll_flush(context),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether it may carry another exchange.
+    pub(crate) fn is_reusable(&self) -> bool {
+        !matches!(self, Stream::Http2(_) | Stream::Asked(_))
     }
 
     /// Whether an idle connection may be used again, as far as epoll has told: what is not quiet has an event waiting, and

@@ -11,6 +11,7 @@ use crate::access::AccessLog;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::files::Shelf;
+use crate::http2::Peers;
 use crate::idle::Idle;
 use crate::observe::{Lane, Scene};
 use crate::trace::{Id, Ids};
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) idle: Idle,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) shelf: Shelf,
+    /// Connections to backends by HTTP/2.
+    pub(crate) peers: Peers,
     pub(crate) dates: Dates,
     pub(crate) ids: Ids,
 }
@@ -45,6 +48,7 @@ impl Worker {
             idle: Idle::default(),
             stop,
             shelf: Shelf::new(),
+            peers: Peers::default(),
             dates: Dates::default(),
             ids: Ids::new(),
         }

@@ -2,7 +2,8 @@
 //!
 //! After Envoy's outlier detection (`consecutive_5xx`, `base_ejection_time`, `max_ejection_percent`). Two rules come
 //! before all others: no more than a share of the pool is ejected at a time, and never the last member that is well,
-//! since bad answers are better than none. When the members that were left turn ill, those ejected return at once.
+//! since bad answers are better than none. When the members that were left turn ill, those ejected return at once; and so
+//! does who was found ill and well again by its checks meanwhile: whatever failed then was another life.
 //!
 //! This is also the circuit breaker of each member (Nygard, "Release It!", 2007): ejected is open, on trial after its return
 //! is half open, and a [slow start](crate::balance::slow_start) bounds how many requests the trial costs. A breaker beside it
@@ -127,7 +128,13 @@ impl Outliers {
                     self.eject(now, member);
                 }
             }
-            Input::Well(well) => it.well = well,
+            Input::Well(well) => {
+                let recovered = well && !it.well;
+                it.well = well;
+                if recovered {
+                    self.give_back(now, member);
+                }
+            }
         }
         if !self.serves() {
             (0..self.members.len()).for_each(|member| self.give_back(now, member));
@@ -271,6 +278,20 @@ mod tests {
         assert_eq!(times, [10, 20, 40, 80, 160, 300, 300]);
         now = now + Config::default().ejection_max;
         assert_eq!(ejection(&mut outliers, &mut now), 10);
+    }
+
+    #[test]
+    fn who_was_ill_and_is_well_again_returns_at_once() {
+        let mut outliers = Outliers::new(Config::default(), 2, Time::ZERO);
+        (0..5).for_each(|_| outliers.handle(Time::ZERO, 0, Input::Failure));
+        outliers.handle(Time::ZERO, 0, Input::Well(true));
+        assert!(outliers.is_ejected(0), "that its checks never minded says nothing");
+        outliers.handle(Time::ZERO, 0, Input::Well(false));
+        assert!(outliers.is_ejected(0));
+        outliers.handle(Time::ZERO, 0, Input::Well(true));
+        assert!(!outliers.is_ejected(0));
+        outliers.handle(Time::ZERO, 0, Input::Failure);
+        assert!(outliers.is_ejected(0), "on trial all the same");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::service::Context;
 /// # Errors
 /// See [`Error`].
 pub fn run(context: Context, plan: &plan::Balancer) -> Result<(), Error> {
-    let tier = Tier::new(&plan.pool);
+    let tier = Tier::new(&plan.pool, &context.launch.secrets.sticky)?;
     let config = Config {
         via: format!("balancer={}", context.launch.server),
         front: true,

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::{
     Address, Checks, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
-    Target,
+    Sticky, Target,
 };
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_machines::{balance, outlier};
@@ -38,6 +38,11 @@ pub enum Error {
     /// The supervisor handed over no socket.
     #[error("no listening socket called `http` was handed over: the plan and the supervisor disagree")]
     NoSocket,
+    /// Cookies could be forged.
+    #[error(
+        "`sticky` needs a key that the site's secrets do not have; restart the supervisor, which makes the missing ones"
+    )]
+    NoKey,
     /// A folder that the plan has served.
     #[error("cannot serve the folder {}: {source}", .path.display())]
     Folder {
@@ -58,8 +63,14 @@ pub(crate) struct Tier {
 }
 
 impl Tier {
-    /// The pool that `plan` asks for. Nobody in it is well before the first check.
-    pub(crate) fn new(plan: &plan::Pool) -> Tier {
+    /// The pool that `plan` asks for. Nobody in it is well before the first check. `key` signs its cookies.
+    ///
+    /// # Errors
+    /// If it has cookies and there is no key.
+    pub(crate) fn new(plan: &plan::Pool, key: &str) -> Result<Tier, Error> {
+        if plan.sticky.is_some() && key.is_empty() {
+            return Err(Error::NoKey);
+        }
         let declared = plan.backends.iter().map(|backend| Declared {
             name: backend.name.to_string(),
             weight: backend.weight,
@@ -73,11 +84,11 @@ impl Tier {
             backend_requests_max: BACKEND_REQUESTS_MAX,
             waiting_max: WAITING_MAX,
             reuse: Reuse::Always,
-            sticky: None,
             outliers: Some(outlier::Config::default()),
             slow_start: SLOW_START,
+            sticky: plan.sticky.as_deref().map(|cookie| Sticky::new(cookie, key.as_bytes())),
         };
-        Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() }
+        Ok(Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() })
     }
 
     /// The route that leads to it, past `folders`.

@@ -16,7 +16,8 @@ use crate::service::Context;
 /// # Errors
 /// See [`Error`].
 pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
-    let tiers: Vec<Tier> = plan.routes.iter().map(|route| Tier::new(&route.pool)).collect();
+    let key = &context.launch.secrets.sticky;
+    let tiers = plan.routes.iter().map(|route| Tier::new(&route.pool, key)).collect::<Result<Vec<Tier>, Error>>()?;
     let route = |(route, tier): (&plan::Route, &Tier)| {
         let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
         Ok(tier.route(route.host.clone(), &route.prefix, folders))

@@ -179,6 +179,9 @@ impl AppKind {
 pub struct Web {
     /// How requests are spread over the application servers.
     pub algorithm: Algorithm,
+    /// Whether a visitor stays with an application server.
+    #[serde(default)]
+    pub sticky: bool,
     /// How requests are logged.
     #[serde(default)]
     pub log: LogFormat,
@@ -245,6 +248,9 @@ pub struct Balancer {
     /// How requests are logged.
     #[serde(default)]
     pub log: LogFormat,
+    /// Whether a visitor stays with a web server.
+    #[serde(default)]
+    pub sticky: bool,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

@@ -28,6 +28,10 @@ pub struct Secrets {
     /// before there was one; [`Secrets::complete`] fills it in.
     #[serde(default)]
     pub database_check: String,
+    /// Signs the cookies by which visitors stay with a server; the same on every server. Empty in files written before
+    /// there was one.
+    #[serde(default)]
+    pub sticky: String,
 }
 
 impl Secrets {
@@ -50,9 +54,12 @@ impl Secrets {
             database_admin: fresh(),
             replication: fresh(),
             database_check: String::new(),
+            sticky: String::new(),
         });
-        if secrets.database_check.is_empty() {
-            secrets.database_check = fresh();
+        for later in [&mut secrets.database_check, &mut secrets.sticky] {
+            if later.is_empty() {
+                *later = fresh();
+            }
         }
         for app in apps {
             secrets.app_keys.entry(app.clone()).or_insert_with(&mut fresh);

@@ -38,7 +38,17 @@ impl Body {
     }
 
     /// As [`Body::advance`], and hands the body itself, without framing, to `data`.
-    pub fn decode(&mut self, input: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, Refusal> {
+    pub fn decode(&mut self, input: &[u8], data: impl FnMut(&[u8])) -> Result<usize, Refusal> {
+        self.decode_with(input, data, |_| ())
+    }
+
+    /// As [`Body::decode`], and hands the lines of the trailer section to `trailer`.
+    pub fn decode_with(
+        &mut self,
+        input: &[u8],
+        mut data: impl FnMut(&[u8]),
+        trailer: impl FnMut(&[u8]),
+    ) -> Result<usize, Refusal> {
         match self {
             Body::Done => Ok(0),
             Body::Close => {
@@ -55,7 +65,7 @@ impl Body {
                 Ok(taken)
             }
             Body::Chunked(chunked) => {
-                let taken = decode_chunks(chunked, input, data)?;
+                let taken = decode_chunks(chunked, input, data, trailer)?;
                 if chunked.is_done() {
                     *self = Body::Done;
                 }
@@ -65,11 +75,20 @@ impl Body {
     }
 }
 
-fn decode_chunks(chunked: &mut Chunked, input: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, Refusal> {
+fn decode_chunks(
+    chunked: &mut Chunked,
+    input: &[u8],
+    mut data: impl FnMut(&[u8]),
+    mut trailer: impl FnMut(&[u8]),
+) -> Result<usize, Refusal> {
     let mut place = 0;
     while place < input.len() && !chunked.is_done() {
         place += match chunked.step(&input[place..])? {
             Piece::Framing(length) => length,
+            Piece::Trailer(length) => {
+                trailer(&input[place..place + length]);
+                length
+            }
             Piece::Data(length) => {
                 data(&input[place..place + length]);
                 length

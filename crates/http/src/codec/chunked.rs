@@ -51,6 +51,8 @@ pub enum Piece {
     Framing(usize),
     /// So many bytes of the body itself.
     Data(usize),
+    /// So many bytes of the trailer section.
+    Trailer(usize),
 }
 
 impl Default for Chunked {
@@ -78,13 +80,20 @@ impl Chunked {
         if self.expects == Expects::Data {
             return Ok(Piece::Data(self.take_data(input.len())));
         }
+        let trailer = self.in_trailer();
+        let piece = if trailer { Piece::Trailer } else { Piece::Framing };
         for (place, byte) in input.iter().enumerate() {
-            if matches!(self.expects, Expects::Data | Expects::Nothing) {
-                return Ok(Piece::Framing(place));
+            if matches!(self.expects, Expects::Data | Expects::Nothing) || self.in_trailer() != trailer {
+                return Ok(piece(place));
             }
             self.framing(*byte)?;
         }
-        Ok(Piece::Framing(input.len()))
+        Ok(piece(input.len()))
+    }
+
+    fn in_trailer(&self) -> bool {
+        use Expects::{LastFeed, TrailerFeed, TrailerName, TrailerStart, TrailerValue};
+        matches!(self.expects, TrailerStart | TrailerName | TrailerValue | TrailerFeed | LastFeed)
     }
 
     fn take_data(&mut self, available: usize) -> usize {

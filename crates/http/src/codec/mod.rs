@@ -26,7 +26,7 @@ pub use head::Head;
 pub use kind::Kind;
 pub use refusal::Refusal;
 pub use request::{Method, Request};
-pub use response::{Response, ResponseContext};
+pub use response::{Chunks, Response, ResponseContext};
 
 /// How much a head may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,37 @@ pub struct ResponseContext {
     pub upgrade: bool,
 }
 
+/// What becomes of the chunks of a body on its way to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunks {
+    /// They pass, or there are none.
+    AsTheyAre,
+    /// The client is of HTTP/1.0 and cannot read them.
+    Removed,
+    /// The backend ends the body by closing; the client's connection goes on, and can tell a body that broke off.
+    Added,
+}
+
+impl Chunks {
+    /// For a body framed like this, to a client of HTTP/1.0 if it is `old`.
+    pub fn between(framing: Framing, old: bool) -> Chunks {
+        match (framing, old) {
+            (Framing::Chunked, true) => Chunks::Removed,
+            (Framing::Close, false) => Chunks::Added,
+            _ => Chunks::AsTheyAre,
+        }
+    }
+
+    /// Whether the client can see where the body of `response` ends.
+    pub fn delimit(self, response: &Response) -> bool {
+        match self {
+            Chunks::AsTheyAre => response.framing != Framing::Close,
+            Chunks::Removed => false,
+            Chunks::Added => true,
+        }
+    }
+}
+
 /// A response head, used again for the next response.
 #[derive(Debug, Default)]
 pub struct Response {
@@ -83,12 +114,14 @@ impl Response {
         self.status == 101
     }
 
-    /// Writes the head for the client behind `out`. `dechunk`: the client cannot read chunks, so the body goes
-    /// without them. `connection`: the value of our own Connection line.
-    pub fn forward(&self, out: &mut Vec<u8>, dechunk: bool, connection: Option<&str>) {
+    /// Writes the head for the client behind `out`. `connection`: the value of our own Connection line.
+    pub fn forward(&self, out: &mut Vec<u8>, chunks: Chunks, connection: Option<&str>) {
         out.extend_from_slice(b"HTTP/1.1");
         out.extend_from_slice(&self.head.bytes[8..usize::from(self.head.fields)]);
-        self.head.copy_lines(out, |line| !(line.dropped || dechunk && line.kind == Kind::Encoding));
+        self.head.copy_lines(out, |line| !(line.dropped || chunks == Chunks::Removed && line.kind == Kind::Encoding));
+        if chunks == Chunks::Added {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
         if self.switches() {
             out.extend_from_slice(SWITCH);
         } else if let Some(connection) = connection {

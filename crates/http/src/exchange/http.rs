@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Instant;
 
-use super::{Attempt, Download, Progress, Trip, Upload, both_ways};
-use crate::codec::{Body, Forwarding, Framing, Refusal, Response, ResponseContext};
+use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
+use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
 use crate::pool::{Lease, Reuse};
 use crate::stream::Stream;
 use crate::wire::{Wire, fill, read};
@@ -13,11 +13,15 @@ use crate::wire::{Wire, fill, read};
 const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
-    pub(super) async fn by_http(&self, lease: Lease, wire: &mut Wire) -> Attempt {
+    pub(super) async fn by_http(&self, lease: Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
         let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
         let may_reuse = repeatable || lease.reuse() == Reuse::Always;
         let kept = if may_reuse { self.worker.idle.take(&lease, !repeatable) } else { None };
-        let backend = match self.connected(&lease, kept).await {
+        let connected = match given {
+            Given::Stream => self.stream(&lease).await,
+            _ => self.connected(&lease, kept).await,
+        };
+        let backend = match connected {
             Ok(backend) => backend,
             Err(failed) => return failed,
         };
@@ -42,7 +46,7 @@ impl Trip<'_> {
         self.settled(ended, &lease, !progress.body_begun.get())
     }
 
-    pub(super) fn forwarding(&self) -> Forwarding<'_> {
+    fn forwarding(&self) -> Forwarding<'_> {
         Forwarding {
             front: self.config.front,
             client: self.client,
@@ -115,7 +119,7 @@ impl Trip<'_> {
             }
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
             if !self.request.old {
-                response.forward(&mut out, false, None);
+                response.forward(&mut out, Chunks::AsTheyAre, None);
                 if client.write(&out, self.limits().progress_within).await.is_err() {
                     return Download::ClientGone;
                 }
@@ -166,16 +170,15 @@ impl Trip<'_> {
         progress: &Progress<'_>,
     ) -> Download {
         let uploaded = progress.uploaded.get().is_some();
-        let dechunk = self.request.old && response.framing == Framing::Chunked;
-        let delimited = response.framing != Framing::Close && !dechunk;
-        let persists = self.request.persists && uploaded && delimited && !self.worker.is_stopping();
+        let chunks = Chunks::between(response.framing, self.request.old);
+        let persists = self.request.persists && uploaded && chunks.delimit(response) && !self.worker.is_stopping();
         let mut out = Vec::with_capacity(1024 + pending.len());
-        response.forward(&mut out, dechunk, self.connection(persists));
+        response.forward(&mut out, chunks, self.connection(persists));
         self.stay(progress.lease, &response.head, &mut out);
         let (status, mut body) = (response.status, Body::new(response.framing));
         let head = out.len();
         // What came together with the head goes out together with it.
-        let Ok(taken) = pass(&mut body, pending, dechunk, &mut out) else {
+        let Ok(taken) = pass(&mut body, pending, chunks, &mut out) else {
             return self.wrong(Refusal::ChunkSizeInvalid);
         };
         pending.drain(..taken);
@@ -189,12 +192,18 @@ impl Trip<'_> {
         while !body.is_done() {
             out.clear();
             let piece = read(backend, &self.worker.scratch, self.limits().progress_within, |input| {
-                let taken = pass(&mut body, input, dechunk, &mut out)?;
+                let taken = pass(&mut body, input, chunks, &mut out)?;
                 pending.extend_from_slice(&input[taken..]);
                 Ok::<bool, Refusal>(input.is_empty())
             });
             match piece.await {
-                Ok(Ok(true)) if body == Body::Close => return Download::Complete { status, bytes, persists: false },
+                Ok(Ok(true)) if body == Body::Close => {
+                    let end: &[u8] = if chunks == Chunks::Added { b"0\r\n\r\n" } else { b"" };
+                    return match client.write(end, self.limits().progress_within).await {
+                        Ok(()) => Download::Complete { status, bytes, persists },
+                        Err(_) => Download::ClientGone,
+                    };
+                }
                 Ok(Ok(false)) => {}
                 _ => return Download::Truncated { status, bytes },
             }
@@ -208,11 +217,20 @@ impl Trip<'_> {
 }
 
 /// Passes what belongs to the body from `input` to `out`; how much of `input` that was.
-fn pass(body: &mut Body, input: &[u8], dechunk: bool, out: &mut Vec<u8>) -> Result<usize, Refusal> {
-    if dechunk {
-        return body.decode(input, |data| out.extend_from_slice(data));
+fn pass(body: &mut Body, input: &[u8], chunks: Chunks, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    match chunks {
+        Chunks::AsTheyAre => {
+            let taken = body.advance(input)?;
+            out.extend_from_slice(&input[..taken]);
+            Ok(taken)
+        }
+        Chunks::Removed => body.decode(input, |data| out.extend_from_slice(data)),
+        Chunks::Added => body.decode(input, |data| {
+            if !data.is_empty() {
+                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+        }),
     }
-    let taken = body.advance(input)?;
-    out.extend_from_slice(&input[..taken]);
-    Ok(taken)
 }

@@ -24,6 +24,7 @@ use mainstay_machines::health::Failure;
 use crate::codec::{Refusal, Request};
 use crate::config::{Config, Limits, Route, Speaks};
 use crate::counters::count;
+use crate::http2;
 use crate::page::{self, Page};
 use crate::pool::{Lease, Pool, Wanted};
 use crate::stream::Stream;
@@ -70,6 +71,8 @@ pub(crate) struct Trip<'a> {
 enum Given<'r> {
     /// The request as it came.
     Request,
+    /// The request, on a stream of HTTP/2.
+    Stream,
     /// A script to run.
     Script(&'r fastcgi::Job),
 }
@@ -139,6 +142,7 @@ impl Trip<'_> {
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
+            Speaks::Http2 => self.run(&route.pool, &Given::Stream, wire).await,
             Speaks::FastCgi(gateway) => self.script(&route.pool, gateway, wire).await,
         }
     }
@@ -159,7 +163,7 @@ impl Trip<'_> {
             };
             let (backend, address) = (lease.backend, lease.address.clone());
             let attempt = match given {
-                Given::Request => self.by_http(lease, wire).await,
+                Given::Request | Given::Stream => self.by_http(lease, given, wire).await,
                 Given::Script(job) => self.by_fastcgi(lease, job, wire).await,
             };
             let (name, tries) = (pool.backend_name(backend), tried.len() as u32 + 1);
@@ -224,13 +228,20 @@ impl Trip<'_> {
 
     /// A connection to the backend of `lease`, where `kept` is none.
     async fn connected(&self, lease: &Lease, kept: Option<Stream>) -> Result<Stream, Attempt> {
-        let connected = match kept {
-            Some(stream) => Ok(stream),
-            None => {
-                let connecting = Stream::connect(&lease.address, self.limits().connect_within);
-                Stages::timed(&self.stages.connect, connecting).await
-            }
+        let Some(stream) = kept else {
+            let connecting = Stream::connect(&lease.address, self.limits().connect_within);
+            return self.reached(lease, Stages::timed(&self.stages.connect, connecting).await);
         };
+        Ok(stream)
+    }
+
+    /// A stream of a connection to the backend of `lease` by HTTP/2.
+    async fn stream(&self, lease: &Lease) -> Result<Stream, Attempt> {
+        let connecting = http2::connect(&self.worker.peers, &lease.address, self.limits().connect_within);
+        self.reached(lease, Stages::timed(&self.stages.connect, connecting).await)
+    }
+
+    fn reached(&self, lease: &Lease, connected: io::Result<Stream>) -> Result<Stream, Attempt> {
         connected.map_err(|error| {
             lease.failed(Failure::Unreachable);
             Attempt::Failed {

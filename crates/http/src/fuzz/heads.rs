@@ -1,7 +1,7 @@
 //! Heads: how they are split on the way changes nothing, and what is written for the next hop reads the same there.
 
 use super::cuts;
-use crate::codec::{Forwarding, HeadLimits, Kind, Refusal, Request, Response, ResponseContext};
+use crate::codec::{Chunks, Forwarding, HeadLimits, Kind, Refusal, Request, Response, ResponseContext};
 
 /// What the next hop reads may be larger by what we add.
 const NEXT: HeadLimits = HeadLimits { size_bytes_max: 60_000, line_bytes_max: 60_000, headers_max: 128 };
@@ -74,7 +74,7 @@ pub fn response_head(data: &[u8]) {
     let Ok(Some(taken)) = whole else { return };
     assert!(taken <= data.len() && (100..600).contains(&response.status));
     let mut out = Vec::new();
-    response.forward(&mut out, false, if response.persists { None } else { Some("close") });
+    response.forward(&mut out, Chunks::AsTheyAre, if response.persists { None } else { Some("close") });
     is_plain(&out);
     let mut next = Response::default();
     let length = out.len();

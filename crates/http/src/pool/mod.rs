@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use mainstay_machines::Time;
 use mainstay_machines::balance::latency::Latency;
 use mainstay_machines::balance::{self, Algorithm, Asked, Hashed, source};
@@ -190,7 +190,7 @@ impl Pool {
 
     /// How every backend stands now.
     pub fn standings(&self) -> Vec<Standing> {
-        self.tick();
+        self.current();
         let view = self.view.load();
         let state = self.locked();
         let serves = |backend: usize| view.addresses.get(backend).is_some_and(Option::is_some);
@@ -209,7 +209,7 @@ impl Pool {
 
     /// Who is ejected now.
     pub fn ejections(&self) -> Vec<Ejection> {
-        self.tick();
+        self.current();
         self.locked().ejections(self.now())
     }
 
@@ -262,12 +262,14 @@ impl Pool {
         Time::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Does what is due by the clock.
-    fn tick(&self) {
-        let deadline = self.view.load().deadline;
-        if deadline != Time::NEVER && deadline <= self.now() {
-            self.change(|state, now| state.tick(now, &self.figures));
+    /// The view, once what is due by the clock is done. The clock is read only while something may be.
+    fn current(&self) -> Guard<Arc<View>> {
+        let view = self.view.load();
+        if view.deadline == Time::NEVER || view.deadline > self.now() {
+            return view;
         }
+        self.change(|state, now| state.tick(now, &self.figures));
+        self.view.load()
     }
 
     fn failed(&self, backend: usize, failure: Failure) {
@@ -345,8 +347,7 @@ impl Pool {
     }
 
     fn choose(self: &Arc<Pool>, wanted: &Wanted<'_>, may: impl Fn(usize) -> bool) -> Option<Lease> {
-        self.tick();
-        let view = self.view.load();
+        let view = self.current();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         // The clock is not read for those that do not care.
         let now = if self.settings.algorithm.measures() { self.now() } else { Time::ZERO };

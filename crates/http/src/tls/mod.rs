@@ -64,7 +64,7 @@ pub fn server(identities: Vec<Identity>, clients: Option<&[u8]>) -> Result<Serve
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(Identities::new(identities)?));
-    config.alpn_protocols = vec![HTTP_1.to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), HTTP_1.to_vec()];
     // Tickets (RFC 8446 § 4.6.1, RFC 5077) hold the session themselves: no table, any core reads them.
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = TICKETS;

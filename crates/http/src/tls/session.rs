@@ -51,7 +51,6 @@ impl Write for Socket<'_> {
     }
 }
 
-#[expect(dead_code, reason = "HTTP/2 and encrypted backends come next")]
 impl Session {
     /// Lets a visitor in, within `deadline` for each wait.
     pub(crate) async fn accept(tcp: TcpStream, tls: ServerTls, deadline: Duration) -> io::Result<Session> {
@@ -59,6 +58,7 @@ impl Session {
         Session::shake_hands(tcp, session.into(), deadline).await
     }
 
+    #[expect(dead_code, reason = "encrypted backends come next")]
     /// Meets a backend that must be `name`.
     pub(crate) async fn connect(
         tcp: TcpStream,
@@ -161,10 +161,14 @@ impl Session {
         Ok(())
     }
 
+    fn push(&self) -> io::Result<()> {
+        self.send(&mut self.session.borrow_mut())
+    }
+
     /// Sends all that waits; each wait for room at most `deadline`.
     async fn flush(&self, deadline: Duration) -> io::Result<()> {
         loop {
-            match self.send(&mut self.session.borrow_mut()) {
+            match self.push() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
@@ -206,20 +210,10 @@ impl Session {
     }
 
     /// For HTTP/2, whose crate polls.
-    pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-            ready!(self.tcp.poll_read_ready(context))?;
-        }
-    }
-
     pub(crate) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             // What waits goes first, so that it stays within its bound.
-            match self.send(&mut self.session.borrow_mut()) {
+            match self.push() {
                 Ok(()) => {
                     let taken = self.session.borrow_mut().writer().write(bytes)?;
                     return Poll::Ready(Ok(taken));
@@ -233,7 +227,7 @@ impl Session {
 
     pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.send(&mut self.session.borrow_mut()) {
+            match self.push() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }

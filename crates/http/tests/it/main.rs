@@ -1,12 +1,14 @@
 //! The engine over real sockets: scripted backends, clients that behave and clients that do not.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod balance;
 mod engine;
 mod faults;
 mod files;
 mod framing;
 mod guard;
 mod hostile;
+mod http2;
 mod responder;
 mod scripts;
 mod spread;

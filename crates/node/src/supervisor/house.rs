@@ -9,7 +9,7 @@ use std::time::Instant;
 use mainstay_machines::Time;
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Domain, ServerName};
-use mainstay_site::plan::{Config, Service};
+use mainstay_site::plan::{Balancer, Config, Service};
 use mainstay_site::secrets::Secrets;
 
 use super::sockets::Sockets;
@@ -82,6 +82,8 @@ impl House {
     /// The secrets that the service needs, and no other.
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {
+            Config::Balancer(Balancer { pool, .. }) if pool.sticky.is_some() => self.sticky(),
+            Config::Web(web) if web.routes.iter().any(|route| route.pool.sticky.is_some()) => self.sticky(),
             Config::Dns(_) | Config::Balancer(_) | Config::Web(_) => Ok(none()),
             Config::App(app) => {
                 let mut all = read(&self.state.join("secrets.json"))?;
@@ -95,9 +97,13 @@ impl House {
             }
             Config::Database(_) => {
                 let all = read(&self.state.join("secrets.json"))?;
-                Ok(Secrets { app_keys: none().app_keys, ..all })
+                Ok(Secrets { app_keys: none().app_keys, sticky: none().sticky, ..all })
             }
         }
+    }
+
+    fn sticky(&self) -> Result<Secrets, Obstacle> {
+        Ok(Secrets { sticky: read(&self.state.join("secrets.json"))?.sticky, ..none() })
     }
 }
 
@@ -109,6 +115,7 @@ fn none() -> Secrets {
         database_admin: String::new(),
         replication: String::new(),
         database_check: String::new(),
+        sticky: String::new(),
     }
 }
 

@@ -20,7 +20,13 @@ fn plan(php: &Php) -> Web {
     };
     let backend = Backend { name: ServerName::from("server2"), address: php.address, weight: 1, spare: false };
     let health = Health { path: "/.mainstay/health".into(), interval_ms: 100, timeout_ms: 1000, rise: 1, fall: 1 };
-    let pool = Pool { name: "app-site".into(), algorithm: Algorithm::RoundRobin, backends: vec![backend], health };
+    let pool = Pool {
+        name: "app-site".into(),
+        algorithm: Algorithm::RoundRobin,
+        backends: vec![backend],
+        health,
+        sticky: None,
+    };
     let route = Route { app: AppName::from("site"), host: None, prefix: "/".into(), statics: vec![shared], pool };
     Web { front: true, routes: vec![route], door: Door::default() }
 }

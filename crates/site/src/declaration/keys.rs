@@ -130,6 +130,11 @@ const WEB: &[Key] = &[
         Kind::Word(&LOGS),
         "How requests are logged: json (the default, with all that is known) or nginx's combined.",
     ),
+    key(
+        "sticky",
+        Kind::Flag,
+        "A visitor stays with an application server, by a signed cookie: for code that keeps sessions in its own memory (default false).",
+    ),
 ];
 pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
@@ -138,6 +143,7 @@ pub(super) const CLUSTER: &[Key] = &[
 ];
 const BALANCER: &[Key] = &[
     key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),
+    key("sticky", Kind::Flag, "A visitor stays with a web server, by a signed cookie (default false)."),
     key("cluster", Kind::Keys(CLUSTER), "A floating address that the balancers share."),
     key(
         "log",

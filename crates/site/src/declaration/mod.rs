@@ -112,6 +112,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let balancer = (count(Role::Balancer) > 0).then(|| Balancer {
         algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
         log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
+        sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,

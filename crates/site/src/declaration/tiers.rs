@@ -55,12 +55,14 @@ fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
     }
 }
 
+/// Whether visitors stay with a server.
+fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
+    section.flag("sticky", errors).is_some_and(|at| at.value)
+}
+
 pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
-    let section = file.section("web", "[web]", errors);
-    section.map_or_else(Web::default, |(section, _)| Web {
-        algorithm: algorithm(&section, errors),
-        log: log(&section, errors),
-    })
+    let Some((section, _)) = file.section("web", "[web]", errors) else { return Web::default() };
+    Web { algorithm: algorithm(&section, errors), log: log(&section, errors), sticky: sticky(&section, errors) }
 }
 
 /// `[balancer]` as written.
@@ -68,12 +70,14 @@ pub(super) struct BalancerDraft {
     pub(super) span: Span,
     pub(super) algorithm: Algorithm,
     pub(super) log: LogFormat,
+    pub(super) sticky: bool,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
     let (algorithm, log) = (algorithm(&section, errors), log(&section, errors));
+    let sticky = sticky(&section, errors);
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -101,7 +105,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, log, cluster })
+    Some(BalancerDraft { span, algorithm, log, sticky, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.

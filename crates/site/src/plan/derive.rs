@@ -91,8 +91,8 @@ impl Tiers<'_> {
     }
 
     fn balancer(&self, server: &Server) -> Service {
-        let algorithm = self.site.balancer.as_ref().map_or_else(Default::default, |it| it.algorithm);
-        let pool = self.pool("web", Role::Web, self.web_port(), algorithm);
+        let how = self.site.balancer.as_ref().map_or_else(Default::default, |it| (it.algorithm, it.sticky));
+        let pool = self.pool("web", Role::Web, self.web_port(), how);
         let talks = flows(&pool, "web", "HTTP");
         let listens = vec![http(server.address, self.site.ports.http)];
         let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
@@ -106,11 +106,12 @@ impl Tiers<'_> {
 
     fn web(&self, server: &Server) -> Service {
         let front = self.site.front() == Role::Web;
+        let how = (self.site.web.algorithm, self.site.web.sticky);
         let mut talks = Vec::new();
         let mut routes = Vec::new();
         for (place, app) in self.site.apps.iter().enumerate() {
             let name = app_service(app);
-            let pool = self.pool(&name, Role::App, self.site.ports.app_at(place), self.site.web.algorithm);
+            let pool = self.pool(&name, Role::App, self.site.ports.app_at(place), how);
             talks.extend(flows(&pool, &name, "HTTP"));
             let (host, prefix) = (app.host.clone(), app.prefix.clone());
             routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
@@ -129,7 +130,7 @@ impl Tiers<'_> {
         if self.site.front() == Role::Web { self.site.ports.http } else { self.site.ports.web }
     }
 
-    fn pool(&self, name: &str, role: Role, port: u16, algorithm: Algorithm) -> Pool {
+    fn pool(&self, name: &str, role: Role, port: u16, (algorithm, sticky): (Algorithm, bool)) -> Pool {
         let backend = |server: &Server| Backend {
             name: server.name.clone(),
             address: SocketAddr::new(server.address, port),
@@ -137,7 +138,9 @@ impl Tiers<'_> {
             spare: server.spare,
         };
         let backends = self.site.with_role(role).map(backend).collect();
-        Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH) }
+        // One for all applications: they run on the same servers.
+        let sticky = sticky.then(|| format!("mainstay-{role}"));
+        Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH), sticky }
     }
 
     /// Longest prefix first.

@@ -215,6 +215,9 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     /// How to tell who is well.
     pub health: Health,
+    /// The cookie by which a visitor stays with a backend, signed with the site's key; `None`: visitors do not stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
 }
 
 /// One backend.

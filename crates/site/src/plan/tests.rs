@@ -110,6 +110,23 @@ fn services_start_from_the_bottom() {
 }
 
 #[test]
+fn visitors_stay_where_it_is_declared() {
+    let app = "[app]\npath = \"x\"\nkind = \"wsgi\"\nentry = \"a:b\"\n";
+    for (extra, cookies) in [
+        ("", [None, None]),
+        ("[balancer]\nsticky = true", [Some("mainstay-web"), None]),
+        ("[web]\nsticky = true", [None, Some("mainstay-app")]),
+    ] {
+        let plans = plans(&one_server(&format!("{app}{extra}")));
+        let config = |name: &str| plans[0].service(&name.into()).map(|service| &service.config);
+        let (Some(Config::Balancer(balancer)), Some(Config::Web(web))) = (config("balancer"), config("web")) else {
+            panic!("no balancer or web");
+        };
+        assert_eq!([balancer.pool.sticky.as_deref(), web.routes[0].pool.sticky.as_deref()], cookies);
+    }
+}
+
+#[test]
 fn php_serves_its_root_but_not_its_code() {
     let app = "[apps.blog]\npath = \"x\"\nkind = \"php\"\nentry = \"index.php\"\nroute = \"/blog/\"\n\
                shared = [\"wp-content/uploads\"]\nstatic = { \"/blog/assets/\" = \"dist\" }";

@@ -179,8 +179,8 @@ pub fn site() -> impl Strategy<Value = String> {
     let sections = subsequence(
         &[
             "[dns]\nrecords = [{ name = \"@\", type = \"MX\", value = \"10 mail.foobar.com.\" }]\n",
-            "[web]\nalgorithm = \"source-hash\"\n",
-            "[balancer]\nalgorithm = \"fastest\"\n",
+            "[web]\nalgorithm = \"source-hash\"\nsticky = true\n",
+            "[balancer]\nalgorithm = \"fastest\"\nsticky = false\n",
             "[database]\ndurability = \"async\"\n",
             "[tls]\ncertificate = \"self-signed\"\ninside = \"mutual\"\n",
             "[firewall]\nssh-from = [\"192.0.2.0/24\"]\n",

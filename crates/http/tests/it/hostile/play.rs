@@ -120,8 +120,15 @@ fn statuses(mut bytes: &[u8]) -> Option<Vec<u16>> {
         let length = match (value(head, "content-length"), value(head, "transfer-encoding")) {
             _ if status < 200 || status == 204 || status == 304 => 0,
             (Some(length), _) => length.parse().ok()?,
-            // Chunks and what ends with the connection are the last that the files let come.
-            _ => bytes.len() - end,
+            (None, Some(_)) => {
+                let last = b"0\r\n\r\n";
+                bytes[end..]
+                    .windows(last.len())
+                    .position(|window| window == last)
+                    .map_or(bytes.len(), |at| at + last.len())
+            }
+            // What ends with the connection is the last that comes.
+            (None, None) => bytes.len() - end,
         };
         // Less may be there: an answer that broke off.
         bytes = bytes.get(end + length..).unwrap_or_default();

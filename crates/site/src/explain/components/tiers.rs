@@ -31,7 +31,7 @@ fn balancer(scene: &Scene<'_>) -> Here {
         "{who} {} requests to {}: {}.{}",
         verb(site.count(Role::Balancer), "pass"),
         names(site.with_role(Role::Web)),
-        algorithm(balancer.algorithm),
+        spread(balancer.algorithm, balancer.sticky),
         pool(scene, "balancer").map(health).unwrap_or_default()
     );
     let mut talks = vec![format!("visitors ask `balancer` by HTTP, port {}", site.ports.http)];
@@ -49,13 +49,20 @@ fn fails(scene: &Scene<'_>, role: Role, server: &crate::model::Server) -> String
     }
 }
 
+fn spread(how: Algorithm, sticky: bool) -> String {
+    let stays = if sticky { "; a visitor stays with the one that answered first" } else { "" };
+    format!("{}{stays}", algorithm(how))
+}
+
 fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::RoundRobin => "to each in turn, by weight (round robin)",
         Algorithm::LeastConnections => "to the one with the fewest requests under way (least connections)",
         Algorithm::Fastest => "to the one that answers quickest (fastest)",
         Algorithm::Observed => "to the one with the least latency times requests under way (observed)",
-        Algorithm::Predictive => "to the one whose latency and requests under way are falling (predictive)",
+        Algorithm::Predictive => {
+            "to the one that should answer soonest, by its latency, its trend and the requests under way (predictive)"
+        }
         Algorithm::ConsistentHash => "the same page to the same one unless it is too busy (consistent hash)",
         Algorithm::SourceHash => "the same visitor always to the same one (source hash)",
     }
@@ -109,7 +116,7 @@ fn web(scene: &Scene<'_>) -> Here {
         verb(count, "are"),
         verb(count, "forward"),
         names(site.with_role(Role::App)),
-        algorithm(site.web.algorithm),
+        spread(site.web.algorithm, site.web.sticky),
         pool(scene, "web").map(health).unwrap_or_default()
     );
     let mut talks = Vec::new();

@@ -1,0 +1,143 @@
+//! A stream to a backend that speaks HTTP/2: to the engine a connection of HTTP/1.1 with one request.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use tokio::task::spawn_local;
+
+use super::inbound::{Inbound, gone};
+use super::io::Io;
+use super::outbound::Outbound;
+use super::{WRITTEN, head};
+use crate::codec::{Body, Framing, Method, Request};
+use crate::patience::within;
+use crate::stream::{Address, Stream};
+
+/// A thread's connections to backends; streams share them.
+pub(crate) type Peers = RefCell<HashMap<Arc<Address>, SendRequest<Bytes>>>;
+
+/// A stream to `address`, on the connection that is there or a new one.
+pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Duration) -> io::Result<Stream> {
+    let known = peers.borrow().get(address).cloned();
+    if let Some(sender) = known {
+        if let Ok(sender) = ready(sender, deadline).await {
+            return Ok(Asked::stream(sender));
+        }
+        peers.borrow_mut().remove(address);
+    }
+    let stream = Stream::connect(address, deadline).await?;
+    let shaking =
+        h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
+    let (sender, connection) = within(deadline, async { shaking.await.map_err(gone) }).await?;
+    spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to a backend by HTTP/2 ended");
+        }
+    });
+    peers.borrow_mut().insert(address.clone(), sender.clone());
+    Ok(Asked::stream(ready(sender, deadline).await?))
+}
+
+/// Waits until the backend takes another stream.
+async fn ready(sender: SendRequest<Bytes>, deadline: Duration) -> io::Result<SendRequest<Bytes>> {
+    within(deadline, async { sender.ready().await.map_err(gone) }).await
+}
+
+/// The stream.
+pub(crate) struct Asked {
+    sender: RefCell<SendRequest<Bytes>>,
+    /// The request's head as far as it was written.
+    head: RefCell<Vec<u8>>,
+    outbound: OnceCell<Outbound>,
+    answer: RefCell<Answer>,
+}
+
+/// What came back.
+enum Answer {
+    /// Nothing was asked yet.
+    Unasked,
+    /// Nothing yet.
+    Waits { response: ResponseFuture, head_only: bool },
+    /// A head, and what follows it.
+    Comes(Inbound),
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked(…)")
+    }
+}
+
+impl Asked {
+    fn stream(sender: SendRequest<Bytes>) -> Stream {
+        Stream::Asked(Box::new(Asked {
+            sender: RefCell::new(sender),
+            head: RefCell::default(),
+            outbound: OnceCell::new(),
+            answer: RefCell::new(Answer::Unasked),
+        }))
+    }
+
+    /// Writes a part of the request.
+    pub(crate) async fn write(&self, bytes: &[u8], deadline: Duration) -> io::Result<()> {
+        if let Some(outbound) = self.outbound.get() {
+            return outbound.write(bytes, deadline).await;
+        }
+        let body = self.begin(bytes)?;
+        match self.outbound.get() {
+            Some(outbound) if !body.is_empty() => outbound.write(&body, deadline).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the head once it is whole; what is left belongs to the body.
+    fn begin(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut head = self.head.borrow_mut();
+        head.extend_from_slice(bytes);
+        let mut request = Request::default();
+        let read = request.read(&head, &WRITTEN).map_err(|refusal| io::Error::other(refusal.to_string()))?;
+        let Some(length) = read else { return Ok(Vec::new()) };
+        head.drain(..length);
+        let asked = head::request(&request).ok_or(io::ErrorKind::InvalidData)?;
+        let over = matches!(request.framing, Framing::None | Framing::Length(0));
+        let (response, send) = self.sender.borrow_mut().send_request(asked, over).map_err(gone)?;
+        self.answer.replace(Answer::Waits { response, head_only: request.method == Method::Head });
+        if !over {
+            let _ = self.outbound.set(Outbound::new(send, Body::new(request.framing)));
+        }
+        Ok(std::mem::take(&mut head))
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut *self.answer.borrow_mut() {
+            Answer::Comes(inbound) => inbound.read(buffer),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Waits until there is something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut answer = self.answer.borrow_mut();
+        if let Answer::Waits { response, head_only } = &mut *answer {
+            let (parts, receive) = ready!(std::pin::Pin::new(response).poll(context)).map_err(gone)?.into_parts();
+            let mut bytes = Vec::with_capacity(512);
+            let chunked = head::write_response(&parts, !receive.is_end_stream(), *head_only, &mut bytes);
+            *answer = Answer::Comes(Inbound::new(Some(receive), chunked, bytes));
+        }
+        let Answer::Comes(inbound) = &mut *answer else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        ready!(inbound.poll(context))?;
+        inbound.over = inbound.ready.is_empty();
+        Poll::Ready(Ok(()))
+    }
+}

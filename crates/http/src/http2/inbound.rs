@@ -1,0 +1,77 @@
+//! What the other end of a stream sends, as bytes of HTTP/1.1.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use h2::RecvStream;
+
+use super::head::{write_chunk, write_end};
+
+/// A body on its way in.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    receive: Option<RecvStream>,
+    /// It has no length that was said beforehand.
+    chunked: bool,
+    /// Ready to be read.
+    pub(super) ready: Vec<u8>,
+    taken: usize,
+    /// Nothing more will come.
+    pub(super) over: bool,
+}
+
+impl Inbound {
+    /// `ready`: what comes before the body.
+    pub(super) fn new(receive: Option<RecvStream>, chunked: bool, ready: Vec<u8>) -> Inbound {
+        let receive = receive.filter(|receive| !receive.is_end_stream());
+        Inbound { receive, chunked, ready, taken: 0, over: false }
+    }
+
+    /// `WouldBlock` if nothing is ready; the end if nothing more comes.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = &self.ready[self.taken..];
+        if rest.is_empty() {
+            return if self.over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken == self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+        }
+        Ok(count)
+    }
+
+    /// Waits until there is something to read. What has been read makes room at the sender: at most one frame waits here.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ready.is_empty() {
+            let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(())) };
+            match ready!(receive.poll_data(context)) {
+                Some(data) => {
+                    let data = data.map_err(gone)?;
+                    receive.flow_control().release_capacity(data.len()).map_err(gone)?;
+                    match self.chunked {
+                        // An empty chunk would be the last.
+                        _ if data.is_empty() => {}
+                        true => write_chunk(&data, &mut self.ready),
+                        false => self.ready.extend_from_slice(&data),
+                    }
+                }
+                None => {
+                    let trailers = ready!(receive.poll_trailers(context)).map_err(gone)?;
+                    self.receive = None;
+                    if self.chunked {
+                        write_end(trailers.as_ref(), &mut self.ready);
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What became of a stream, for those who know connections.
+pub(super) fn gone(error: h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, error)
+}

@@ -1,0 +1,149 @@
+//! HTTP/2 (RFC 9113) by the crate `h2`, at the engine's edges: each stream is translated into a connection of HTTP/1.1 with
+//! one request, so that files, cache, pools and limits are the same for both, and so is what is refused.
+
+mod asked;
+mod flood;
+mod head;
+mod inbound;
+mod io;
+mod outbound;
+mod served;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Connection, SendResponse};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout};
+
+use crate::codec::{HEADERS_CEILING, HeadLimits, Refusal, Request};
+use crate::config::Config;
+use crate::connection::{answer, refuse};
+use crate::counters::count;
+use crate::guard::survive;
+use crate::stream::Stream;
+use crate::wire::Wire;
+use crate::worker::Worker;
+
+pub(crate) use asked::{Asked, Peers, connect};
+pub(crate) use flood::PREFACE;
+pub(crate) use served::Served;
+
+use io::{Io, Watch};
+
+/// Streams of a connection at a time, as nginx and HAProxy: 128 and 100; browsers open a hundred.
+const STREAMS_MAX: u32 = 128;
+/// What a client may send of one body before we have taken it: 64 KiB, RFC 9113's own default. A body waits in the client,
+/// not here.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// And of all bodies of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// What may wait to be sent on one stream: about as much as a socket takes.
+const SEND_BYTES_MAX: usize = 128 * 1024;
+/// Streams that a client has opened and cancelled and that are not looked at yet. Beyond that it is a rapid reset
+/// (CVE-2023-44487), and the connection ends.
+const RESETS_MAX: usize = 32;
+/// For heads that the engine writes: what is in them has been through its limits already.
+const WRITTEN: HeadLimits =
+    HeadLimits { size_bytes_max: u16::MAX, line_bytes_max: u16::MAX, headers_max: HEADERS_CEILING };
+/// How often the clock of an idle connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends. `before`: what was read of it already.
+pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, client: String) {
+    let config = worker.config.load_full();
+    let (ends, proto) = (stream.ends(), stream.proto());
+    let io = Io::new(stream, before, Some(Watch::new(worker.counters.clone())));
+    let shaking = builder(&config).handshake::<_, Bytes>(io);
+    let Ok(Ok(connection)) = timeout(config.limits.head_within, shaking).await else { return };
+    count(&worker.counters.http2_connections);
+    let peer = Peer { worker: worker.clone(), client, ends, proto };
+    drive(connection, &Rc::new(peer), config.limits.idle_within).await;
+}
+
+fn builder(config: &Config) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BYTES_MAX)
+        .max_header_list_size(u32::from(config.limits.head.size_bytes_max))
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX);
+    builder
+}
+
+/// Who is at the other end.
+struct Peer {
+    worker: Rc<Worker>,
+    client: String,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    proto: &'static str,
+}
+
+/// Accepts streams until the client goes, is idle for too long or the engine ends; then those that are open come to
+/// their end (GOAWAY, RFC 9113 § 6.8).
+async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_within: Duration) {
+    let mut stop = peer.worker.stop.clone();
+    let (mut ending, mut busy) = (*stop.borrow(), Instant::now());
+    if ending {
+        connection.graceful_shutdown();
+    }
+    loop {
+        tokio::select! {
+            biased;
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    busy = Instant::now();
+                    open(peer, request, respond);
+                }
+                Some(Err(_)) | None => return,
+            },
+            _ = stop.wait_for(|stop| *stop), if !ending => {
+                ending = true;
+                connection.graceful_shutdown();
+            }
+            () = tokio::time::sleep(LOOK_EVERY), if !ending => {
+                if connection.has_streams() {
+                    busy = Instant::now();
+                }
+                if busy.elapsed() > idle_within {
+                    ending = true;
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn open(peer: &Rc<Peer>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let peer = peer.clone();
+    spawn_local(async move {
+        let client = peer.client.clone();
+        survive(&peer.worker.counters, &client, one(&peer, request, respond)).await;
+    });
+}
+
+/// Answers one request.
+async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let config: Arc<Config> = peer.worker.config.load_full();
+    let (parts, receive) = request.into_parts();
+    let (body, head_only) = (!receive.is_end_stream(), parts.method == http::Method::HEAD);
+    let chunked = body && !parts.headers.contains_key(http::header::CONTENT_LENGTH);
+    let served = Served::new(receive, chunked, respond, head_only, peer.ends, peer.proto);
+    let mut wire = Wire::new(Stream::Http2(Box::new(served)));
+    let (mut bytes, mut request) = (Vec::with_capacity(512), Request::default());
+    let read = head::write_request(&parts, body, &mut bytes).and_then(|()| request.read(&bytes, &config.limits.head));
+    match read {
+        Ok(Some(length)) if length == bytes.len() => {
+            answer(&peer.worker, &config, &mut wire, &request, &peer.client).await;
+        }
+        Ok(_) => refuse(&peer.worker, &mut wire, Refusal::RequestLineInvalid, &peer.client).await,
+        Err(refusal) => refuse(&peer.worker, &mut wire, refusal, &peer.client).await,
+    }
+}

@@ -1,0 +1,71 @@
+//! What the engine writes as HTTP/1.1, sent on a stream.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+
+use super::head::trailers;
+use super::inbound::gone;
+use crate::codec::Body;
+use crate::patience::within;
+
+/// A body on its way out.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    send: RefCell<SendStream<Bytes>>,
+    body: RefCell<Body>,
+    trailer: RefCell<Vec<u8>>,
+}
+
+impl Outbound {
+    pub(super) fn new(send: SendStream<Bytes>, body: Body) -> Outbound {
+        Outbound { send: RefCell::new(send), body: RefCell::new(body), trailer: RefCell::default() }
+    }
+
+    /// Sends the next bytes of the body, with their framing of HTTP/1.1; each wait for room at most `deadline`.
+    pub(super) async fn write(&self, bytes: &[u8], deadline: Duration) -> io::Result<()> {
+        let mut data = Vec::with_capacity(bytes.len());
+        let taken = self.body.borrow_mut().decode_with(
+            bytes,
+            |piece| data.extend_from_slice(piece),
+            |piece| self.trailer.borrow_mut().extend_from_slice(piece),
+        );
+        taken.map_err(|refusal| io::Error::other(refusal.to_string()))?;
+        let (over, trailer) =
+            (self.body.borrow().is_done(), !self.trailer.borrow().iter().all(u8::is_ascii_whitespace));
+        self.send(data.into(), over && !trailer, deadline).await?;
+        if over && trailer {
+            let lines = self.trailer.take();
+            self.send.borrow_mut().send_trailers(trailers(&lines)).map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, mut data: Bytes, end: bool, deadline: Duration) -> io::Result<()> {
+        while !data.is_empty() {
+            self.send.borrow_mut().reserve_capacity(data.len());
+            let room = poll_fn(|context| self.send.borrow_mut().poll_capacity(context));
+            let room = within(deadline, async { room.await.transpose().map_err(gone) }).await?;
+            let room = room.ok_or(io::ErrorKind::BrokenPipe)?.min(data.len());
+            let piece = data.split_to(room);
+            let last = end && data.is_empty();
+            self.send.borrow_mut().send_data(piece, last).map_err(gone)?;
+            if last {
+                return Ok(());
+            }
+        }
+        if end {
+            self.send.borrow_mut().send_data(Bytes::new(), true).map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    /// Ready when the other end wants no more of it.
+    pub(super) fn poll_reset(&self, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.send.borrow_mut().poll_reset(context).map(|_| ())
+    }
+}

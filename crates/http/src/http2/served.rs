@@ -1,0 +1,115 @@
+//! A stream that a client opened: to the engine a connection of HTTP/1.1 with one request.
+
+use std::cell::{OnceCell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+
+use super::inbound::{Inbound, gone};
+use super::outbound::Outbound;
+use super::{WRITTEN, head};
+use crate::codec::{Body, Framing, Response, ResponseContext};
+
+/// The stream.
+#[derive(Debug)]
+pub(crate) struct Served {
+    inbound: RefCell<Inbound>,
+    respond: RefCell<SendResponse<Bytes>>,
+    /// The answer's head as far as it was written.
+    head: RefCell<Vec<u8>>,
+    outbound: OnceCell<Outbound>,
+    /// The request is HEAD.
+    head_only: bool,
+    pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(crate) proto: &'static str,
+}
+
+impl Served {
+    /// `chunked`: the request's body has no length that was said.
+    pub(super) fn new(
+        receive: RecvStream,
+        chunked: bool,
+        respond: SendResponse<Bytes>,
+        head_only: bool,
+        ends: Option<(SocketAddr, SocketAddr)>,
+        proto: &'static str,
+    ) -> Served {
+        Served {
+            inbound: RefCell::new(Inbound::new(Some(receive), chunked, Vec::new())),
+            respond: RefCell::new(respond),
+            head: RefCell::default(),
+            outbound: OnceCell::new(),
+            head_only,
+            ends,
+            proto,
+        }
+    }
+
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inbound.borrow_mut().read(buffer)
+    }
+
+    /// Waits until there is something to read: the body, or that the client has gone.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inbound = self.inbound.borrow_mut();
+        let filled = inbound.poll(context)?;
+        if filled.is_pending() || !inbound.ready.is_empty() {
+            return filled.map(Ok);
+        }
+        let reset = match self.outbound.get() {
+            Some(outbound) => outbound.poll_reset(context),
+            None => self.respond.borrow_mut().poll_reset(context).map(|_| ()),
+        };
+        inbound.over = reset.is_ready();
+        reset.map(Ok)
+    }
+
+    /// Writes a part of the answer.
+    pub(crate) async fn write(&self, bytes: &[u8], deadline: Duration) -> io::Result<()> {
+        if let Some(outbound) = self.outbound.get() {
+            return outbound.write(bytes, deadline).await;
+        }
+        let body = self.begin(bytes)?;
+        match self.outbound.get() {
+            Some(outbound) if !body.is_empty() => outbound.write(&body, deadline).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the heads that are whole, interim ones first; what is left belongs to the body.
+    fn begin(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut head = self.head.borrow_mut();
+        head.extend_from_slice(bytes);
+        let mut response = Response::default();
+        let context = ResponseContext { head: self.head_only, upgrade: false };
+        loop {
+            let read = response.read(&head, &WRITTEN, context);
+            let Some(length) = read.map_err(|refusal| io::Error::other(refusal.to_string()))? else {
+                return Ok(Vec::new());
+            };
+            head.drain(..length);
+            let answer = head::response(&response).ok_or(io::ErrorKind::InvalidData)?;
+            let mut respond = self.respond.borrow_mut();
+            if response.is_interim() {
+                respond.send_informational(answer).map_err(gone)?;
+                continue;
+            }
+            let over = matches!(response.framing, Framing::None | Framing::Length(0));
+            let send = respond.send_response(answer, over).map_err(gone)?;
+            if !over {
+                let _ = self.outbound.set(Outbound::new(send, Body::new(response.framing)));
+            }
+            return Ok(std::mem::take(&mut head));
+        }
+    }
+}
