@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::LogFormat;
+use crate::cache::Cache;
 use crate::codec::HeadLimits;
 use crate::exchange::Spool;
 use crate::fastcgi::Scripts;
@@ -58,6 +59,8 @@ pub struct Route {
     pub pool: Arc<Pool>,
     /// What the backends of the pool speak.
     pub speaks: Speaks,
+    /// Stores answers of the pool, where it speaks HTTP; several routes may share one.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// What a backend speaks.
@@ -146,7 +149,7 @@ impl Default for Limits {
 impl Route {
     /// Everything to the backends of `pool`, by HTTP/1.1.
     pub fn to(pool: Arc<Pool>) -> Route {
-        Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http }
+        Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http, cache: None }
     }
 }
 

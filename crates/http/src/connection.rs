@@ -115,6 +115,7 @@ pub(crate) async fn answer(
     let fresh = worker.id();
     let id = said.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or(fresh.as_str());
     let trace = Trace::of(request, &fresh, &worker.ids);
+    let stages = Stages::default();
     let trip = Trip {
         worker,
         config,
@@ -124,7 +125,8 @@ pub(crate) async fn answer(
         id,
         trace: &trace,
         began,
-        stages: Stages::default(),
+        stages: &stages,
+        fetch: None,
     };
     if let Some(shown) = trip.observe(wire).await {
         return shown.persists;
@@ -177,7 +179,7 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
         status: outcome.status,
         bytes: outcome.bytes,
         trace: trip.trace.id(),
-        stages: &trip.stages,
+        stages: trip.stages,
         took,
         backend,
         tries: outcome.tries,

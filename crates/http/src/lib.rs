@@ -5,6 +5,7 @@
 //!   connection    one request after the other: head, route, answer, log line
 //!     send          from files
 //!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
+//!       cached        from the cache, or for it
 //!       pool, idle    who is asked; connections that wait for their next request
 //!   guard         who may ask how often; a panic costs one connection
 //!   observe       figures for collectors: stub_status, statistics in CSV, Prometheus
@@ -13,6 +14,7 @@
 //! ```
 
 mod access;
+mod cache;
 mod checks;
 pub mod codec;
 mod config;
@@ -41,6 +43,7 @@ mod wire;
 mod worker;
 
 pub use access::LogFormat;
+pub use cache::{Cache, CacheSettings};
 pub use checks::{Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;

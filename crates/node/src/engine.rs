@@ -93,7 +93,7 @@ impl Tier {
 
     /// The route that leads to it, past `folders`.
     pub(crate) fn route(&self, host: Option<String>, prefix: &str, folders: Vec<Folder>) -> Route {
-        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http }
+        Route { host, prefix: prefix.into(), folders, pool: self.pool.clone(), speaks: Speaks::Http, cache: None }
     }
 
     fn stand(&self, seen: &[mainstay_http::Seen]) -> (&str, Stand) {
@@ -225,6 +225,8 @@ impl View {
         let ejections = backends.map(|(_, figures)| figures.ejections.load(Ordering::Relaxed)).sum();
         let mut totals = self.counters.totals();
         totals.insert("ejections_total".to_owned(), ejections);
+        let cache = self.config.load().routes.iter().find_map(|route| route.cache.clone());
+        totals.extend(cache.map(|cache| cache.totals()).unwrap_or_default());
         totals
     }
 }

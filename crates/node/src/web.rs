@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Config, Route};
+use mainstay_http::{Cache, CacheSettings, Config, Route};
 use mainstay_site::plan;
 
 use crate::door;
@@ -18,9 +18,13 @@ use crate::service::Context;
 pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     let key = &context.launch.secrets.sticky;
     let tiers = plan.routes.iter().map(|route| Tier::new(&route.pool, key)).collect::<Result<Vec<Tier>, Error>>()?;
+    // One for all routes: what one application does not need, another has.
+    let cache = plan
+        .cache
+        .map(|cache| Cache::new(CacheSettings { memory_bytes: cache.memory_bytes, ..CacheSettings::default() }));
     let route = |(route, tier): (&plan::Route, &Tier)| {
         let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
-        Ok(tier.route(route.host.clone(), &route.prefix, folders))
+        Ok(Route { cache: cache.clone(), ..tier.route(route.host.clone(), &route.prefix, folders) })
     };
     let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", context.launch.server);

@@ -175,7 +175,7 @@ impl AppKind {
 }
 
 /// The web tier.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Web {
     /// How requests are spread over the application servers.
     pub algorithm: Algorithm,
@@ -185,6 +185,29 @@ pub struct Web {
     /// How requests are logged.
     #[serde(default)]
     pub log: LogFormat,
+    /// What the applications answer is kept by each web server, as far as they allow it (RFC 9111).
+    pub cache: Option<Cache>,
+}
+
+impl Default for Web {
+    /// Caches: nothing is kept that the application does not allow.
+    fn default() -> Self {
+        Web { algorithm: Algorithm::default(), sticky: false, log: LogFormat::default(), cache: Some(Cache::default()) }
+    }
+}
+
+/// A cache of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Bytes on each server.
+    pub memory_bytes: u64,
+}
+
+impl Default for Cache {
+    /// 64 MiB: the pages, pictures and scripts that most visitors of a site ask for, and little beside its applications.
+    fn default() -> Self {
+        Cache { memory_bytes: 64 * 1024 * 1024 }
+    }
 }
 
 /// How requests are logged.
@@ -245,12 +268,12 @@ pub enum Per {
 pub struct Balancer {
     /// How requests are spread over the web servers.
     pub algorithm: Algorithm,
-    /// How requests are logged.
-    #[serde(default)]
-    pub log: LogFormat,
     /// Whether a visitor stays with a web server.
     #[serde(default)]
     pub sticky: bool,
+    /// How requests are logged.
+    #[serde(default)]
+    pub log: LogFormat,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

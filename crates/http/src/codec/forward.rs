@@ -1,7 +1,7 @@
 //! Writing a request head for the next hop.
 
 use super::head::Line;
-use super::{Kind, Request};
+use super::{Head, Kind, Request};
 
 /// What the next hop is told about where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub struct Forwarding<'a> {
     pub via: &'a str,
     /// The id of the request.
     pub id: &'a str,
+    /// The client's own conditions and ranges are not passed on.
+    pub whole: bool,
     /// Its `traceparent`, with a span of ours; what the client says of it is replaced.
     pub traceparent: &'a str,
     /// Whether the client's `tracestate` belongs to that trace, and goes on.
@@ -39,7 +41,7 @@ impl Request {
         }
         out.extend_from_slice(target.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        self.head.copy_lines(out, |line| forwarding.keeps(line));
+        self.head.copy_lines(out, |line| forwarding.keeps(&self.head, line));
         let host = if self.authority().is_empty() { forwarding.host } else { self.authority() };
         if self.head.of_kind(Kind::Host).is_none() {
             put(out, "Host: ", &[host.as_bytes()]);
@@ -95,8 +97,8 @@ impl Request {
 
 impl Forwarding<'_> {
     /// Whether a line goes on as it stands.
-    fn keeps(&self, line: &Line) -> bool {
-        if line.dropped {
+    fn keeps(&self, head: &Head, line: &Line) -> bool {
+        if line.dropped || self.whole && line.kind == Kind::Other && is_condition(head.name(line)) {
             return false;
         }
         match line.kind {
@@ -106,6 +108,13 @@ impl Forwarding<'_> {
             _ => true,
         }
     }
+}
+
+/// RFC 9110 § 13.1, § 14.2.
+fn is_condition(name: &str) -> bool {
+    const CONDITIONS: [&str; 6] =
+        ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+    CONDITIONS.iter().any(|condition| name.eq_ignore_ascii_case(condition))
 }
 
 fn put(out: &mut Vec<u8>, name: &str, value: &[&[u8]]) {

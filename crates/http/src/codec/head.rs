@@ -19,7 +19,7 @@ pub(super) struct Line {
 }
 
 /// The bytes of a head and where its lines lie.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Head {
     pub(super) bytes: Vec<u8>,
     pub(super) lines: Vec<Line>,

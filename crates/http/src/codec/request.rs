@@ -39,7 +39,7 @@ impl Method {
 }
 
 /// A request head, used again for the next request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Its lines.
     pub head: Head,

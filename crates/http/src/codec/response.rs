@@ -104,6 +104,11 @@ impl Response {
         Ok(())
     }
 
+    /// What follows the version in its first line: ` 200 OK`, with its CRLF.
+    pub(crate) fn line(&self) -> &[u8] {
+        &self.head.bytes[8..usize::from(self.head.fields)]
+    }
+
     /// Whether it is `100 Continue` or its like, which the real response follows.
     pub fn is_interim(&self) -> bool {
         self.status < 200 && !self.switches()
@@ -117,7 +122,7 @@ impl Response {
     /// Writes the head for the client behind `out`. `connection`: the value of our own Connection line.
     pub fn forward(&self, out: &mut Vec<u8>, chunks: Chunks, connection: Option<&str>) {
         out.extend_from_slice(b"HTTP/1.1");
-        out.extend_from_slice(&self.head.bytes[8..usize::from(self.head.fields)]);
+        out.extend_from_slice(self.line());
         self.head.copy_lines(out, |line| !(line.dropped || chunks == Chunks::Removed && line.kind == Kind::Encoding));
         if chunks == Chunks::Added {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");

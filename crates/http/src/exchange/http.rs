@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Instant;
 
+use super::fetch::Fetch;
 use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
 use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
 use crate::pool::{Lease, Reuse};
@@ -10,7 +11,7 @@ use crate::stream::Stream;
 use crate::wire::{Wire, fill, read};
 
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
-const INTERIM_MAX: u32 = 16;
+pub(super) const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
@@ -26,7 +27,7 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut head = Vec::with_capacity(1024);
-        self.request.forward(&self.forwarding(), &mut head);
+        self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
@@ -39,11 +40,22 @@ impl Trip<'_> {
             let bytes = self.tunnel(wire, &mut back).await;
             return Attempt::Answered { status, bytes, persists: false };
         }
+        if let (Ok(Download::Complete { .. }), Some(fetch)) = (&ended, self.fetch) {
+            fetch.complete();
+        }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
         if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
             self.worker.idle.keep(&lease, back.stream);
         }
         self.settled(ended, &lease, !progress.body_begun.get())
+    }
+
+    /// Writes the head that the backend gets.
+    pub(super) fn request_head(&self, head: &mut Vec<u8>) {
+        self.request.forward(&self.forwarding(), head);
+        if let Some(fetch) = self.fetch {
+            fetch.ask(head);
+        }
     }
 
     fn forwarding(&self) -> Forwarding<'_> {
@@ -53,6 +65,7 @@ impl Trip<'_> {
             proto: self.proto,
             via: &self.config.via,
             id: self.id,
+            whole: self.fetch.is_some_and(Fetch::asks_for_itself),
             traceparent: self.trace.as_str(),
             tracestate: self.trace.continued,
             host: "localhost",
@@ -113,6 +126,9 @@ impl Trip<'_> {
             }
             out.clear();
             if !response.is_interim() {
+                if let Some(ended) = self.heard(response) {
+                    return ended;
+                }
                 self.begins();
                 progress.heard();
                 return self.final_answer(backend, pending, client, response, progress).await;
@@ -133,7 +149,7 @@ impl Trip<'_> {
         Download::Wrong(format!("it sent an answer that is refused: {refusal}"))
     }
 
-    async fn response_head(
+    pub(super) async fn response_head(
         &self,
         backend: &Stream,
         pending: &mut Vec<u8>,
@@ -175,10 +191,13 @@ impl Trip<'_> {
         let mut out = Vec::with_capacity(1024 + pending.len());
         response.forward(&mut out, chunks, self.connection(persists));
         self.stay(progress.lease, &response.head, &mut out);
+        if let Some(fetch) = self.fetch {
+            fetch.tell(&mut out);
+        }
         let (status, mut body) = (response.status, Body::new(response.framing));
         let head = out.len();
         // What came together with the head goes out together with it.
-        let Ok(taken) = pass(&mut body, pending, chunks, &mut out) else {
+        let Ok(taken) = self.pass(&mut body, pending, chunks, &mut out) else {
             return self.wrong(Refusal::ChunkSizeInvalid);
         };
         pending.drain(..taken);
@@ -192,7 +211,7 @@ impl Trip<'_> {
         while !body.is_done() {
             out.clear();
             let piece = read(backend, &self.worker.scratch, self.limits().progress_within, |input| {
-                let taken = pass(&mut body, input, chunks, &mut out)?;
+                let taken = self.pass(&mut body, input, chunks, &mut out)?;
                 pending.extend_from_slice(&input[taken..]);
                 Ok::<bool, Refusal>(input.is_empty())
             });
@@ -214,23 +233,32 @@ impl Trip<'_> {
         }
         Download::Complete { status, bytes, persists }
     }
-}
 
-/// Passes what belongs to the body from `input` to `out`; how much of `input` that was.
-fn pass(body: &mut Body, input: &[u8], chunks: Chunks, out: &mut Vec<u8>) -> Result<usize, Refusal> {
-    match chunks {
-        Chunks::AsTheyAre => {
-            let taken = body.advance(input)?;
-            out.extend_from_slice(&input[..taken]);
-            Ok(taken)
-        }
-        Chunks::Removed => body.decode(input, |data| out.extend_from_slice(data)),
-        Chunks::Added => body.decode(input, |data| {
-            if !data.is_empty() {
-                out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-                out.extend_from_slice(data);
-                out.extend_from_slice(b"\r\n");
+    /// Passes what belongs to the body from `input` to `out`; how much of `input` that was.
+    fn pass(&self, body: &mut Body, input: &[u8], chunks: Chunks, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+        let hear = |data: &[u8]| {
+            if let Some(fetch) = self.fetch {
+                fetch.data(data);
             }
-        }),
+        };
+        match chunks {
+            Chunks::AsTheyAre => {
+                let taken = body.decode(input, hear)?;
+                out.extend_from_slice(&input[..taken]);
+                Ok(taken)
+            }
+            Chunks::Removed => body.decode(input, |data| {
+                hear(data);
+                out.extend_from_slice(data);
+            }),
+            Chunks::Added => body.decode(input, |data| {
+                hear(data);
+                if !data.is_empty() {
+                    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                    out.extend_from_slice(data);
+                    out.extend_from_slice(b"\r\n");
+                }
+            }),
+        }
     }
 }

@@ -4,10 +4,13 @@
 //! while it waits frees its backend. Bodies pass through in pieces and are never held whole in memory.
 
 mod answer;
+mod cached;
 mod choice;
 mod fastcgi;
+mod fetch;
 mod gathered;
 mod http;
+mod refresh;
 mod script;
 mod stages;
 mod tunnel;
@@ -32,6 +35,7 @@ use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
 
+use fetch::Fetch;
 pub use gathered::Spool;
 pub(crate) use stages::{Stages, micros};
 
@@ -53,6 +57,7 @@ pub(crate) struct Outcome {
 pub(crate) const CLIENT_GONE: u16 = 499;
 
 /// A request and all that it needs on its way.
+#[derive(Clone, Copy)]
 pub(crate) struct Trip<'a> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) config: &'a Config,
@@ -64,7 +69,9 @@ pub(crate) struct Trip<'a> {
     pub(crate) trace: &'a Trace,
     /// When its head was there.
     pub(crate) began: Instant,
-    pub(crate) stages: Stages,
+    pub(crate) stages: &'a Stages,
+    /// The cache, if it has sent for the answer.
+    pub(crate) fetch: Option<&'a Fetch<'a>>,
 }
 
 /// What a backend is given.
@@ -141,6 +148,12 @@ impl Trip<'_> {
     /// Has the backends of `route` answer.
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
+            Speaks::Http if let Some(cache) = &route.cache => {
+                self.cached(cache, (&route.pool, &Given::Request), wire).await
+            }
+            Speaks::Http2 if let Some(cache) = &route.cache => {
+                self.cached(cache, (&route.pool, &Given::Stream), wire).await
+            }
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
             Speaks::Http2 => self.run(&route.pool, &Given::Stream, wire).await,
             Speaks::FastCgi(gateway) => self.script(&route.pool, gateway, wire).await,
@@ -158,7 +171,7 @@ impl Trip<'_> {
                 Err(refused) => {
                     count(&self.worker.counters.unserved);
                     tracing::warn!(pool = pool.name(), id = self.id, "nobody is free to answer: {refused}");
-                    return self.page(page::UNAVAILABLE, wire, tried.len()).await;
+                    return self.given_up(page::UNAVAILABLE, wire, tried.len()).await;
                 }
             };
             let (backend, address) = (lease.backend, lease.address.clone());
@@ -177,7 +190,7 @@ impl Trip<'_> {
                 }
                 Attempt::Failed { page, because, .. } => {
                     tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "no answer: {because}");
-                    return self.page(page, wire, tries as usize).await;
+                    return self.given_up(page, wire, tries as usize).await;
                 }
                 Attempt::ClientGone => {
                     let (status, backend) = (CLIENT_GONE, Some(backend));
@@ -188,6 +201,14 @@ impl Trip<'_> {
                     return Outcome { status, bytes, persists, backend: Some(backend), tries };
                 }
             }
+        }
+    }
+
+    /// Nobody answers: the client gets what the cache has instead, or `page`.
+    async fn given_up(&self, page: Page, wire: &mut Wire, tries: usize) -> Outcome {
+        match self.is_spared(tries) {
+            Some(spared) => spared,
+            None => self.page(page, wire, tries).await,
         }
     }
 

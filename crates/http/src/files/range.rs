@@ -2,7 +2,7 @@
 
 /// What a Range header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// Everything: no ranges of bytes, malformed ones, or more of them than anybody needs (RFC 9110 § 14.2 allows it, and
     /// they have been used to exhaust servers).
     Whole,
@@ -27,7 +27,7 @@ pub struct Part {
 const PARTS_MAX: usize = 16;
 
 /// Reads `header` for a content of `size` bytes.
-pub(super) fn read(header: &[u8], size: u64) -> Asked {
+pub(crate) fn read(header: &[u8], size: u64) -> Asked {
     set(header).and_then(|set| asked(set, size)).unwrap_or(Asked::Whole)
 }
 

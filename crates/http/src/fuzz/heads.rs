@@ -33,6 +33,7 @@ fn forwarded(request: &Request, front: bool) {
         traceparent: trace,
         tracestate: false,
         host: "localhost",
+        whole: false,
     };
     let mut out = Vec::new();
     request.forward(&forwarding, &mut out);

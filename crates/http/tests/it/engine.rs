@@ -73,7 +73,8 @@ impl Engine {
     pub fn encrypted(backends: &[SocketAddr], tls: ServerTls) -> Engine {
         let pool = pool(backends.iter().map(|address| Address::Tcp(*address)), 100);
         let config = Config { front: true, limits: limits(), tls: Some(tls), ..Config::default() };
-        let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http };
+        let route =
+            Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http, cache: None };
         Engine::following(config, route)
     }
 
@@ -81,7 +82,7 @@ impl Engine {
         // Only a tier behind another one has scripts.
         let front = matches!(speaks, Speaks::Http);
         let config = Config { front, limits, ..Config::default() };
-        Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks })
+        Engine::following(config, Route { host: None, prefix: "/".into(), folders, pool, speaks, cache: None })
     }
 
     /// An engine with one route.

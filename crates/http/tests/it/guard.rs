@@ -33,7 +33,7 @@ fn a_trace_goes_on_or_begins_and_its_state_with_it() {
 /// A front door with a backend, and what else is set.
 fn front(config: Config) -> Engine {
     let pool = pool([Address::Tcp(echo("a"))].into_iter(), 100);
-    let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http };
+    let route = Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks: Speaks::Http, cache: None };
     Engine::following(Config { front: true, ..config }, route)
 }
 

@@ -70,7 +70,7 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
     Config {
         via: format!("app={}", launch.server),
         front: false,
-        routes: [Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks }].into(),
+        routes: [Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks, cache: None }].into(),
         limits,
         // The web tier has logged it; here it would push what the codebase says out of the log.
         logged: Logged::Failed,

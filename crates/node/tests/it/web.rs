@@ -28,7 +28,7 @@ fn plan(php: &Php) -> Web {
         sticky: None,
     };
     let route = Route { app: AppName::from("site"), host: None, prefix: "/".into(), statics: vec![shared], pool };
-    Web { front: true, routes: vec![route], door: Door::default() }
+    Web { front: true, routes: vec![route], door: Door::default(), cache: None }
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     List(&'static [Key]),
     /// A table of named sections.
     Named(&'static [Key]),
+    /// `true` or `false`, or a section.
+    FlagOr(&'static [Key]),
     /// One of these words, or a section.
     WordOr(&'static [&'static str], &'static [Key]),
 }
@@ -118,6 +120,8 @@ pub(super) const APP: &[Key] = &[
     key("static", Kind::TextMap, "URL prefix to folder below the codebase, served by the web tier."),
     key("health", Kind::Text, "The path that health checks ask a worker for (default /)."),
 ];
+pub(super) const CACHE: &[Key] =
+    &[key("memory", Kind::Text, "How much each web server keeps, as \"64 MiB\" (the default), from 1 MiB to 1 TiB.")];
 const WEB: &[Key] = &[
     key("static", Kind::TextMap, "URL prefix to folder below the codebase of the only application."),
     key(
@@ -126,14 +130,19 @@ const WEB: &[Key] = &[
         "How requests are spread over application servers (default round-robin).",
     ),
     key(
+        "sticky",
+        Kind::Flag,
+        "A visitor stays with an application server, by a signed cookie: for code that keeps sessions in its own memory (default false).",
+    ),
+    key(
         "log",
         Kind::Word(&LOGS),
         "How requests are logged: json (the default, with all that is known) or nginx's combined.",
     ),
     key(
-        "sticky",
-        Kind::Flag,
-        "A visitor stays with an application server, by a signed cookie: for code that keeps sessions in its own memory (default false).",
+        "cache",
+        Kind::FlagOr(CACHE),
+        "Whether web servers keep answers that the application marks as fresh, by Cache-Control or Expires (default true).",
     ),
 ];
 pub(super) const CLUSTER: &[Key] = &[

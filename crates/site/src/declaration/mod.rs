@@ -111,8 +111,8 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let count = |role: Role| servers.iter().filter(|server| server.value.has(role)).count();
     let balancer = (count(Role::Balancer) > 0).then(|| Balancer {
         algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
-        log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
         sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
+        log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,

@@ -42,6 +42,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Keys(keys) => object(keys),
         Kind::List(keys) => json!({ "type": "array", "items": object(keys) }),
         Kind::Named(keys) => json!({ "type": "object", "additionalProperties": object(keys) }),
+        Kind::FlagOr(keys) => json!({ "anyOf": [{ "type": "boolean" }, object(keys)] }),
         Kind::WordOr(words, keys) => json!({ "anyOf": [{ "enum": words }, object(keys)] }),
     }
 }

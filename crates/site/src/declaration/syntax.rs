@@ -128,6 +128,18 @@ pub(super) fn rate(text: &str) -> Option<(u32, u32)> {
     Some((requests, seconds))
 }
 
+/// A size as `512 KiB`, `64 MiB`, `2 GiB`; in bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|character: char| !character.is_ascii_digit())?);
+    let unit: u64 = match unit.trim_start() {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// Whether `text` is `module:callable`, both dotted Python names.
 pub(super) fn is_python_entry(text: &str) -> bool {
     let name = |text: &str| {
@@ -170,9 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_entries() {
+    fn durations_sizes_and_entries() {
         assert_eq!(duration("12h"), Some(Duration::from_secs(43_200)));
         assert!(["", "0d", "d", "5", "-1d", "99999999999999999y", "1é"].iter().all(|text| duration(text).is_none()));
+        assert_eq!((size("512 KiB"), size("64MiB"), size("2 GiB")), (Some(1 << 19), Some(1 << 26), Some(1 << 31)));
+        let odd = ["", "64", "MiB", "-1 MiB", "1.5 MiB", "64 MB", "99999999999999 GiB", "1é"];
+        assert!(odd.iter().all(|text| size(text).is_none()));
         assert!(is_python_entry("guestbook:app") && is_python_entry("a.b_c:d.e"));
         assert!(!is_python_entry("guestbook") && !is_python_entry("a b:c") && !is_python_entry("1a:b"));
     }

@@ -1,21 +1,25 @@
 //! `[site]`, `[balancer]`, `[database]`, `[tls]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::Disk;
 use super::diagnostic::Errors;
-use super::keys::OWN_CERTIFICATE;
+use super::keys::{CACHE, OWN_CERTIFICATE};
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
-use super::syntax::{domain_fault, duration, network_fault};
+use super::syntax::{domain_fault, duration, network_fault, size};
 use crate::model::{
-    Algorithm, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web, Www,
+    Algorithm, Cache, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web,
+    Www,
 };
 use crate::names::Domain;
 
+/// Less holds no page, more no server.
+const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 /// A month: enough to compare this week with the last ones.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -48,6 +52,11 @@ pub(super) fn algorithm(section: &Section<'_>, errors: &mut Errors) -> Algorithm
         .map_or(Algorithm::default(), |(_, algorithm)| algorithm)
 }
 
+/// Whether visitors stay with a server.
+fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
+    section.flag("sticky", errors).is_some_and(|at| at.value)
+}
+
 fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
     match section.word("log", errors).map(|at| at.value) {
         Some("combined") => LogFormat::Combined,
@@ -55,29 +64,65 @@ fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
     }
 }
 
-/// Whether visitors stay with a server.
-fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
-    section.flag("sticky", errors).is_some_and(|at| at.value)
-}
-
 pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
     let Some((section, _)) = file.section("web", "[web]", errors) else { return Web::default() };
-    Web { algorithm: algorithm(&section, errors), log: log(&section, errors), sticky: sticky(&section, errors) }
+    Web {
+        algorithm: algorithm(&section, errors),
+        sticky: sticky(&section, errors),
+        log: log(&section, errors),
+        cache: cache(&section, errors),
+    }
+}
+
+/// `cache = true`, `false` or `{ memory = "64 MiB" }`; on if nothing is said, since nothing is kept that the application does
+/// not allow.
+fn cache(web: &Section<'_>, errors: &mut Errors) -> Option<Cache> {
+    let Some(value) = web.value("cache") else { return Some(Cache::default()) };
+    let table = match value.get_ref() {
+        DeValue::Boolean(on) => return on.then(Cache::default),
+        DeValue::Table(table) => table,
+        _ => {
+            errors
+                .add(&value.span(), "`cache` is neither true nor false nor a table")
+                .label("not a cache")
+                .hint("for example cache = false, or cache = { memory = \"256 MiB\" }");
+            return None;
+        }
+    };
+    let section = Section::open(table, &value.span(), "`cache`", CACHE, errors);
+    let Some(at) = section.text("memory", errors) else { return Some(Cache::default()) };
+    match size(&at.value) {
+        Some(memory_bytes) if MEMORY_BYTES.contains(&memory_bytes) => Some(Cache { memory_bytes }),
+        Some(_) => {
+            errors
+                .add(&at.span, format!("`{}` is no size for a cache", at.value))
+                .label("from 1 MiB to 1 TiB")
+                .hint("write cache = false to keep nothing");
+            None
+        }
+        None => {
+            errors
+                .add(&at.span, format!("`{}` is no size", at.value))
+                .label("a number with KiB, MiB or GiB")
+                .hint("for example memory = \"64 MiB\"");
+            None
+        }
+    }
 }
 
 /// `[balancer]` as written.
 pub(super) struct BalancerDraft {
     pub(super) span: Span,
     pub(super) algorithm: Algorithm,
-    pub(super) log: LogFormat,
     pub(super) sticky: bool,
+    pub(super) log: LogFormat,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
-    let (algorithm, log) = (algorithm(&section, errors), log(&section, errors));
-    let sticky = sticky(&section, errors);
+    let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
+    let log = log(&section, errors);
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -105,7 +150,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, log, sticky, cluster })
+    Some(BalancerDraft { span, algorithm, sticky, log, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.

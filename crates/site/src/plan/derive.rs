@@ -117,13 +117,8 @@ impl Tiers<'_> {
             routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
         }
         let listens = vec![http(server.address, self.web_port())];
-        service(
-            "web",
-            Role::Web,
-            listens,
-            talks,
-            Config::Web(Web { front, routes, door: self.door(front, self.site.web.log) }),
-        )
+        let (door, cache) = (self.door(front, self.site.web.log), self.site.web.cache);
+        service("web", Role::Web, listens, talks, Config::Web(Web { front, routes, door, cache }))
     }
 
     fn web_port(&self) -> u16 {

@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Algorithm, AppKind, Durability, Limits, LogFormat, Www};
+use crate::model::{Algorithm, AppKind, Cache, Durability, Limits, LogFormat, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use derive::derive;
@@ -174,6 +174,8 @@ pub struct Web {
     /// How it is a door.
     #[serde(default)]
     pub door: Door,
+    /// Keeps what the applications answer.
+    pub cache: Option<Cache>,
 }
 
 /// Requests of one application.

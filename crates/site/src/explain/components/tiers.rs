@@ -111,8 +111,12 @@ fn web(scene: &Scene<'_>) -> Here {
         [] => String::new(),
         prefixes => format!(" What begins with {} comes from files.", list(prefixes)),
     };
+    let kept = match site.web.cache {
+        Some(_) => " Answers that the code marks as fresh are kept in memory and given again.",
+        None => "",
+    };
     let text = format!(
-        "{who} {} {place} and {} requests to {}: {}.{files}{}",
+        "{who} {} {place} and {} requests to {}: {}.{files}{kept}{}",
         verb(count, "are"),
         verb(count, "forward"),
         names(site.with_role(Role::App)),
