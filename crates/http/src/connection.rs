@@ -151,7 +151,11 @@ pub(crate) async fn answer(
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
     let took = began.elapsed();
     worker.lane.answered(took, outcome.bytes);
-    log(worker, &trip, &outcome, backend, took);
+    let version = match request.old {
+        true => "1.0",
+        false => wire.stream.version(),
+    };
+    log(worker, &trip, &outcome, backend, took, version);
     outcome.persists
 }
 
@@ -163,7 +167,7 @@ fn own_page(config: &Config, own: &str) -> Page {
     }
 }
 
-fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took: Duration) {
+fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took: Duration, version: &'static str) {
     if trip.config.logged == Logged::Failed && outcome.status < 500 && outcome.tries < 2 {
         return;
     }
@@ -171,6 +175,7 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
         client: trip.client,
         id: trip.id,
         request: trip.request,
+        version,
         status: outcome.status,
         bytes: outcome.bytes,
         trace: trip.trace.id(),

@@ -79,6 +79,14 @@ impl Stream {
         timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// The version of HTTP that its other end speaks, unless that is an old one.
+    pub(crate) fn version(&self) -> &'static str {
+        match self {
+            Stream::Http2(_) | Stream::Asked(_) => "2.0",
+            _ => "1.1",
+        }
+    }
+
     /// The addresses of the other end and of ours; `None` over a Unix socket, or if the other end is gone.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let stream = match self {

@@ -22,7 +22,9 @@ pub(super) fn write(entry: &Entry<'_>, now: SystemTime, line: &mut Vec<u8>) {
     escaped(entry.request.method_name().as_bytes(), line);
     line.push(b' ');
     escaped(entry.request.target().as_bytes(), line);
-    line.extend_from_slice(if entry.request.old { b" HTTP/1.0\" " } else { b" HTTP/1.1\" " });
+    line.extend_from_slice(b" HTTP/");
+    line.extend_from_slice(entry.version.as_bytes());
+    line.extend_from_slice(b"\" ");
     number(line, u64::from(entry.status));
     line.push(b' ');
     number(line, entry.bytes);

@@ -55,6 +55,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) id: &'a str,
     pub(crate) trace: &'a str,
     pub(crate) request: &'a Request,
+    /// Of HTTP, as the client speaks it.
+    pub(crate) version: &'static str,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
     pub(crate) stages: &'a Stages,
@@ -117,6 +119,7 @@ impl Entry<'_> {
             ("method", self.request.method_name()),
             ("host", self.request.authority()),
             ("target", self.request.target()),
+            ("http", self.version),
             ("backend", self.backend),
         ] {
             key(line, name);
@@ -215,6 +218,7 @@ mod tests {
             id,
             trace,
             request: &request,
+            version: "2.0",
             status: 200,
             bytes: 7,
             stages: &stages,
@@ -229,13 +233,13 @@ mod tests {
 
     #[test]
     fn a_line_says_everything_in_json() {
-        let json = r#"{"access":true,"time_ms":971186136007,"client":"::1","id":"i","trace":"t","method":"GET","host":"h.test","target":"/a?b=c","backend":"web1","referer":"/r","agent":"\"x\"�","status":200,"bytes":7,"queue_us":0,"connect_us":0,"first_us":41,"took_us":42,"tries":1}"#;
+        let json = r#"{"access":true,"time_ms":971186136007,"client":"::1","id":"i","trace":"t","method":"GET","host":"h.test","target":"/a?b=c","http":"2.0","backend":"web1","referer":"/r","agent":"\"x\"�","status":200,"bytes":7,"queue_us":0,"connect_us":0,"first_us":41,"took_us":42,"tries":1}"#;
         assert_eq!(line(|entry, now, line| entry.write(now, line)), format!("{json}\n"));
     }
 
     #[test]
     fn a_line_is_what_readers_of_nginx_logs_know() {
-        let combined = r#"::1 - - [10/Oct/2000:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 7 "/r" "\x22x\x22\xFF""#;
+        let combined = r#"::1 - - [10/Oct/2000:13:55:36 +0000] "GET /a?b=c HTTP/2.0" 200 7 "/r" "\x22x\x22\xFF""#;
         assert_eq!(line(combined::write), format!("\u{1f}{combined}\n"));
     }
 }
