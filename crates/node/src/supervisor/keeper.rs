@@ -59,6 +59,8 @@ pub(super) struct Keeper {
     post: Arc<Post>,
     wanted: watch::Receiver<Wanted>,
     service: Arc<Service>,
+    /// The plan that the service was last told of.
+    generation: Generation,
     restarts_asked: u64,
     restarts: u32,
     backoff: Backoff,
@@ -112,6 +114,7 @@ impl Keeper {
             house,
             post,
             service: first.service?,
+            generation: first.generation,
             restarts_asked: first.restarts,
             wanted,
             restarts: 0,
@@ -152,7 +155,7 @@ impl Keeper {
 
     fn adopt(&mut self, run: Run) -> Phase {
         tracing::info!(pid = run.process.pid(), "{} goes on under this supervisor", self.service.name);
-        self.restarts = run.record.restarts;
+        (self.restarts, self.generation) = (run.record.restarts, run.record.generation);
         self.other_build = run.is_other_build();
         self.adopted_since = Some(run.record.since_ms);
         self.backoff.started(self.house.now());
@@ -177,7 +180,7 @@ impl Keeper {
     /// ## Start => (Running | Pause)
     fn start(&mut self) -> Phase {
         let wanted = self.wanted.borrow_and_update().clone();
-        self.restarts_asked = wanted.restarts;
+        (self.restarts_asked, self.generation) = (wanted.restarts, wanted.generation);
         let Some(service) = wanted.service else { return Phase::End };
         self.service = service;
         (self.adopted_since, self.declined, self.other_build) = (None, None, false);
@@ -227,6 +230,10 @@ impl Keeper {
             return false;
         }
         self.secrets = stamp;
+        self.has_other_secrets(run)
+    }
+
+    fn has_other_secrets(&self, run: &Run) -> bool {
         match self.house.secrets_for(&self.service) {
             Ok(secrets) => run::fingerprint(&secrets) != run.record.secrets,
             Err(obstacle) => {
@@ -236,10 +243,12 @@ impl Keeper {
         }
     }
 
-    /// Whether something else is wanted than what runs. A new generation alone changes nothing.
+    /// Whether something else is wanted than what runs. A new generation alone changes nothing; who can be told of it is.
     fn is_due(&self) -> bool {
         let wanted = self.wanted.borrow();
-        wanted.service.as_ref() != Some(&self.service) || wanted.restarts != self.restarts_asked
+        wanted.service.as_ref() != Some(&self.service)
+            || wanted.restarts != self.restarts_asked
+            || (wanted.generation != self.generation && change::may_follow(&self.service))
     }
 
     async fn until_due(&self) {

@@ -63,6 +63,7 @@ impl Keeper {
         if wanted.restarts != self.restarts_asked || !may_follow(&run.record.service) {
             return Way::Beside;
         }
+        self.generation = wanted.generation;
         let answer = match self
             .house
             .make_folders(&service)
@@ -74,6 +75,8 @@ impl Keeper {
         match answer {
             Answer::Follows => self.declined = None,
             Answer::Unusable(because) => self.decline(because),
+            // Nothing but the generation's number, which is not worth a restart, or other secrets.
+            Answer::Restart(_) if *service == run.record.service && !self.has_other_secrets(run) => {}
             Answer::Restart(because) => {
                 tracing::info!("{} is replaced by a new process: {because}", service.name);
                 return Way::Beside;
@@ -116,7 +119,7 @@ impl Keeper {
         let wanted = self.wanted.borrow_and_update().clone();
         // Meanwhile it may be wanted no more.
         let Some(service) = wanted.service else { return self.stop(&before).await };
-        self.restarts_asked = wanted.restarts;
+        (self.restarts_asked, self.generation) = (wanted.restarts, wanted.generation);
         let aside = Aside::put(&self.house.report_socket(&self.service), &before);
         self.secrets = self.house.secrets_stamp();
         let next = Run::start(&self.house, &service, wanted.generation, &self.post.journal, self.restarts);
