@@ -36,6 +36,7 @@ pub fn limits() -> Limits {
         progress_within: Duration::from_millis(500),
         hold_within: Duration::from_millis(300),
         drain_within: Duration::from_secs(2),
+        last_within: Duration::from_millis(50),
         ..Limits::default()
     }
 }
