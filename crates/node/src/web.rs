@@ -17,20 +17,35 @@ use crate::service::Context;
 /// See [`Error`].
 pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
     let key = &context.launch.secrets.sticky;
-    let tiers = plan.routes.iter().map(|route| Tier::new(&route.pool, key)).collect::<Result<Vec<Tier>, Error>>()?;
+    let (tiers, of) = tiers(&plan.routes, key)?;
     // One for all routes: what one application does not need, another has.
     let cache = plan
         .cache
         .map(|cache| Cache::new(CacheSettings { memory_bytes: cache.memory_bytes, ..CacheSettings::default() }));
-    let route = |(route, tier): (&plan::Route, &Tier)| {
+    let route = |(route, tier): (&plan::Route, &usize)| {
         let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
-        Ok(Route { cache: cache.clone(), ..tier.route(route.host.clone(), &route.prefix, folders) })
+        Ok(Route { cache: cache.clone(), ..tiers[*tier].route(route.host.clone(), &route.prefix, folders) })
     };
-    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
+    let routes = plan.routes.iter().zip(&of).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", context.launch.server);
     let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
     let config = door::with(&plan.door, context.launch.secrets.certificate.as_ref(), config)?;
     engine::run(context, config, tiers)
+}
+
+/// A tier for each pool, and of each route which: a folder beside an application's route has its application's pool, which
+/// is checked and reported once.
+fn tiers(routes: &[plan::Route], key: &str) -> Result<(Vec<Tier>, Vec<usize>), Error> {
+    let (mut pools, mut of): (Vec<&plan::Pool>, Vec<usize>) = (Vec::new(), Vec::new());
+    for route in routes {
+        let known = pools.iter().position(|pool| **pool == route.pool);
+        of.push(known.unwrap_or(pools.len()));
+        if known.is_none() {
+            pools.push(&route.pool);
+        }
+    }
+    let tiers = pools.into_iter().map(|pool| Tier::new(pool, key)).collect::<Result<_, Error>>()?;
+    Ok((tiers, of))
 }
 
 fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {
@@ -39,5 +54,7 @@ fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {
     folder.prefix.clone_from(&plan.prefix);
     folder.never.clone_from(&plan.never);
     folder.fall_through = plan.fall_through;
+    folder.fallback.clone_from(&plan.fallback);
+    folder.cache_control = plan.cache_control.as_deref().map(Arc::from);
     Ok(folder)
 }
