@@ -1,9 +1,11 @@
 //! Where the bench takes place: a network namespace with the addresses of everybody in it.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, UnshareFlags, sched_setaffinity, unshare_unsafe};
 
 /// The front doors.
@@ -11,21 +13,32 @@ pub const MAINSTAY: &str = "10.80.0.10";
 pub const HAPROXY: &str = "10.80.0.20";
 pub const NGINX: &str = "10.80.0.30";
 pub const RELAY: &str = "10.80.0.40";
+pub const VARNISH: &str = "10.80.0.50";
+/// Mainstay once more, with two backends.
+pub const FEW: &str = "10.80.0.60";
+
 /// The machines behind them; all are this bench.
-pub const BACKENDS: [&str; 2] = ["10.80.0.111", "10.80.0.112"];
+pub fn backends(count: usize) -> impl Iterator<Item = Ipv4Addr> {
+    (0..count).map(|number| Ipv4Addr::from_bits(Ipv4Addr::new(10, 81, 0, 1).to_bits() + number as u32))
+}
 
 /// The core of the contenders, and the one of clients and backends.
 pub const THEIR_CORE: &str = "0";
 const OUR_CORE: usize = 1;
+const OPEN_FILES: u64 = 65_536;
 
 /// Leaves the host's network for one of its own, and moves to the core of the clients.
 pub fn enter() -> Result<()> {
     // SAFETY: unsharing is unsafe only for the descriptor table, which stays shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("the bench makes a network namespace: run it as root")?;
     ip(&["link", "set", "lo", "up"])?;
-    for address in [MAINSTAY, HAPROXY, NGINX, RELAY].iter().chain(&BACKENDS) {
+    for address in [MAINSTAY, HAPROXY, NGINX, RELAY, VARNISH, FEW] {
         ip(&["address", "add", &format!("{address}/32"), "dev", "lo"])?;
     }
+    ip(&["route", "add", "local", "10.81.0.0/16", "dev", "lo"])?;
+    // Ten thousand connections, in each of the programs.
+    let open_files = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
+    setrlimit(Resource::Nofile, open_files).context("the bench needs many descriptors")?;
     let mut cores = CpuSet::new();
     cores.set(OUR_CORE);
     sched_setaffinity(None, &cores).context("the bench needs two cores")?;

@@ -1,6 +1,6 @@
 //! What is measured.
 
-use super::contender::Who::{self, Haproxy, Mainstay, Nginx, Relay};
+use super::contender::Who::{self, Few, Haproxy, Mainstay, Nginx, Relay, Varnish};
 
 /// One situation.
 #[derive(Clone, Copy)]
@@ -9,12 +9,16 @@ pub struct Case {
     pub name: &'static str,
     /// Bytes of an answer's body.
     pub body: usize,
-    /// Client connections, all kept alive.
+    /// Client connections.
     pub connections: usize,
+    /// How they are used.
+    pub wire: Wire,
     /// Requests a second, or as many as go through.
     pub rate: Option<u32>,
-    /// Whether the contenders answer from files or pass on to the backends.
+    /// Where the contenders have their answers from.
     pub from: From,
+    /// How many backends there are.
+    pub backends: usize,
     /// Who takes part.
     pub who: &'static [Who],
 }
@@ -24,31 +28,75 @@ pub struct Case {
 pub enum From {
     Backends,
     Files,
+    Cache,
+}
+
+/// How connections are used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP/1.1, kept alive.
+    Clear,
+    /// The same over TLS 1.3.
+    Tls,
+    /// The same over TLS 1.3, a connection with new keys for each request.
+    Handshake,
+    /// HTTP/2 over TLS, many requests at once; by h2load.
+    Http2,
+    /// HTTP/1.1, one request each and then nothing: what is measured is memory.
+    Idle,
+    /// The same over TLS.
+    IdleTls,
+}
+
+impl Wire {
+    pub fn is_encrypted(self) -> bool {
+        !matches!(self, Wire::Clear | Wire::Idle)
+    }
+
+    pub fn is_idle(self) -> bool {
+        matches!(self, Wire::Idle | Wire::IdleTls)
+    }
 }
 
 /// A body that fits into one packet with its head.
 const SMALL: usize = 128;
 const KIB: usize = 1024;
+/// As many connections as a busy site has open.
+const IDLE: usize = 10_000;
 const PROXIES: &[Who] = &[Mainstay, Haproxy, Nginx, Relay];
+const ENCRYPTING: &[Who] = &[Mainstay, Haproxy, Nginx];
 const FILE_SERVERS: &[Who] = &[Mainstay, Nginx];
+const CACHES: &[Who] = &[Mainstay, Haproxy, Nginx, Varnish];
 
 const fn proxy(name: &'static str, body: usize, connections: usize, rate: Option<u32>) -> Case {
-    Case { name, body, connections, rate, from: From::Backends, who: PROXIES }
+    let (wire, from) = (Wire::Clear, From::Backends);
+    Case { name, body, connections, wire, rate, from, backends: 2, who: PROXIES }
+}
+
+const fn encrypted(name: &'static str, connections: usize, wire: Wire, rate: Option<u32>) -> Case {
+    Case { wire, who: ENCRYPTING, ..proxy(name, SMALL, connections, rate) }
 }
 
 const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
-    Case { name, body, connections: 64, rate, from: From::Files, who: FILE_SERVERS }
+    Case { from: From::Files, who: FILE_SERVERS, ..proxy(name, body, 64, rate) }
 }
 
 /// All of them. Fixed rates keep one core about a quarter busy.
-pub const CASES: [Case; 9] = [
+pub const CASES: [Case; 16] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
     proxy("proxy-small-256-saturated", SMALL, 256, None),
     proxy("proxy-16k", 16 * KIB, 64, Some(4000)),
     proxy("proxy-1m", 1024 * KIB, 16, Some(300)),
+    encrypted("https-keepalive", 64, Wire::Tls, Some(8000)),
+    encrypted("https-handshake", 8, Wire::Handshake, None),
+    encrypted("h2-multiplexed", 8, Wire::Http2, None),
     files("static-1k", KIB, Some(8000)),
     files("static-16k", 16 * KIB, Some(4000)),
     files("static-1m", 1024 * KIB, Some(300)),
+    Case { from: From::Cache, who: CACHES, ..proxy("cache-hit", KIB, 64, Some(8000)) },
+    encrypted("idle-memory", IDLE, Wire::Idle, None),
+    encrypted("idle-memory-tls", IDLE, Wire::IdleTls, None),
+    Case { backends: 1000, who: &[Mainstay, Few, Haproxy, Nginx], ..proxy("backends-1000", SMALL, 64, Some(8000)) },
 ];

@@ -5,23 +5,29 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustls::ClientConfig;
 
-use super::arena::{BACKENDS, HAPROXY};
-use super::cases::{Case, From};
+use super::arena::HAPROXY;
+use super::cases::{Case, From, Wire};
+use super::channel::{self, Channel};
 use super::contender::Contender;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 /// How long one contender is measured at a time, and how long it is loaded before.
 const MEASURE: Duration = Duration::from_secs(2);
 const WARM_UP: Duration = Duration::from_millis(300);
+/// For h2load, which counts and does not time.
+const H2_REQUESTS: u32 = 30_000;
 /// A request that takes longer is a failure of the contender.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -33,6 +39,8 @@ pub struct Figures {
     pub p50_us: f64,
     pub p99_us: f64,
     pub p999_us: f64,
+    /// Memory for each connection.
+    pub bytes: f64,
 }
 
 pub struct Load {
@@ -49,6 +57,9 @@ pub struct Load {
     latencies: Vec<u32>,
     failed: Option<String>,
     expected: usize,
+    tls: Arc<ClientConfig>,
+    /// Each request has a connection of its own, to this address.
+    anew: Option<SocketAddr>,
 }
 
 /// A connection to one of the backends.
@@ -61,7 +72,7 @@ struct Served {
 }
 
 struct Client {
-    stream: TcpStream,
+    channel: Channel,
     due: Instant,
     /// Of the answer's head, until it is complete.
     head: Vec<u8>,
@@ -74,8 +85,8 @@ impl Load {
     pub fn new() -> Result<Load> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut listeners = Vec::new();
-        for (address, port) in BACKENDS.iter().flat_map(|address| [(address, 8080), (address, 8000)]) {
-            let listener = TcpListener::bind((*address, port))?;
+        for port in [8080, 8000] {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
             listener.set_nonblocking(true)?;
             let key = listener.as_raw_fd() as u64;
             epoll::add(&epoll, &listener, EventData::new_u64(key), EventFlags::IN)?;
@@ -100,14 +111,18 @@ impl Load {
             latencies: Vec::new(),
             failed: None,
             expected: 0,
+            tls: channel::config()?,
+            anew: None,
         })
     }
 
     /// What the backends answer from now on.
-    pub fn answer_bytes(&mut self, body: usize) {
+    pub fn answer_bytes(&mut self, case: &Case) {
+        let body = case.body;
         self.expected = body;
-        self.answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n\r\n").into_bytes();
+        let kept = if case.from == From::Cache { "Cache-Control: max-age=3600\r\n" } else { "" };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n{kept}\r\n");
+        self.answer = head.into_bytes();
         self.answer.resize(self.answer.len() + body, b'x');
     }
 
@@ -137,6 +152,11 @@ impl Load {
 
     /// Measures a contender.
     pub fn run(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
+        match case.wire {
+            Wire::Http2 => return self.h2load(contender, case),
+            Wire::Idle | Wire::IdleTls => return self.idle(contender, case),
+            Wire::Clear | Wire::Tls | Wire::Handshake => {}
+        }
         self.begin(contender, case, case.connections)?;
         self.closed_loop = case.rate.is_none();
         match case.rate {
@@ -164,24 +184,85 @@ impl Load {
             p50_us: share(0.5),
             p99_us: share(0.99),
             p999_us: share(0.999),
+            bytes: 0.0,
         })
     }
 
+    /// Many requests at once on each connection, by somebody else's client.
+    fn h2load(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
+        let (count, clients) = (H2_REQUESTS.to_string(), case.connections.to_string());
+        let url = format!("https://{}/", contender.address(case));
+        let mut load = |count: &str| -> Result<()> {
+            let mut child = Command::new("h2load")
+                .args(["-n", count, "-c", &clients, "-m", "32", &url])
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("h2load is in nghttp2-client")?;
+            while child.try_wait()?.is_none() {
+                self.serve_for(Duration::from_millis(1))?;
+            }
+            let said = String::from_utf8(child.wait_with_output()?.stdout)?;
+            ensure!(said.contains(&format!("{count} succeeded, 0 failed")), "h2load says: {said}");
+            Ok(())
+        };
+        load("2000")?;
+        let (cpu, start) = (contender.cpu_ns()?, Instant::now());
+        load(&count)?;
+        let (cpu, took) = (contender.cpu_ns()? - cpu, start.elapsed());
+        let cpu_us = cpu as f64 / 1e3 / f64::from(H2_REQUESTS);
+        let per_second = f64::from(H2_REQUESTS) / took.as_secs_f64();
+        Ok(Figures { cpu_us, per_second, p50_us: 0.0, p99_us: 0.0, p999_us: 0.0, bytes: 0.0 })
+    }
+
+    /// What connections cost that do nothing.
+    fn idle(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
+        self.serve_for(WARM_UP)?;
+        let before = contender.memory_bytes()?;
+        self.begin(contender, case, 0)?;
+        while self.clients.len() < case.connections {
+            for _ in 0..50 {
+                self.open(contender.address(case), case.wire.is_encrypted())?;
+            }
+            let asked = self.idle.len();
+            (0..asked).for_each(|_| self.ask(Instant::now()));
+            let start = Instant::now();
+            while self.idle.len() < asked && self.failed.is_none() {
+                self.step(start + PATIENCE)?;
+                ensure!(start.elapsed() < PATIENCE, "{} connections are all that it takes", self.clients.len());
+            }
+            self.idle.clear();
+        }
+        self.serve_for(MEASURE)?;
+        let bytes = contender.memory_bytes()?.saturating_sub(before) as f64 / case.connections as f64;
+        if let Some(failed) = self.end() {
+            bail!("a request failed: {failed}");
+        }
+        // They close them too.
+        self.serve_for(WARM_UP)?;
+        Ok(Figures { cpu_us: 0.0, per_second: 0.0, p50_us: 0.0, p99_us: 0.0, p999_us: 0.0, bytes })
+    }
+
     fn begin(&mut self, contender: &Contender, case: &Case, connections: usize) -> Result<()> {
+        // Caches keep nothing for who has a cookie, unless they are told to.
+        let cookie = if case.from == From::Cache { "" } else { "Cookie: session=0123456789abcdef\r\n" };
         let path = if case.from == From::Files { "/static/file.bin" } else { "/" };
         self.request = format!(
             "GET {path} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
-             Accept-Language: en\r\nCookie: session=0123456789abcdef\r\n\r\n"
+             Accept-Language: en\r\n{cookie}\r\n"
         )
         .into_bytes();
         self.failed = None;
-        for _ in 0..connections {
-            let stream = TcpStream::connect(contender.address()).context("the contender does not accept")?;
-            let key = self.watch(&stream)?;
-            let client = Client { stream, due: Instant::now(), head: Vec::new(), left: None, waits: false };
-            self.clients.insert(key, client);
-            self.idle.push_back(key);
-        }
+        self.anew = (case.wire == Wire::Handshake).then(|| contender.address(case));
+        (0..connections).try_for_each(|_| self.open(contender.address(case), case.wire.is_encrypted()))
+    }
+
+    /// Another client.
+    fn open(&mut self, to: SocketAddr, encrypted: bool) -> Result<()> {
+        let channel = Channel::open(to, encrypted.then_some(&self.tls))?;
+        let key = self.watch(channel.socket())?;
+        let client = Client { channel, due: Instant::now(), head: Vec::new(), left: None, waits: false };
+        self.clients.insert(key, client);
+        self.idle.push_back(key);
         Ok(())
     }
 
@@ -234,9 +315,8 @@ impl Load {
         let Some(client) = self.clients.get_mut(&key) else { return };
         (client.due, client.left, client.waits) = (due, None, true);
         client.head.clear();
-        // A request is far smaller than a socket's buffer.
-        if !matches!(client.stream.write(&self.request), Ok(count) if count == self.request.len()) {
-            self.failed = Some("the request could not be sent".into());
+        if let Err(error) = client.channel.send(&self.request) {
+            self.failed = Some(format!("the request could not be sent: {error}"));
         }
     }
 
@@ -266,7 +346,7 @@ impl Load {
     fn hear(&mut self, key: u64) {
         let Some(client) = self.clients.get_mut(&key) else { return };
         loop {
-            let count = match client.stream.read(&mut self.buffer) {
+            let count = match client.channel.read(&mut self.buffer) {
                 Ok(0) => {
                     self.failed = Some("the connection was closed".into());
                     return;
@@ -295,14 +375,28 @@ impl Load {
             if *left == 0 && client.waits {
                 client.waits = false;
                 self.latencies.push(client.due.elapsed().as_micros() as u32);
+                if let Some(to) = self.anew {
+                    return self.another(key, to);
+                }
                 self.idle.push_back(key);
                 if self.closed_loop {
                     return self.ask(Instant::now());
                 }
             }
-            if count < self.buffer.len() {
+            if count < self.buffer.len() && matches!(client.channel, Channel::Clear(_)) {
                 return;
             }
+        }
+    }
+
+    /// The next request has a connection of its own.
+    fn another(&mut self, old: u64, to: SocketAddr) {
+        self.clients.remove(&old);
+        if let Err(error) = self.open(to, true) {
+            self.failed = Some(error.to_string());
+        }
+        if self.closed_loop {
+            self.ask(Instant::now());
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod arena;
 mod cases;
+mod channel;
 mod contender;
 mod load;
 mod relay;
@@ -54,7 +55,7 @@ fn main() -> Result<()> {
 /// Runs a case for every contender in turn, `rounds` times.
 fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Result<Vec<Row>> {
     let folder = arena::folder()?;
-    load.answer_bytes(case.body);
+    load.answer_bytes(case);
     let asked = |who: &&contender::Who| {
         who.name() == "mainstay" || peers.is_none_or(|peers| peers.split(',').any(|name| name == who.name()))
     };
@@ -71,14 +72,15 @@ fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Resu
                 format!("{} in {}; its output is in {}", contender.who.name(), case.name, folder.path().display())
             })?;
             eprintln!(
-                "{} {round} {:9} {:7.2} µs  {:8.0}/s  p50 {:6.0} p99 {:6.0} p99.9 {:6.0} µs",
+                "{} {round} {:9} {:7.2} µs  {:8.0}/s  p50 {:6.0} p99 {:6.0} p99.9 {:6.0} µs  {:6.0} bytes",
                 case.name,
                 contender.who.name(),
                 seen.cpu_us,
                 seen.per_second,
                 seen.p50_us,
                 seen.p99_us,
-                seen.p999_us
+                seen.p999_us,
+                seen.bytes
             );
             // The first round warms up.
             if round > 0 {
@@ -89,6 +91,12 @@ fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Resu
     let column = |who: &str, of: fn(&Figures) -> f64| figures[who].iter().map(of).collect::<Vec<f64>>();
     let mut rows = Vec::new();
     for peer in contenders.iter().map(|contender| contender.who.name()).filter(|name| *name != "mainstay") {
+        if case.wire.is_idle() {
+            let bytes: fn(&Figures) -> f64 = |figures| figures.bytes;
+            let name = format!("{}/{peer}", case.name);
+            rows.push(Row::beside(name, &column("mainstay", bytes), &column(peer, bytes), "bytes"));
+            continue;
+        }
         let cpu: fn(&Figures) -> f64 = |figures| figures.cpu_us;
         rows.push(Row::beside(format!("{}/{peer}", case.name), &column("mainstay", cpu), &column(peer, cpu), "µs CPU"));
         if case.rate.is_some() {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
 use anyhow::Result;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use crate::arena::BACKENDS;
+use crate::arena::backends;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -36,7 +36,8 @@ pub fn run(address: &str) -> Result<()> {
             if key == 0 {
                 let Ok((client, _)) = listener.accept() else { continue };
                 turn += 1;
-                let backend = TcpStream::connect((BACKENDS[turn % BACKENDS.len()], 8080))?;
+                let at = backends(2).nth(turn % 2).unwrap_or(Ipv4Addr::LOCALHOST);
+                let backend = TcpStream::connect((at, 8080))?;
                 let (a, b) = (client.as_raw_fd() as u64, backend.as_raw_fd() as u64);
                 for (stream, key, other) in [(client, a, b), (backend, b, a)] {
                     stream.set_nonblocking(true)?;
