@@ -101,6 +101,9 @@ pub struct Limits {
     /// For a WebSocket to be silent in both directions: 1 h, as HAProxy's manual has `timeout tunnel`; applications that ping
     /// do so every minute or so, but not all ping.
     pub tunnel_idle_within: Duration,
+    /// For a call of gRPC to be silent in both directions: `None`: as any other request. It says by its Content-Type alone
+    /// that it is one, so this is for tiers with such applications behind them.
+    pub call_within: Option<Duration>,
     /// For a backend to accept: 1 s. The next hop is on the same network; a lost SYN is sent again after 1 s.
     pub connect_within: Duration,
     /// For a backend to begin its answer: 60 s, nginx's `proxy_read_timeout`.
@@ -136,6 +139,7 @@ impl Default for Limits {
             idle_within: Duration::from_secs(60),
             progress_within: Duration::from_secs(30),
             tunnel_idle_within: Duration::from_secs(3600),
+            call_within: None,
             connect_within: Duration::from_secs(1),
             answer_within: Duration::from_secs(60),
             hold_within: Duration::from_secs(10),

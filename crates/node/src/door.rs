@@ -22,6 +22,7 @@ pub(crate) fn with(door: &Door, launch: &Launch, mut config: Config, before: Opt
         model::LogFormat::Json => LogFormat::Json,
         model::LogFormat::Combined => LogFormat::Combined,
     };
+    config.limits.call_within = door.calls.then_some(config.limits.tunnel_idle_within);
     config.observers.clone_from(&door.observers);
     if door.https {
         let pair = launch.secrets.certificate.as_ref().ok_or(Error::NoCertificate)?;

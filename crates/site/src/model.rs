@@ -109,6 +109,10 @@ pub struct Record {
     pub ttl: u32,
 }
 
+/// The method by which gRPC servers say how they are (gRPC Health Checking Protocol): the path where nothing else is declared
+/// for an application that speaks HTTP/2.
+pub const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
+
 /// One application: a codebase, how it is run, and which requests are its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct App {
@@ -133,7 +137,7 @@ pub struct App {
     /// URL prefix → what the web tier serves there by itself. A prefix that is not below the application's own is a route of
     /// its own beside it.
     pub statics: BTreeMap<String, Folder>,
-    /// The path that health checks ask for.
+    /// The path that health checks ask for; [`GRPC_HEALTH`] is called, not fetched.
     pub health: String,
 }
 
@@ -171,7 +175,27 @@ pub enum AppKind {
     Http {
         /// The shell command that starts one worker.
         command: String,
+        /// What it speaks.
+        #[serde(default, skip_serializing_if = "Speaks::is_http1")]
+        speaks: Speaks,
     },
+}
+
+/// Which HTTP a program speaks in clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaks {
+    /// HTTP/1.1 (RFC 9112).
+    #[default]
+    Http1,
+    /// HTTP/2 without being asked first (RFC 9113 § 3.3), as gRPC servers do.
+    Http2,
+}
+
+impl Speaks {
+    fn is_http1(&self) -> bool {
+        *self == Speaks::Http1
+    }
 }
 
 impl AppKind {
@@ -182,6 +206,14 @@ impl AppKind {
             AppKind::Asgi { .. } => "asgi",
             AppKind::Php { .. } => "php",
             AppKind::Http { .. } => "http",
+        }
+    }
+
+    /// What its workers speak, if that is HTTP.
+    pub const fn speaks(&self) -> Speaks {
+        match self {
+            AppKind::Http { speaks, .. } => *speaks,
+            AppKind::Wsgi { .. } | AppKind::Asgi { .. } | AppKind::Php { .. } => Speaks::Http1,
         }
     }
 }

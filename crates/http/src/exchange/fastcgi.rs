@@ -29,7 +29,7 @@ impl Trip<'_> {
             Err(failed) => return failed,
         };
         let mut answer = Answer::new(&lease, self.id);
-        let progress = Progress::at(&lease);
+        let progress = self.progress(&lease);
         let upload = async {
             if let Err(gone) = self.send_job(job, &backend).await {
                 return gone;

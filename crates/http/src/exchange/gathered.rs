@@ -119,7 +119,9 @@ impl Trip<'_> {
         self.invite(wire).await.map_err(Ungathered::Client)?;
         let (mut gathered, mut body) = (Gathered::default(), Body::new(self.request.framing));
         while !body.is_done() {
-            self.more_body(&wire.stream, &mut wire.pending).await.map_err(Ungathered::Client)?;
+            self.more_body(&wire.stream, &mut wire.pending, self.limits().progress_within)
+                .await
+                .map_err(Ungathered::Client)?;
             let memory = &mut gathered.memory;
             let taken = body.decode(&wire.pending, |data| memory.extend_from_slice(data));
             wire.consume(taken.map_err(|refusal| Ungathered::Client(Upload::ClientWrong(refusal)))?);

@@ -31,7 +31,7 @@ impl Trip<'_> {
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
         let mut back = Wire::new(backend);
-        let (mut response, progress) = (Response::default(), Progress::at(&lease));
+        let (mut response, progress) = (Response::default(), self.progress(&lease));
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
         let ended = both_ways(upload, download).await;
@@ -96,12 +96,16 @@ impl Trip<'_> {
         let mut rest = Vec::new();
         while !body.is_done() {
             progress.body_begun.set(true);
-            self.more_body(client, pending).await?;
+            match self.more_body(client, pending, progress.silence.progress).await {
+                Err(Upload::ClientWrong(Refusal::BodyTimeout)) if progress.silence.is_excused() => continue,
+                came => came?,
+            }
+            progress.silence.heard();
             let taken = body.advance(pending).map_err(Upload::ClientWrong)?;
             left = left.checked_sub(taken as u64).ok_or(Upload::ClientWrong(Refusal::BodyTooLarge))?;
             rest.clear();
             rest.extend(pending.drain(..taken));
-            let sent = backend.write(&rest, self.limits().progress_within).await;
+            let sent = backend.write(&rest, progress.silence.progress).await;
             sent.map_err(|_| Upload::BackendGone)?;
         }
         Ok(())
@@ -164,7 +168,7 @@ impl Trip<'_> {
                 Ok(None) => {}
                 Err(refusal) => return Err(self.wrong(refusal)),
             }
-            match fill(backend, pending, &self.worker.scratch, self.limits().answer_within).await {
+            match fill(backend, pending, &self.worker.scratch, progress.silence.answer).await {
                 Ok(0) if pending.is_empty() => return Err(Download::Nothing { late: false }),
                 Ok(0) => return Err(self.wrong(Refusal::StatusLineInvalid)),
                 Ok(_) => {}
@@ -198,16 +202,18 @@ impl Trip<'_> {
             return self.wrong(Refusal::ChunkSizeInvalid);
         };
         pending.drain(..taken);
-        if client.write(&out, self.limits().progress_within).await.is_err() {
+        let within = progress.silence.progress;
+        if client.write(&out, within).await.is_err() {
             return Download::ClientGone;
         }
+        progress.silence.heard();
         if response.switches() {
             return Download::Switched { status };
         }
         let mut bytes = (out.len() - head) as u64;
         while !body.is_done() {
             out.clear();
-            let piece = read(backend, &self.worker.scratch, self.limits().progress_within, |input| {
+            let piece = read(backend, &self.worker.scratch, within, |input| {
                 let taken = self.pass(&mut body, input, chunks, &mut out)?;
                 pending.extend_from_slice(&input[taken..]);
                 Ok::<bool, Refusal>(input.is_empty())
@@ -218,15 +224,16 @@ impl Trip<'_> {
                         fetch.complete();
                     }
                     let end: &[u8] = if chunks == Chunks::Added { b"0\r\n\r\n" } else { b"" };
-                    return match client.write(end, self.limits().progress_within).await {
+                    return match client.write(end, within).await {
                         Ok(()) => Download::Complete { status, bytes, persists },
                         Err(_) => Download::ClientGone,
                     };
                 }
-                Ok(Ok(false)) => {}
+                Ok(Ok(false)) => progress.silence.heard(),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => {}
                 _ => return Download::Truncated { status, bytes },
             }
-            if client.write(&out, self.limits().progress_within).await.is_err() {
+            if client.write(&out, within).await.is_err() {
                 return Download::ClientGone;
             }
             bytes += out.len() as u64;

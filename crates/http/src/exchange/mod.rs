@@ -12,6 +12,7 @@ mod gathered;
 mod http;
 mod refresh;
 mod script;
+mod silence;
 mod stages;
 mod tunnel;
 mod unheard;
@@ -20,7 +21,7 @@ use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mainstay_machines::health::Failure;
 
@@ -37,6 +38,7 @@ use crate::worker::Worker;
 
 use fetch::Fetch;
 pub use gathered::Spool;
+use silence::Silence;
 pub(crate) use stages::{Stages, micros};
 
 /// Where a request stands when its connection is looked at again.
@@ -143,6 +145,11 @@ enum Upload {
 impl Trip<'_> {
     fn limits(&self) -> &Limits {
         &self.config.limits
+    }
+
+    fn progress<'l>(&self, lease: &'l Lease) -> Progress<'l> {
+        let silence = Silence::of(self.request, self.limits());
+        Progress { lease, uploaded: Cell::default(), body_begun: Cell::default(), silence }
     }
 
     /// Has the backends of `route` answer.
@@ -324,11 +331,11 @@ impl Trip<'_> {
     }
 
     /// Waits for a piece of the client's body, unless there is one.
-    async fn more_body(&self, client: &Stream, pending: &mut Vec<u8>) -> Result<(), Upload> {
+    async fn more_body(&self, client: &Stream, pending: &mut Vec<u8>, within: Duration) -> Result<(), Upload> {
         if !pending.is_empty() {
             return Ok(());
         }
-        match fill(client, pending, &self.worker.scratch, self.limits().progress_within).await {
+        match fill(client, pending, &self.worker.scratch, within).await {
             Ok(1..) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Upload::ClientWrong(Refusal::BodyTimeout)),
             Ok(0) | Err(_) => Err(Upload::ClientGone),
@@ -372,13 +379,10 @@ struct Progress<'l> {
     uploaded: Cell<Option<Instant>>,
     /// Some of it is: the request cannot be sent again.
     body_begun: Cell<bool>,
+    silence: Silence,
 }
 
 impl Progress<'_> {
-    fn at(lease: &Lease) -> Progress<'_> {
-        Progress { lease, uploaded: Cell::default(), body_begun: Cell::default() }
-    }
-
     /// The answer's head is there. What a slow client's body took is not the backend's.
     fn heard(&self) {
         if let (true, Some(uploaded)) = (self.lease.measures(), self.uploaded.get()) {

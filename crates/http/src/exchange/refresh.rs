@@ -8,7 +8,7 @@ use mainstay_machines::health::Failure;
 
 use super::fetch::{Course, Fetch, Purpose};
 use super::http::INTERIM_MAX;
-use super::{Progress, Stages, Trip};
+use super::{Stages, Trip};
 use crate::cache::{Asked, Cache, Lead, Stored, Why};
 use crate::codec::{Body, Refusal, Request, Response};
 use crate::pool::{Lease, Pool, Reuse};
@@ -92,7 +92,7 @@ impl Trip<'_> {
         let mut head = Vec::with_capacity(1024);
         self.request_head(&mut head);
         backend.write(&head, self.limits().progress_within).await.map_err(|error| error.to_string())?;
-        let (mut pending, progress) = (Vec::new(), Progress::at(lease));
+        let (mut pending, progress) = (Vec::new(), self.progress(lease));
         progress.uploaded.set(Some(Instant::now()));
         for _ in 0..INTERIM_MAX {
             let came = self.response_head(backend, &mut pending, response, &progress).await;

@@ -15,10 +15,15 @@ use tokio::task::spawn_local;
 use super::inbound::{Inbound, gone};
 use super::io::Io;
 use super::outbound::Outbound;
-use super::{WRITTEN, head};
+use super::{SEND_BYTES_MAX, STREAM_WINDOW_BYTES, WRITTEN, head};
 use crate::codec::{Body, Framing, Method, Request};
 use crate::patience::within;
 use crate::stream::{Address, Stream};
+
+/// What a backend may send of all answers together before their visitors have taken it. Much more than one stream's, since
+/// visitors share the connection: those that do not read must not hold up the others. A thousand of them have to stand still
+/// before that happens, each with no more than its stream's window.
+const BACKEND_WINDOW_BYTES: u32 = 1024 * STREAM_WINDOW_BYTES;
 
 /// A thread's connections to backends; streams share them.
 pub(crate) type Peers = RefCell<HashMap<Arc<Address>, SendRequest<Bytes>>>;
@@ -33,8 +38,7 @@ pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Dur
         peers.borrow_mut().remove(address);
     }
     let stream = Stream::connect(address, deadline).await?;
-    let shaking =
-        h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
+    let shaking = builder().handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
     let (sender, connection) = within(deadline, async { shaking.await.map_err(gone) }).await?;
     spawn_local(async move {
         if let Err(error) = connection.await {
@@ -43,6 +47,17 @@ pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Dur
     });
     peers.borrow_mut().insert(address.clone(), sender.clone());
     Ok(Asked::stream(ready(sender, deadline).await?))
+}
+
+fn builder() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(BACKEND_WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BYTES_MAX)
+        .max_header_list_size(u32::from(WRITTEN.size_bytes_max));
+    builder
 }
 
 /// Waits until the backend takes another stream.
@@ -133,7 +148,9 @@ impl Asked {
             let (parts, receive) = ready!(std::pin::Pin::new(response).poll(context)).map_err(gone)?.into_parts();
             let mut bytes = Vec::with_capacity(512);
             let chunked = head::write_response(&parts, !receive.is_end_stream(), *head_only, &mut bytes);
-            *answer = Answer::Comes(Inbound::new(Some(receive), chunked, bytes));
+            let mut inbound = Inbound::new(Some(receive), chunked, bytes);
+            inbound.answers = true;
+            *answer = Answer::Comes(inbound);
         }
         let Answer::Comes(inbound) = &mut *answer else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         ready!(inbound.poll(context))?;

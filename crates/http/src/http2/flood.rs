@@ -13,6 +13,9 @@ const BURST: f64 = 1000.0;
 const PER_SECOND: f64 = 100.0;
 /// A WINDOW_UPDATE for so many bytes sent is in step: half of the smallest frame that clients acknowledge one by one.
 const BYTES_PER_WINDOW: f64 = 512.0;
+/// And for each DATA frame sent, however small, one for its stream and one for the connection: gRPC's library in C opens
+/// windows again for every message of a few bytes.
+const WINDOWS_PER_DATA: f64 = 2.0;
 
 /// What each connection begins with (RFC 9113 § 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,27 +24,22 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 
-/// Follows the frames of one direction of a connection.
+/// Finds the frames in one direction of a connection, however its bytes are split.
 #[derive(Debug)]
-pub(crate) struct Flood {
+struct Frames {
     /// Bytes that belong to no frame head.
     skip: usize,
     head: [u8; 9],
     got: usize,
-    allowed: f64,
-    since: Time,
 }
 
-impl Flood {
-    pub(crate) fn new(now: Time) -> Flood {
-        Flood { skip: PREFACE.len(), head: [0; 9], got: 0, allowed: BURST, since: now }
+impl Frames {
+    fn after(skip: usize) -> Frames {
+        Frames { skip, head: [0; 9], got: 0 }
     }
 
-    /// Takes in what was received; whether it is still in bounds.
-    pub(crate) fn received(&mut self, mut bytes: &[u8], now: Time) -> bool {
-        let passed = now.since(self.since).as_secs_f64();
-        self.allowed = (self.allowed + passed * PER_SECOND).min(BURST);
-        self.since = now;
+    /// Tells `frame` the type and length of each frame that begins in `bytes`.
+    fn follow(&mut self, mut bytes: &[u8], mut frame: impl FnMut(u8, usize)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -51,25 +49,53 @@ impl Flood {
             self.got += taken;
             bytes = &bytes[taken..];
             if self.got == self.head.len() {
-                self.frame();
+                let [a, b, c, kind, ..] = self.head;
+                let length = u32::from_be_bytes([0, a, b, c]) as usize;
+                (self.skip, self.got) = (length, 0);
+                frame(kind, length);
             }
         }
+    }
+}
+
+/// Follows a connection.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    inward: Frames,
+    outward: Frames,
+    allowed: f64,
+    since: Time,
+}
+
+impl Flood {
+    pub(crate) fn new(now: Time) -> Flood {
+        Flood { inward: Frames::after(PREFACE.len()), outward: Frames::after(0), allowed: BURST, since: now }
+    }
+
+    /// Takes in what was received; whether it is still in bounds.
+    pub(crate) fn received(&mut self, bytes: &[u8], now: Time) -> bool {
+        let passed = now.since(self.since).as_secs_f64();
+        self.allowed = (self.allowed + passed * PER_SECOND).min(BURST);
+        self.since = now;
+        let allowed = &mut self.allowed;
+        self.inward.follow(bytes, |kind, length| {
+            // A request has headers, and its body has bytes.
+            if !(matches!(kind, DATA | HEADERS) && length > 0) {
+                *allowed -= 1.0;
+            }
+        });
         self.allowed >= 0.0
     }
 
-    fn frame(&mut self) {
-        let [a, b, c, kind, ..] = self.head;
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        (self.skip, self.got) = (length, 0);
-        // A request has headers, and its body has bytes.
-        if !(matches!(kind, DATA | HEADERS) && length > 0) {
-            self.allowed -= 1.0;
-        }
-    }
-
-    /// So many bytes were sent, for which windows will be opened again.
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.allowed = (self.allowed + bytes as f64 / BYTES_PER_WINDOW).min(BURST);
+    /// Takes in what was sent, for which windows will be opened again.
+    pub(crate) fn sent(&mut self, bytes: &[u8]) {
+        let mut windows = bytes.len() as f64 / BYTES_PER_WINDOW;
+        self.outward.follow(bytes, |kind, length| {
+            if kind == DATA && length > 0 {
+                windows += WINDOWS_PER_DATA;
+            }
+        });
+        self.allowed = (self.allowed + windows).min(BURST);
     }
 }
 
@@ -120,9 +146,17 @@ mod tests {
         assert!((0..100_000).all(|beat| flood.received(&frame(6, 8), at(beat * 10))));
         let mut flood = begun();
         for _ in 0..100_000 {
-            flood.sent(16 * 1024);
+            flood.sent(&frame(0, 16 * 1024));
             assert!(flood.received(&frame(8, 4).repeat(2), at(0)));
         }
         assert!(!(0..100_000).all(|beat| flood.received(&frame(6, 8), at(beat))), "a thousand a second");
+        let mut flood = begun();
+        for _ in 0..100_000 {
+            flood.sent(&[frame(1, 20), frame(0, 5), frame(1, 20)].concat());
+            assert!(flood.received(&frame(8, 4).repeat(2), at(0)), "a short message");
+        }
+        let mut flood = begun();
+        flood.sent(&frame(1, 20).repeat(1000));
+        assert!(!flood.received(&frame(8, 4).repeat(2000), at(0)), "heads open no windows");
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use h2::RecvStream;
+use h2::{Reason, RecvStream};
+use http::HeaderMap;
 
 use super::head::{write_chunk, write_end};
 
@@ -18,13 +19,16 @@ pub(super) struct Inbound {
     taken: usize,
     /// Nothing more will come.
     pub(super) over: bool,
+    /// It is an answer: whoever sends one may end the stream with NO_ERROR behind it, since it wants no more of the request
+    /// (RFC 9113 § 8.1).
+    pub(super) answers: bool,
 }
 
 impl Inbound {
     /// `ready`: what comes before the body.
     pub(super) fn new(receive: Option<RecvStream>, chunked: bool, ready: Vec<u8>) -> Inbound {
         let receive = receive.filter(|receive| !receive.is_end_stream());
-        Inbound { receive, chunked, ready, taken: 0, over: false }
+        Inbound { receive, chunked, ready, taken: 0, over: false, answers: false }
     }
 
     /// `WouldBlock` if nothing is ready; the end if nothing more comes.
@@ -48,6 +52,7 @@ impl Inbound {
         while self.ready.is_empty() {
             let Some(receive) = &mut self.receive else { return Poll::Ready(Ok(())) };
             match ready!(receive.poll_data(context)) {
+                Some(Err(error)) if self.answers && error.reason() == Some(Reason::NO_ERROR) => self.end(None),
                 Some(data) => {
                     let data = data.map_err(gone)?;
                     receive.flow_control().release_capacity(data.len()).map_err(gone)?;
@@ -60,14 +65,18 @@ impl Inbound {
                 }
                 None => {
                     let trailers = ready!(receive.poll_trailers(context)).map_err(gone)?;
-                    self.receive = None;
-                    if self.chunked {
-                        write_end(trailers.as_ref(), &mut self.ready);
-                    }
+                    self.end(trailers.as_ref());
                 }
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn end(&mut self, trailers: Option<&HeaderMap>) {
+        self.receive = None;
+        if self.chunked {
+            write_end(trailers, &mut self.ready);
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl AsyncWrite for Io {
         let this = self.get_mut();
         let count = ready!(this.stream.poll_write(context, bytes))?;
         if let Some(watch) = &mut this.watch {
-            watch.flood.sent(count);
+            watch.flood.sent(&bytes[..count]);
         }
         Poll::Ready(Ok(count))
     }

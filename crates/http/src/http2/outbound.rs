@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
+use h2::{Reason, SendStream};
 
 use super::head::trailers;
 use super::inbound::gone;
@@ -62,6 +62,13 @@ impl Outbound {
             self.send.borrow_mut().send_data(Bytes::new(), true).map_err(gone)?;
         }
         Ok(())
+    }
+
+    /// Says that what is missing will not come. Without a word `h2` would say CANCEL, which gRPC takes for the caller's wish.
+    pub(super) fn break_off(&self) {
+        if !self.body.borrow().is_done() {
+            self.send.borrow_mut().send_reset(Reason::INTERNAL_ERROR);
+        }
     }
 
     /// Ready when the other end wants no more of it.

@@ -30,6 +30,14 @@ pub(crate) struct Served {
     pub(crate) proto: &'static str,
 }
 
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(outbound) = self.outbound.get() {
+            outbound.break_off();
+        }
+    }
+}
+
 impl Served {
     /// `chunked`: the request's body has no length that was said.
     pub(super) fn new(

@@ -39,7 +39,7 @@ pub(super) fn start(kind: &AppKind, places: &Places<'_>) -> Start {
         AppKind::Wsgi { entry } => python("wsgi", entry, places),
         AppKind::Asgi { entry } => python("asgi", entry, places),
         AppKind::Php { .. } => php(places),
-        AppKind::Http { command } => shell(command),
+        AppKind::Http { command, .. } => shell(command),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_http::{Config, Declared, FastCgi, Limits, Logged, Pool, Reuse, Route, Settings, Speaks, Spool};
 use mainstay_machines::balance::Algorithm;
-use mainstay_site::model::AppKind;
+use mainstay_site::model::{self, AppKind};
 use mainstay_site::plan;
 
 use super::php::POST_BYTES_MAX;
@@ -61,9 +61,11 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
                 unheard_within: UNHEARD_MAX,
             })
         }
-        _ => Speaks::Http,
+        AppKind::Http { speaks: model::Speaks::Http2, .. } => Speaks::Http2,
+        AppKind::Http { .. } | AppKind::Wsgi { .. } | AppKind::Asgi { .. } => Speaks::Http,
     };
     let mut limits = Limits { drain_within: DRAIN_MAX, ..engine::limits(false) };
+    limits.call_within = matches!(speaks, Speaks::Http2).then_some(limits.tunnel_idle_within);
     if matches!(speaks, Speaks::FastCgi(_)) {
         limits.body_bytes_max = POST_BYTES_MAX;
     }

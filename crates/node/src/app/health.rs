@@ -1,5 +1,7 @@
 //! Asks a worker whether it is well.
 
+mod http2;
+
 use std::io;
 use std::time::Duration;
 
@@ -35,6 +37,13 @@ pub(super) enum Protocol {
         /// The site's domain: frameworks refuse hosts that they do not know.
         host: String,
     },
+    /// The same by HTTP/2; of [`GRPC_HEALTH`](mainstay_site::model::GRPC_HEALTH) a call of gRPC.
+    Http2 {
+        /// The declared health path.
+        path: String,
+        /// The site's domain.
+        host: String,
+    },
     /// A FastCGI management record.
     FastCgi,
 }
@@ -63,6 +72,7 @@ impl Question {
     async fn ask_stream(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
         match &self.protocol {
             Protocol::Http { path, host } => http(stream, path, host).await,
+            Protocol::Http2 { path, host } => http2::ask(stream, path, host).await,
             Protocol::FastCgi => fastcgi(stream).await.map_err(words),
         }
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mainstay_site::model::AppKind;
+use mainstay_site::model::{AppKind, Speaks};
 use mainstay_site::plan::{self, Config};
 use mainstay_site::wire::{Report, State};
 use tokio::sync::watch;
@@ -120,7 +120,7 @@ fn alive(pid: u32) -> bool {
 }
 
 fn http(command: &str) -> AppKind {
-    AppKind::Http { command: command.into() }
+    AppKind::Http { command: command.into(), speaks: Speaks::Http1 }
 }
 
 /// Debian's, since the test's user may have another that starts slowly.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use mainstay_http::Address;
 use mainstay_machines::Time;
-use mainstay_site::model::AppKind;
+use mainstay_site::model::{AppKind, Speaks};
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -47,6 +47,9 @@ impl Crew {
     fn protocol(&self) -> Protocol {
         match self.kind {
             AppKind::Php { .. } => Protocol::FastCgi,
+            AppKind::Http { speaks: Speaks::Http2, .. } => {
+                Protocol::Http2 { path: self.health.clone(), host: self.host.clone() }
+            }
             _ => Protocol::Http { path: self.health.clone(), host: self.host.clone() },
         }
     }

@@ -8,7 +8,7 @@
 //! next supervisor finds them there and goes on where this one was killed. Without such a parent everything works but
 //! that: the next supervisor then ends what it finds running, and starts afresh.
 //!
-//! `POST /v1/upgrade` has it replaced by the program that its file holds now ([`upgrade`]).
+//! `POST /v1/upgrade` has it replaced by the program that its file holds now.
 //!
 //! Exit codes: 0 stopped as asked (SIGTERM, SIGINT, `POST /v1/stop`); 1 it failed, and starting it again may help;
 //! 2 it cannot run like this, and starting it again will not help.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use mainstay_node::service::{Context, Launch, Launches, Reporter, Shutdown, Sockets};
 use mainstay_node::{app, release};
-use mainstay_site::model::{App, AppKind};
+use mainstay_site::model::{App, AppKind, Speaks};
 use mainstay_site::names::{AppName, ReleaseId, Role};
 use mainstay_site::plan::{self, AppDatabase, Config};
 use mainstay_site::wire::State;
@@ -43,6 +43,10 @@ pub fn config(kind: AppKind, release: &str) -> plan::App {
     }
 }
 
+fn http(command: &str) -> AppKind {
+    AppKind::Http { command: command.into(), speaks: Speaks::Http1 }
+}
+
 fn run(state: &Path, config: plan::App) -> Running {
     let launch = support::launch("app-site", Role::App, Config::App(config.clone()), state);
     Running::start(launch, Sockets::default(), move |context| app::run(context, &config).unwrap())
@@ -56,8 +60,7 @@ fn of_two_servers_one_migrates_and_both_serve() {
     let runs = folder.path().join("runs");
     let server = |name: &str| {
         let state = folder.path().join(name);
-        let mut config =
-            config(AppKind::Http { command: "exec /usr/bin/python3 -m http.server $PORT".into() }, "0123456789ab");
+        let mut config = config(http("exec /usr/bin/python3 -m http.server $PORT"), "0123456789ab");
         fs::create_dir_all(state.join(&config.code)).unwrap();
         // Long enough for the other to come to the lock meanwhile.
         config.migrate = Some(format!("echo $DB_NAME >> {}; sleep 1", runs.display()));
@@ -100,7 +103,7 @@ fn workers_die_with_a_killed_service() {
     let folder = state();
     let told = folder.path().join("pid");
     let command = format!("echo $$ > {}; exec /usr/bin/python3 -m http.server $PORT", told.display());
-    let config = config(AppKind::Http { command }, "0123456789ab");
+    let config = config(http(&command), "0123456789ab");
     fs::create_dir_all(folder.path().join(&config.code)).unwrap();
     let launch = support::launch("app-site", Role::App, Config::App(config), folder.path());
     fs::write(folder.path().join("launch.json"), serde_json::to_vec(&launch).unwrap()).unwrap();

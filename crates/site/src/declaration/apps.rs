@@ -7,7 +7,7 @@ use super::diagnostic::Errors;
 use super::folders::{self, Whose, join};
 use super::reader::{At, Section, Span};
 use super::syntax::{below_fault, domain_fault, is_python_entry, label_fault, prefix_fault};
-use crate::model::{App, AppKind};
+use crate::model::{App, AppKind, GRPC_HEALTH, Speaks};
 use crate::names::AppName;
 
 /// Two, so that one worker can restart while the other serves.
@@ -71,7 +71,7 @@ fn app(name: &str, section: &Section<'_>, span: &Span, disk: &dyn Disk, errors: 
     let workers = section.count("workers", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(WORKERS);
     let settings = settings(section, errors);
     let migrate = section.text("migrate", errors).map(|at| at.value);
-    let health = health(section, errors);
+    let health = health(section, kind.as_ref(), errors);
     // Only now that everything was read: what is missing must not hide what is wrong.
     let (name, path, kind, host) = (AppName::from(name), path?.value, kind?, host.map(|at| at.value));
     Some(App { name, path, kind, workers, shared, settings, migrate, host, prefix, statics, health })
@@ -81,10 +81,16 @@ fn kind(section: &Section<'_>, span: &Span, errors: &mut Errors) -> Option<AppKi
     let kind = section.word("kind", errors)?;
     let entry = section.text("entry", errors);
     let command = section.text("command", errors);
-    let useless = if kind.value == "http" { ("entry", &entry) } else { ("command", &command) };
-    if let (name, Some(at)) = useless {
+    let speaks = section.word("speaks", errors);
+    let spoken = speaks.as_ref().map(|at| &at.span);
+    let (entered, commanded) = (entry.as_ref().map(|at| &at.span), command.as_ref().map(|at| &at.span));
+    let useless = match kind.value {
+        "http" => [("entry", entered), ("", None)],
+        _ => [("command", commanded), ("speaks", spoken)],
+    };
+    for (name, span) in useless.into_iter().filter_map(|(name, span)| Some((name, span?))) {
         errors
-            .add(&at.span, format!("`{name}` does not go with kind = \"{}\"", kind.value))
+            .add(span, format!("`{name}` does not go with kind = \"{}\"", kind.value))
             .label("has no meaning here")
             .also(&kind.span, "because of this");
     }
@@ -107,7 +113,9 @@ fn kind(section: &Section<'_>, span: &Span, errors: &mut Errors) -> Option<AppKi
                 missing(errors, "command", "node server.js");
                 return None;
             };
-            Some(AppKind::Http { command: command.value })
+            let http2 = speaks.is_some_and(|at| at.value == "http2");
+            let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
+            Some(AppKind::Http { command: command.value, speaks })
         }
         python => {
             let Some(entry) = entry else {
@@ -156,8 +164,11 @@ fn prefix(section: &Section<'_>, key: &str, errors: &mut Errors) -> Option<Strin
     Some(at.value)
 }
 
-fn health(section: &Section<'_>, errors: &mut Errors) -> String {
-    let Some(at) = section.text("health", errors) else { return "/".into() };
+fn health(section: &Section<'_>, kind: Option<&AppKind>, errors: &mut Errors) -> String {
+    let Some(at) = section.text("health", errors) else {
+        let grpc = kind.is_some_and(|kind| kind.speaks() == Speaks::Http2);
+        return if grpc { GRPC_HEALTH } else { "/" }.into();
+    };
     if !at.value.starts_with('/') || at.value.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
         errors.add(&at.span, format!("`{}` is no path to ask for", at.value)).label("starts with / and is plain ASCII");
     }

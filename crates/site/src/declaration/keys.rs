@@ -62,6 +62,7 @@ pub(super) const REQUESTS_MAX: u64 = 1_000_000;
 
 pub(super) const WWW: [&str; 2] = ["cname", "address"];
 pub(super) const APP_KINDS: [&str; 4] = ["wsgi", "asgi", "php", "http"];
+pub(super) const SPEAKS: [&str; 2] = ["http1", "http2"];
 pub(super) const MODES: [&str; 2] = ["active-passive", "active-active"];
 pub(super) const FAILOVER: [&str; 2] = ["manual", "automatic"];
 pub(super) const DURABILITY: [&str; 3] = ["async", "semi-sync", "galera"];
@@ -123,6 +124,11 @@ pub(super) const APP: &[Key] = &[
     key("entry", Kind::Text, "wsgi, asgi: module:callable. php: the front controller (default index.php)."),
     key("command", Kind::Text, "http: the shell command of one worker; it listens on $SOCKET or $HOST:$PORT."),
     key(
+        "speaks",
+        Kind::Word(&SPEAKS),
+        "http: what the workers speak, both in clear: http1 (the default), or http2 without being asked, as gRPC servers do.",
+    ),
+    key(
         "workers",
         Kind::Count { least: 1, most: WORKERS_MAX },
         "Worker processes per application server (default 2: one can restart).",
@@ -137,7 +143,11 @@ pub(super) const APP: &[Key] = &[
         Kind::TextOrKeysMap(STATIC),
         "URL prefix to folder below the codebase, served by the web tier; beside the application's route too.",
     ),
-    key("health", Kind::Text, "The path that health checks ask a worker for (default /)."),
+    key(
+        "health",
+        Kind::Text,
+        "The path that health checks ask a worker for (default /; with speaks = \"http2\" gRPC's own health check).",
+    ),
 ];
 pub(super) const CACHE: &[Key] =
     &[key("memory", Kind::Text, "How much each web server keeps, as \"64 MiB\" (the default), from 1 MiB to 1 TiB.")];

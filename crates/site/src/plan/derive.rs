@@ -7,7 +7,7 @@ use super::{
     Plan, Pool, Route, Service, Sql, Static, Transport, Web,
 };
 use crate::findings::notices;
-use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site};
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
 
 /// The path that every tier answers by itself.
@@ -102,7 +102,8 @@ impl Tiers<'_> {
     fn door(&self, front: bool, log: LogFormat) -> Door {
         let limits = if front { self.site.limits.clone() } else { Limits::default() };
         let observers = self.site.servers.iter().map(|server| server.address).collect();
-        Door { limits, log, observers, https: front && self.site.tls.is_some() }
+        let calls = self.site.apps.iter().any(|app| app.kind.speaks() == Speaks::Http2);
+        Door { limits, log, observers, https: front && self.site.tls.is_some(), calls }
     }
 
     /// Where visitors knock.

@@ -165,6 +165,9 @@ pub struct Door {
     /// HTTPS is answered too, with the certificate among the secrets.
     #[serde(default)]
     pub https: bool,
+    /// Behind it is an application that speaks HTTP/2: calls of gRPC may be silent for as long as WebSockets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calls: bool,
 }
 
 /// The web server: static folders first, then the applications.

@@ -151,6 +151,7 @@ fn app() -> impl Strategy<Value = String> {
             "kind = \"asgi\"\nentry = \"a:b\"",
             "kind = \"php\"",
             "kind = \"http\"\ncommand = \"x\"",
+            "kind = \"http\"\ncommand = \"x\"\nspeaks = \"http2\"",
         ][..],
     );
     let extras = subsequence(
