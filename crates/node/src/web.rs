@@ -21,14 +21,13 @@ pub fn run(context: Context, _: &plan::Web) -> Result<(), Error> {
 
 fn make(launch: &Launch, before: Option<&Made>) -> Result<Made, Error> {
     let plan::Config::Web(plan) = &launch.service.config else { return Err(Error::Foreign) };
-    let tiers = plan.routes.iter().map(|route| Tier::new(&route.pool, launch, before));
-    let tiers = tiers.collect::<Result<Vec<Tier>, Error>>()?;
+    let (tiers, of) = tiers(&plan.routes, launch, before)?;
     let cache = cache(plan, before);
-    let route = |(route, tier): (&plan::Route, &Tier)| {
+    let route = |(route, tier): (&plan::Route, &usize)| {
         let folders = route.statics.iter().map(|it| folder(&launch.state, it)).collect::<Result<_, Error>>()?;
-        Ok(Route { cache: cache.clone(), ..tier.route(route.host.clone(), &route.prefix, folders) })
+        Ok(Route { cache: cache.clone(), ..tiers[*tier].route(route.host.clone(), &route.prefix, folders) })
     };
-    let routes = plan.routes.iter().zip(&tiers).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
+    let routes = plan.routes.iter().zip(&of).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
     let via = format!("web={}", launch.server);
     let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
     let config = door::with(&plan.door, launch, config, before)?;
@@ -46,11 +45,28 @@ fn cache(plan: &plan::Web, before: Option<&Made>) -> Option<Arc<Cache>> {
     }))
 }
 
+/// A tier for each pool, and of each route which: a folder beside an application's route has its application's pool, which
+/// is checked and reported once.
+fn tiers(routes: &[plan::Route], launch: &Launch, before: Option<&Made>) -> Result<(Vec<Tier>, Vec<usize>), Error> {
+    let (mut pools, mut of): (Vec<&plan::Pool>, Vec<usize>) = (Vec::new(), Vec::new());
+    for route in routes {
+        let known = pools.iter().position(|pool| **pool == route.pool);
+        of.push(known.unwrap_or(pools.len()));
+        if known.is_none() {
+            pools.push(&route.pool);
+        }
+    }
+    let tiers = pools.into_iter().map(|pool| Tier::new(pool, launch, before)).collect::<Result<_, Error>>()?;
+    Ok((tiers, of))
+}
+
 fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {
     let path = state.join(&plan.folder);
     let mut folder = Folder::open(&path).map_err(|source| Error::Folder { path, source })?;
     folder.prefix.clone_from(&plan.prefix);
     folder.never.clone_from(&plan.never);
     folder.fall_through = plan.fall_through;
+    folder.fallback.clone_from(&plan.fallback);
+    folder.cache_control = plan.cache_control.as_deref().map(Arc::from);
     Ok(folder)
 }

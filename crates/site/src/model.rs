@@ -130,10 +130,22 @@ pub struct App {
     pub host: Option<String>,
     /// Only requests below this path prefix, which starts with `/`.
     pub prefix: String,
-    /// URL prefix → folder below the codebase that the web tier serves by itself.
-    pub statics: BTreeMap<String, String>,
+    /// URL prefix → what the web tier serves there by itself. A prefix that is not below the application's own is a route of
+    /// its own beside it.
+    pub statics: BTreeMap<String, Folder>,
     /// The path that health checks ask for.
     pub health: String,
+}
+
+/// A folder of a codebase that the web tier serves by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folder {
+    /// Below the codebase.
+    pub path: String,
+    /// The file below it that answers for pages that are no files: of an application that routes in the browser.
+    pub fallback: Option<String>,
+    /// Cache-Control (RFC 9111 § 5.2.2) of all its files; by the files' names if `None`.
+    pub cache_control: Option<String>,
 }
 
 /// How a codebase is run.

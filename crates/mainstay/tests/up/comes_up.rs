@@ -86,6 +86,47 @@ fn without_namespaces_a_site_comes_up_on_loopback_addresses() {
     assert!(std::net::TcpStream::connect(("127.0.0.1", site.http_port())).is_err());
 }
 
+/// The front end comes from files, pages that are none are its index, and the interface is asked of the code.
+#[test]
+fn a_single_page_application_beside_its_interface() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("api", FILES)]);
+    let declared = fs::read_to_string(site.folder.path().join("site.toml")).unwrap();
+    let declared = declared.replace(
+        "route = \"/\"",
+        "route = \"/api/\"\nstatic = { \"/\" = { folder = \"dist\", fallback = \"index.html\", \
+         cache-control = \"public, max-age=60\" } }",
+    );
+    fs::write(site.folder.path().join("site.toml"), declared).unwrap();
+    let code = site.folder.path().join("code-api");
+    for (path, text) in [("dist/index.html", "the front end"), ("dist/app.js", "script"), ("api/list", "the list")] {
+        fs::create_dir_all(code.join(path).parent().unwrap()).unwrap();
+        fs::write(code.join(path), text).unwrap();
+    }
+    let up = site.up(&[]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    for (path, answer) in [
+        ("/", (200, "the front end")),
+        ("/orders/7", (200, "the front end")),
+        ("/app.js", (200, "script")),
+        ("/api/list", (200, "the list")),
+    ] {
+        assert_eq!(site.get(path), (answer.0, answer.1.to_owned()), "{path}");
+    }
+    assert_eq!(site.get("/gone.js").0, 404, "a script that is missing is no page");
+    let (status, said) = site.get("/api/orders/7");
+    assert!(status == 404 && said.contains("File not found"), "the interface's own: {said}");
+    let url = format!("http://{}:{}/orders/7", site.host(), site.http_port());
+    let head = Command::new("curl").args(["-sSI", "--connect-to", "::127.0.0.1:", &url]).output().unwrap();
+    assert!(out(&head).contains("Cache-Control: public, max-age=60\r\n"), "{}{}", out(&head), err(&head));
+    let status = site.status();
+    let web = status["servers"][0]["status"]["services"].as_array().unwrap();
+    let web = web.iter().find(|service| service["name"] == "web").unwrap();
+    assert_eq!(web["report"]["parts"].as_array().unwrap().len(), 1, "one pool, told once: {web}");
+}
+
 #[test]
 fn purging_deletes_the_site_and_nothing_else() {
     if !root() {

@@ -17,6 +17,8 @@ fn plan(php: &Php) -> Web {
         folder: "shared/site/uploads".into(),
         fall_through: true,
         never: NEVER_SENT.map(String::from).to_vec(),
+        fallback: None,
+        cache_control: None,
     };
     let backend = Backend { name: ServerName::from("server2"), address: php.address, weight: 1, spare: false };
     let health = Health { path: "/.mainstay/health".into(), interval_ms: 100, timeout_ms: 1000, rise: 1, fall: 1 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Disk;
 use super::diagnostic::Errors;
-use super::folders::{self, join};
+use super::folders::{self, Whose, join};
 use super::reader::{At, Section, Span};
 use super::syntax::{below_fault, domain_fault, is_python_entry, label_fault, prefix_fault};
 use crate::model::{App, AppKind};
@@ -66,7 +66,8 @@ fn app(name: &str, section: &Section<'_>, span: &Span, disk: &dyn Disk, errors: 
     }
     let shared = folders::shared(section, errors);
     let prefix = prefix(section, "route", errors).unwrap_or_else(|| "/".into());
-    let statics = folders::statics(section, path.as_ref(), &prefix, disk, errors);
+    let whose = Whose { path: path.as_ref(), route: &prefix, php: matches!(kind, Some(AppKind::Php { .. })) };
+    let statics = folders::statics(section, &whose, disk, errors);
     let workers = section.count("workers", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(WORKERS);
     let settings = settings(section, errors);
     let migrate = section.text("migrate", errors).map(|at| at.value);
@@ -193,6 +194,18 @@ fn clashes(apps: &[At<App>], errors: &mut Errors) {
                 .hint("give one of them a `host` or a `route`");
         } else {
             seen.insert(route, &app.span);
+        }
+    }
+    for app in apps {
+        let beside = app.value.statics.keys().filter(|prefix| !prefix.starts_with(&app.value.prefix));
+        for prefix in beside {
+            if let Some(first) = seen.insert((app.value.host.as_deref(), prefix), &app.span) {
+                errors
+                    .add(&app.span, format!("`{prefix}` in the `static` of [apps.{}] is taken", app.value.name))
+                    .label("its folder and something else want the same requests")
+                    .also(first, "the route or a folder of this one")
+                    .hint("give one of them another prefix");
+            }
         }
     }
 }

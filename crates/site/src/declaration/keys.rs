@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Texts,
     Words(&'static [&'static str]),
     TextMap,
+    /// As [`Kind::TextMap`]; a value may be a section too.
+    TextOrKeysMap(&'static [Key]),
     /// A section of its own keys.
     Keys(&'static [Key]),
     /// A list of sections.
@@ -102,6 +104,19 @@ const RECORD: &[Key] = &[
     key("ttl", Kind::Count { least: 0, most: TTL_MAX }, "Seconds that resolvers may keep it (default 300)."),
 ];
 const DNS: &[Key] = &[key("records", Kind::List(RECORD), "Further records of the zone.")];
+pub(super) const STATIC: &[Key] = &[
+    must("folder", Kind::Text, "The folder, below the codebase.", "folder = \"dist\""),
+    key(
+        "fallback",
+        Kind::Text,
+        "The file of the folder that answers for pages that are no files, such as index.html: for code that routes in the browser (default: they are not found).",
+    ),
+    key(
+        "cache-control",
+        Kind::Text,
+        "Cache-Control of its files, as \"max-age=3600\" (default: names with a fingerprint are kept for ever, others are asked for each time).",
+    ),
+];
 pub(super) const APP: &[Key] = &[
     must("path", Kind::Text, "The codebase, relative to this file.", "path = \"code\""),
     must("kind", Kind::Word(&APP_KINDS), "How it is run.", "kind = \"wsgi\""),
@@ -117,13 +132,17 @@ pub(super) const APP: &[Key] = &[
     key("migrate", Kind::Text, "A shell command run once per release, before it gets traffic."),
     key("host", Kind::Text, "Only requests for this host (default: any)."),
     key("route", Kind::Text, "Only requests below this path prefix (default /)."),
-    key("static", Kind::TextMap, "URL prefix to folder below the codebase, served by the web tier."),
+    key(
+        "static",
+        Kind::TextOrKeysMap(STATIC),
+        "URL prefix to folder below the codebase, served by the web tier; beside the application's route too.",
+    ),
     key("health", Kind::Text, "The path that health checks ask a worker for (default /)."),
 ];
 pub(super) const CACHE: &[Key] =
     &[key("memory", Kind::Text, "How much each web server keeps, as \"64 MiB\" (the default), from 1 MiB to 1 TiB.")];
 const WEB: &[Key] = &[
-    key("static", Kind::TextMap, "URL prefix to folder below the codebase of the only application."),
+    key("static", Kind::TextOrKeysMap(STATIC), "URL prefix to folder below the codebase of the only application."),
     key(
         "algorithm",
         Kind::Word(&ALGORITHMS),

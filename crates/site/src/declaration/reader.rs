@@ -17,6 +17,12 @@ pub(super) struct At<T> {
     pub(super) span: Span,
 }
 
+/// A text, or a table in its place.
+pub(super) enum TextOr<'a> {
+    Text(At<String>),
+    Section(Section<'a>),
+}
+
 /// A table whose keys are known.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
@@ -248,6 +254,32 @@ impl<'a> Section<'a> {
                 )),
                 _ => Self::wanted(key.get_ref(), "text", value, errors),
             }
+        }
+        found
+    }
+
+    /// A table of texts or tables: key, value.
+    pub(super) fn text_or_section_map(&self, name: &str, errors: &mut Errors) -> Vec<(At<String>, TextOr<'a>)> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let Kind::TextOrKeysMap(keys) = self.kind(name) else { return Vec::new() };
+        let DeValue::Table(table) = value.get_ref() else {
+            Self::wanted(name, "a table", value, errors);
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (key, value) in table.iter() {
+            let at = At { value: key.get_ref().to_string(), span: key.span() };
+            let read = match value.get_ref() {
+                DeValue::String(text) => TextOr::Text(At { value: text.to_string(), span: value.span() }),
+                DeValue::Table(table) => {
+                    TextOr::Section(Section::open(table, &value.span(), &format!("`{}`", at.value), keys, errors))
+                }
+                _ => {
+                    Self::wanted(&at.value, "text or a table", value, errors);
+                    continue;
+                }
+            };
+            found.push((at, read));
         }
         found
     }

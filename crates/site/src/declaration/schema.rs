@@ -39,6 +39,9 @@ fn kind(kind: Kind) -> Value {
             json!({ "type": "array", "items": { "enum": words }, "minItems": 1, "uniqueItems": true })
         }
         Kind::TextMap => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::TextOrKeysMap(keys) => {
+            json!({ "type": "object", "additionalProperties": { "anyOf": [{ "type": "string" }, object(keys)] } })
+        }
         Kind::Keys(keys) => object(keys),
         Kind::List(keys) => json!({ "type": "array", "items": object(keys) }),
         Kind::Named(keys) => json!({ "type": "object", "additionalProperties": object(keys) }),

@@ -50,6 +50,56 @@ pub(super) fn below_fault(text: &str) -> Option<&'static str> {
     }
 }
 
+/// A file below a folder, under a name that visitors may ask for.
+pub(super) fn file_fault(text: &str) -> Option<&'static str> {
+    let hidden = |part: &str| part.starts_with('.') && !matches!(part, ".." | "." | ".well-known");
+    if text.split('/').any(|part| part == "..") {
+        Some("must not leave the folder by ..")
+    } else if text.split('/').any(hidden) {
+        Some("is hidden, and hidden files are not for visitors")
+    } else if text.ends_with('/') {
+        Some("is a folder")
+    } else if text.contains(['%', '\\']) {
+        Some("must be written without % and \\")
+    } else {
+        below_fault(text)
+    }
+}
+
+/// The directives of an answer without an argument (RFC 9111 § 5.2.2, RFC 8246).
+const ALONE: [&str; 9] = [
+    "no-cache",
+    "no-store",
+    "no-transform",
+    "must-revalidate",
+    "must-understand",
+    "proxy-revalidate",
+    "private",
+    "public",
+    "immutable",
+];
+/// Those with seconds (RFC 9111 § 5.2.2, RFC 5861).
+const SECONDS: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
+
+/// A Cache-Control of known directives: one that nobody knows is ignored, and a slip of the pen would go unnoticed.
+pub(super) fn cache_control_fault(text: &str) -> Option<String> {
+    // RFC 9111 § 1.2.2: caches need to count up to 2^31.
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok();
+    let fault = |directive: &str| {
+        let name = directive.split('=').next().unwrap_or_default();
+        let (alone, seconds) = (ALONE.contains(&name), SECONDS.contains(&name));
+        match directive.split_once('=') {
+            None if alone => None,
+            None if seconds => Some(format!("`{name}` needs seconds: {name}=60")),
+            Some((_, value)) if seconds && number(value) => None,
+            Some(_) if seconds => Some(format!("`{name}` takes a number of seconds: {name}=60")),
+            Some(_) if alone => Some(format!("`{name}` stands alone")),
+            _ => Some(format!("`{}` is no directive", directive.escape_debug())),
+        }
+    };
+    text.split(',').map(|part| part.trim_matches(' ')).find_map(fault)
+}
+
 /// A URL path prefix: `/` or `/something/`.
 pub(super) fn prefix_fault(text: &str) -> Option<&'static str> {
     if !text.starts_with('/') || !text.ends_with('/') {
@@ -178,6 +228,41 @@ mod tests {
         assert_eq!([rate("20/s"), rate("1/m"), rate("1000/h")], [Some((20, 1)), Some((1, 60)), Some((1000, 3600))]);
         for wrong in ["", "20", "/s", "0/s", "20/d", "+2/s", "-2/s", "2.5/s", "20 /s", "1000001/s", "20/s/s"] {
             assert_eq!(rate(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn files_for_visitors() {
+        assert!(["index.html", "app/index.html", ".well-known/x"].iter().all(|text| file_fault(text).is_none()));
+        for wrong in
+            ["", ".", "..", "/index.html", "../index.html", "a//b", "app/", ".env", "a/.git/b", "a%2fb", "a\\b"]
+        {
+            assert!(file_fault(wrong).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn cache_controls() {
+        for right in ["no-cache", "public, max-age=31536000, immutable", "max-age=0,must-revalidate"] {
+            assert_eq!(cache_control_fault(right), None, "{right}");
+        }
+        for wrong in [
+            "",
+            ",",
+            "max-age",
+            "max-age=",
+            "max-age=-1",
+            "max-age=1 d",
+            "max-age: 60",
+            "maxage=60",
+            "public=1",
+            "no-store\r\nSet-Cookie: a=b",
+            "max-age=99999999999",
+            "public;max-age=1",
+            "é",
+            "\u{7f}",
+        ] {
+            assert!(cache_control_fault(wrong).is_some(), "{wrong}");
         }
     }
 

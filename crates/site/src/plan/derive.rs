@@ -120,9 +120,19 @@ impl Tiers<'_> {
             let name = app_service(app);
             let pool = self.pool(&name, Role::App, self.site.ports.app_at(place), how);
             talks.extend(flows(&pool, &name, "HTTP"));
-            let (host, prefix) = (app.host.clone(), app.prefix.clone());
-            routes.push(Route { app: app.name.clone(), host, prefix, statics: self.statics(app), pool });
+            let (within, beside) = self.statics(app).into_iter().partition(|it| it.prefix.starts_with(&app.prefix));
+            let route = |prefix: &str, statics| Route {
+                app: app.name.clone(),
+                host: app.host.clone(),
+                prefix: prefix.into(),
+                statics,
+                pool: pool.clone(),
+            };
+            routes.push(route(&app.prefix, within));
+            routes.extend(Vec::into_iter(beside).map(|it: Static| route(&it.prefix.clone(), vec![it])));
         }
+        // As the applications are sorted: a host beats any host, a longer prefix a shorter.
+        routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.prefix.len())));
         let listens = if front { self.doors(server.address) } else { vec![http(server.address, self.site.ports.web)] };
         let (door, cache) = (self.door(front, self.site.web.log), self.site.web.cache);
         service("web", Role::Web, listens, talks, Config::Web(Web { front, routes, door, cache }))
@@ -155,10 +165,15 @@ impl Tiers<'_> {
             folder,
             fall_through,
             never: never.clone(),
+            fallback: None,
+            cache_control: None,
         };
-        let declared = app.statics.iter();
-        let mut statics: Vec<Static> =
-            declared.map(|(prefix, folder)| at(prefix.clone(), format!("{code}/{folder}"), false)).collect();
+        let declared = app.statics.iter().map(|(prefix, folder)| Static {
+            fallback: folder.fallback.clone(),
+            cache_control: folder.cache_control.clone(),
+            ..at(prefix.clone(), format!("{code}/{}", folder.path), false)
+        });
+        let mut statics: Vec<Static> = declared.collect();
         if php {
             // What the code writes lies outside the release, where the document root's links must not lead. What is not
             // on this server may be on the application's.

@@ -181,7 +181,7 @@ pub struct Web {
     pub cache: Option<Cache>,
 }
 
-/// Requests of one application.
+/// Requests of one application, or of a folder beside it: then everything below `prefix` is the folder's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
     /// Which application.
@@ -207,6 +207,12 @@ pub struct Static {
     pub fall_through: bool,
     /// Suffixes that are never served as files: `.php`.
     pub never: Vec<String>,
+    /// Below the folder: what answers for pages that are no files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// Cache-Control of its files; by their names if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
 }
 
 /// Backends among which requests are spread.

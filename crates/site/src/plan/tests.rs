@@ -148,6 +148,28 @@ fn php_serves_its_root_but_not_its_code() {
     assert!(statics.iter().all(|it| it.never.contains(&".php".into())), "no folder shows its code: {statics:?}");
 }
 
+/// A front end of files and an interface of code, the usual single-page application.
+#[test]
+fn a_folder_beside_the_applications_route_has_a_route_of_its_own() {
+    let app = "[apps.api]\npath = \"x\"\nkind = \"wsgi\"\nentry = \"a:b\"\nroute = \"/api/\"\n\
+               static = { \"/\" = { folder = \"dist\", fallback = \"index.html\", cache-control = \"max-age=60\" }, \
+               \"/api/docs/\" = \"docs\" }";
+    let plans = plans(&one_server(app));
+    let Some(Config::Web(web)) = plans[0].service(&"web".into()).map(|service| service.config.clone()) else {
+        panic!("no web");
+    };
+    let told: Vec<(&str, Vec<&str>)> = web
+        .routes
+        .iter()
+        .map(|route| (route.prefix.as_str(), route.statics.iter().map(|it| it.prefix.as_str()).collect()))
+        .collect();
+    assert_eq!(told, [("/api/", vec!["/api/docs/"]), ("/", vec!["/"])]);
+    let front = &web.routes[1].statics[0];
+    assert_eq!((front.fall_through, front.fallback.as_deref()), (false, Some("index.html")));
+    assert_eq!(front.cache_control.as_deref(), Some("max-age=60"));
+    assert_eq!(web.routes[0].pool, web.routes[1].pool, "one pool, checked once");
+}
+
 /// The plans grow with the pools that they hold and with nothing else.
 #[test]
 fn a_thousand_servers_know_only_whom_they_ask() {

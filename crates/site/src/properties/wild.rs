@@ -160,7 +160,7 @@ fn app() -> impl Strategy<Value = String> {
             "migrate = \"x\"",
             "health = \"/h\"",
             "workers = 3",
-            "static = { \"/a/b/s/\" = \"s\", \"/a/b/up/\" = \"up/\" }",
+            "static = { \"/a/b/s/\" = \"s\", \"/a/b/up/\" = { folder = \"up/\", fallback = \"i.html\" } }",
         ][..],
         0..=3,
     );

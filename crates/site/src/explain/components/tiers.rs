@@ -5,7 +5,7 @@ use super::super::failure::loss;
 use super::super::sentence::{duration, list, names, verb};
 use super::{Component, Here, absent};
 use crate::findings::{Redundancy, redundancy};
-use crate::model::{Algorithm, App, AppKind};
+use crate::model::{Algorithm, App, AppKind, Site};
 use crate::names::Role;
 use crate::plan::{Config, Pool};
 
@@ -106,11 +106,7 @@ fn web(scene: &Scene<'_>) -> Here {
     let who = names(site.with_role(Role::Web));
     let count = site.count(Role::Web);
     let place = if site.front() == Role::Web { "the front door itself" } else { "behind the balancer" };
-    let statics: Vec<String> = site.apps.iter().flat_map(|app| app.statics.keys().cloned()).collect();
-    let files = match statics.as_slice() {
-        [] => String::new(),
-        prefixes => format!(" What begins with {} comes from files.", list(prefixes)),
-    };
+    let files = files(site);
     let kept = match site.web.cache {
         Some(_) => " Answers that the code marks as fresh are kept in memory and given again.",
         None => "",
@@ -129,6 +125,24 @@ fn web(scene: &Scene<'_>) -> Here {
     }
     talks.extend(scene.arrows.sentences("web", None));
     Here { who: Some(who), text, talks, fails: fails(scene, Role::Web, server), notices: scene.notices(&["web."]) }
+}
+
+/// What comes from files.
+fn files(site: &Site) -> String {
+    let statics = || site.apps.iter().flat_map(|app| &app.statics);
+    let prefixes: Vec<String> = statics().map(|(prefix, _)| prefix.clone()).collect();
+    if prefixes.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(" What begins with {} comes from files.", list(&prefixes));
+    for (prefix, folder) in statics() {
+        if let Some(fallback) = &folder.fallback {
+            text += &format!(
+                " Pages below {prefix} that are no files are `{fallback}`, which finds its way in the browser."
+            );
+        }
+    }
+    text
 }
 
 pub(super) const APP: Component = Component {
