@@ -1,9 +1,11 @@
-// What Node's `ws` sees of a site: client.js ADDRESS PORT HOST.
+// What Node's `ws` sees of a site: client.js ADDRESS PORT HOST RELOAD….
+const child_process = require("node:child_process");
 const crypto = require("node:crypto");
 const net = require("node:net");
 const WebSocket = require("ws");
 
-const [address, port, host] = process.argv.slice(2);
+const [address, port, host, ...reload] = process.argv.slice(2);
+const MANY = 1000;
 let passed = 0;
 
 function check(what, holds) {
@@ -54,6 +56,15 @@ async function main() {
   const [long] = await once(squeezed, "message");
   check("with compression offered, too", long.length === 100000);
   squeezed.terminate();
+
+  const many = Array.from({ length: MANY }, () => door());
+  await Promise.all(many.map((socket) => once(socket, "open")));
+  const [changed] = await once(child_process.spawn(reload[0], reload.slice(1), { stdio: "inherit" }), "close");
+  check("balancer and web servers are reloaded", changed === 0);
+  many.forEach((socket, number) => socket.send(`after ${number}`));
+  const heard = await Promise.all(many.map((socket) => once(socket, "message")));
+  check(`${MANY} connections outlive a reload`, heard.every(([said], number) => said.toString() === `after ${number}`));
+  many.forEach((socket) => socket.terminate());
   console.log(`node ws ${require("ws/package.json").version}: ${passed} checks passed, 0 failed`);
 }
 

@@ -1,4 +1,4 @@
-"""What Python's `websockets` sees of a site: client.py ADDRESS PORT HOST."""
+"""What Python's `websockets` sees of a site: client.py ADDRESS PORT HOST RELOAD…."""
 
 import asyncio
 import os
@@ -8,6 +8,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 ADDRESS, PORT, HOST = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+RELOAD = sys.argv[4:]
 MANY = 1000
 passed = 0
 
@@ -48,6 +49,14 @@ async def main():
     await asyncio.gather(*(one.send(str(number)) for number, one in enumerate(many)))
     answers = await asyncio.gather(*(asyncio.wait_for(one.recv(), 30) for one in many))
     check(f"{MANY} connections at once each hear their own", answers == [str(number) for number in range(MANY)])
+    await asyncio.gather(*(one.send(f"before {number}") for number, one in enumerate(many)))
+    reload = await asyncio.create_subprocess_exec(*RELOAD)
+    check("balancer and web servers are reloaded", await reload.wait() == 0)
+    answers = await asyncio.gather(*(asyncio.wait_for(one.recv(), 30) for one in many))
+    check("what was sent before a reload comes back", answers == [f"before {number}" for number in range(MANY)])
+    await asyncio.gather(*(one.send(f"after {number}") for number, one in enumerate(many)))
+    answers = await asyncio.gather(*(asyncio.wait_for(one.recv(), 30) for one in many))
+    check(f"{MANY} connections outlive a reload", answers == [f"after {number}" for number in range(MANY)])
     await asyncio.gather(*(one.close() for one in many))
 
 

@@ -54,8 +54,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
 /// carried out.
 async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
     let (idle, last) = {
-        let limits = worker.config.load().limits;
-        (limits.idle_within, limits.last_within)
+        let config = worker.config.load();
+        (config.limits.idle_within, config.limits.last_within)
     };
     let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
     tokio::select! {

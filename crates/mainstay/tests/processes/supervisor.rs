@@ -35,6 +35,31 @@ fn a_killed_service_is_back_within_a_second_and_no_connection_is_refused() {
 }
 
 #[test]
+fn an_upgrade_replaces_the_supervisor_and_leaves_what_runs_the_same_program() {
+    let (mut scene, address) = (Scene::new(), free());
+    scene.up(&plan(1, vec![dns("dns", address)]));
+    let (pid, visitor) = (scene.pid("dns"), Visitor::of(address));
+    let before = scene.status("it answers", |_| true).pid;
+    scene.ask(async |client| client.upgrade().await).unwrap();
+    let after = scene.status("another supervisor answers", |status| status.pid != before && !status.upgrading);
+    assert_eq!((scene.pid("dns"), after.services[0].restarts), (pid, 0));
+    let (count, errors) = visitor.end();
+    assert!(errors.is_empty(), "{count}: {errors:?}");
+}
+
+#[test]
+fn no_upgrade_where_nobody_keeps_the_sockets() {
+    let mut scene = Scene::new();
+    scene.up_alone(Some(&plan(1, vec![dns("dns", free())])));
+    let pid = scene.pid("dns");
+    match scene.ask(async |client| client.upgrade().await) {
+        Err(Error::Refused(refusal)) => assert!(refusal.error.contains("nobody keeps"), "{refusal:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(scene.pid("dns"), pid);
+}
+
+#[test]
 fn a_killed_supervisor_leaves_its_services_alone_and_the_next_adopts_them() {
     let (mut scene, address) = (Scene::new(), free());
     scene.up(&plan(1, vec![dns("dns", address), dns("dns2", free())]));

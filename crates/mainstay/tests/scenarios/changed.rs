@@ -1,6 +1,7 @@
 //! What changes while visitors keep asking: plans, certificates, processes, the program itself. No request is lost.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use mainstay_site::model::Algorithm;
 use mainstay_site::names::ServiceName;
 use mainstay_site::plan::{Config, Plan, Pool};
 use mainstay_site::secrets::{KeyPair, Secrets};
-use mainstay_site::wire::ServiceStatus;
+use mainstay_site::wire::{ServiceStatus, State};
 
 use crate::lab::{Lab, eventually, said};
 use crate::steady::Steady;
@@ -92,6 +93,11 @@ fn reload(lab: &Lab, plan: &mut Plan, change: impl FnOnce(&mut Pool)) {
 
 /// Puts another certificate among the balancer's secrets, as whoever renews it does, and waits until visitors are shown it.
 fn certify(lab: &Lab, name: &str) {
+    show(lab, made(lab, name));
+    eventually(&format!("visitors are shown {name}"), SOON, || shown(lab).contains(name).then_some(()));
+}
+
+fn made(lab: &Lab, name: &str) -> KeyPair {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"])
         .args(["-subj", &format!("/CN={name}"), "-keyout", "key.pem", "-out", "cert.pem"])
@@ -100,13 +106,15 @@ fn certify(lab: &Lab, name: &str) {
         .unwrap();
     assert!(made.status.success(), "{}", said(&made));
     let read = |file: &str| std::fs::read_to_string(lab.folder().join(file)).unwrap();
-    let pair = KeyPair { certificate: read("cert.pem"), key: read("key.pem"), names: Vec::new(), until: 0 };
+    KeyPair { certificate: read("cert.pem"), key: read("key.pem"), names: Vec::new(), until: 0 }
+}
+
+fn show(lab: &Lab, pair: KeyPair) {
     let (path, next) = (lab.state("lb1").join("secrets.json"), lab.state("lb1").join("secrets.next"));
     let mut secrets: Secrets = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     secrets.certificate = Some(pair);
     std::fs::write(&next, serde_json::to_vec(&secrets).unwrap()).unwrap();
     std::fs::rename(next, path).unwrap();
-    eventually(&format!("visitors are shown {name}"), SOON, || shown(lab).contains(name).then_some(()));
 }
 
 fn shown(lab: &Lab) -> String {
@@ -155,12 +163,42 @@ fn no_request_is_lost_while_balancer_and_web_servers_restart() {
     lost_nothing(load);
 }
 
+/// A certificate that fits no key is neither followed nor run into by a new process: what serves goes on, and says why.
+#[test]
+fn what_cannot_be_followed_is_told_and_the_old_goes_on() {
+    let lab = started("declined.test");
+    let before = service(&lab, "lb1", "balancer");
+    let socket = std::fs::metadata(lab.state("lb1").join("run/balancer/report.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o022, 0, "only its owner may hand it a launch");
+    let told = |what: &str| {
+        eventually(what, SOON, || {
+            let balancer = service(&lab, "lb1", "balancer");
+            (balancer.state == State::Degraded && balancer.because.contains(what)).then_some(balancer)
+        })
+    };
+    let (one, other) = (made(&lab, "one.test"), made(&lab, "other.test"));
+    show(&lab, KeyPair { key: other.key, ..one });
+    let balancer = told("goes on as it was, since it cannot be changed: the certificate and the private key");
+    assert_eq!(balancer.pid, before.pid);
+    lab.control("lb1", async |client| client.restart(&ServiceName("balancer".to_owned())).await);
+    let balancer = told("its successor ended with exit code 1: the certificate and the private key");
+    assert_eq!((balancer.pid, balancer.report.is_some()), (before.pid, true));
+    assert_eq!(lab.get("/x.txt").status, 200);
+
+    certify(&lab, "mended.test");
+    let mended = eventually("it is well again", SOON, || {
+        let balancer = service(&lab, "lb1", "balancer");
+        (balancer.state == State::Serving).then_some(balancer)
+    });
+    assert_eq!(mended.pid, before.pid);
+}
+
 fn restart(lab: &Lab, server: &str, name: &str) {
     let before = service(lab, server, name).pid;
     lab.control(server, async |client| client.restart(&ServiceName(name.to_owned())).await);
     eventually(&format!("{name} of {server} is another process"), SOON, || {
         let now = service(lab, server, name);
-        (now.pid != before && now.state.as_str() == "serving").then_some(())
+        (now.pid != before && now.state == State::Serving).then_some(())
     });
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -70,8 +71,13 @@ async fn answer(reporter: Reporter) -> Json<Report> {
     Json(Report::clone(&reporter.current()))
 }
 
-async fn follow(State(launches): State<Launches>, Json(launch): Json<Launch>) -> Response {
-    let (status, declined) = match launches.offer(launch).await {
+async fn follow(State(launches): State<Launches>, launch: Result<Json<Launch>, JsonRejection>) -> Response {
+    let told = match launch {
+        Ok(Json(launch)) => launches.offer(launch).await,
+        // Another version's: its own program understands it.
+        Err(garbled) => Err(Declined::Restart(garbled.body_text())),
+    };
+    let (status, declined) = match told {
         Ok(()) => return StatusCode::NO_CONTENT.into_response(),
         Err(declined @ Declined::Restart(_)) => (StatusCode::CONFLICT, declined),
         Err(declined @ Declined::Unusable(_)) => (StatusCode::UNPROCESSABLE_ENTITY, declined),

@@ -60,7 +60,8 @@ impl Keeper {
     pub(super) async fn change(&mut self, run: &mut Run) -> Way {
         let wanted = self.wanted.borrow_and_update().clone();
         let Some(service) = wanted.service.filter(|service| may_follow(service)) else { return Way::Anew };
-        if wanted.restarts != self.restarts_asked || !may_follow(&run.record.service) {
+        // What another program made of it could not be trusted: it passes over what it does not know.
+        if wanted.restarts != self.restarts_asked || !may_follow(&run.record.service) || self.other_build {
             return Way::Beside;
         }
         self.generation = wanted.generation;
