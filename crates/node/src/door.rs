@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_http::{By, Config, LogFormat, Rate, RateSettings};
+use mainstay_http::{By, Config, Doors, LogFormat, Rate, RateSettings, hsts};
 use mainstay_site::model::{self, Per};
 use mainstay_site::plan::Door;
 use mainstay_site::secrets::KeyPair;
@@ -27,6 +27,8 @@ pub(crate) fn with(door: &Door, certificate: Option<&KeyPair>, mut config: Confi
         let pair = certificate.ok_or(Error::NoCertificate)?;
         config.tls = Some(shown(pair)?);
     }
+    config.doors = door.redirects.iter().map(|one| Doors { http: one.http, https: one.https }).collect();
+    config.hsts = door.hsts_seconds.map(|seconds| hsts(seconds).into());
     Ok(config)
 }
 

@@ -12,6 +12,7 @@ mod hostile;
 mod http2;
 mod responder;
 mod scripts;
+mod secure;
 mod spread;
 mod strict;
 mod tls;

@@ -127,6 +127,29 @@ fn a_single_page_application_beside_its_interface() {
     assert_eq!(web["report"]["parts"].as_array().unwrap().len(), 1, "one pool, told once: {web}");
 }
 
+/// A redirect is right for those who come by the published ports and for those who come as on the internet.
+#[test]
+fn plain_http_is_sent_on_to_where_visitors_find_https() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("site", FILES)]);
+    let declared = fs::read_to_string(site.folder.path().join("site.toml")).unwrap();
+    let tls = "[tls]\ncertificate = \"self-signed\"\nredirect = true\n";
+    fs::write(site.folder.path().join("site.toml"), format!("{declared}{tls}")).unwrap();
+    let up = site.up(&[]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    let curl = |more: &[&str]| {
+        let output = Command::new("curl").args(["-sSk", "--connect-to", "::127.0.0.1:"]).args(more).output().unwrap();
+        out(&output) + &err(&output)
+    };
+    let url = format!("http://{}:{}/", site.host(), site.http_port());
+    let followed = curl(&["-L", "-w", " %{url_effective}", &url]);
+    assert_eq!(followed, format!("this is site https://{}:{}/", site.host(), site.https_port()));
+    let public = curl(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "-H", "Host: foobar.com", &url]);
+    assert_eq!(public, "301 https://foobar.com/");
+}
+
 #[test]
 fn purging_deletes_the_site_and_nothing_else() {
     if !root() {

@@ -103,6 +103,10 @@ impl Site {
         self.ports[0]
     }
 
+    pub fn https_port(&self) -> u16 {
+        self.ports[1]
+    }
+
     pub fn dns_port(&self) -> u16 {
         self.ports[2]
     }

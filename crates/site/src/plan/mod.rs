@@ -165,6 +165,21 @@ pub struct Door {
     /// HTTPS is answered too, with the certificate among the secrets.
     #[serde(default)]
     pub https: bool,
+    /// By which ports visitors come in clear, and to which of HTTPS they are sent; none are if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
+    /// Answers by HTTPS say for how many seconds browsers must not come otherwise (RFC 6797).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts_seconds: Option<u32>,
+}
+
+/// A port of HTTP and the one of HTTPS for the same visitors, as they know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    /// In the Host of who comes in clear; 80 if it has none.
+    pub http: u16,
+    /// In the address that he is sent to.
+    pub https: u16,
 }
 
 /// The web server: static folders first, then the applications.
