@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mainstay_machines::Time;
 use mainstay_machines::health::{Config, Failure, Health, Input, Output, State};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::pool::Pool;
 use crate::stream::{Address, Stream};
@@ -34,12 +35,8 @@ pub struct Seen {
 }
 
 impl Checks {
-    /// Nothing is known yet of the backends called `names`.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Arc<Checks> {
-        let unknown =
-            |name| Seen { name, state: State::Unknown, because: "not checked yet".into(), since: Instant::now() };
-        let seen = Mutex::new(names.into_iter().map(unknown).collect());
-        Arc::new(Checks { seen, changes: watch::Sender::new(0) })
+    fn new(seen: Vec<Seen>) -> Arc<Checks> {
+        Arc::new(Checks { seen: Mutex::new(seen), changes: watch::Sender::new(0) })
     }
 
     /// Every backend as it is known now.
@@ -72,11 +69,79 @@ pub struct Target {
     pub path: String,
 }
 
+/// A pool whose backends are checked while an engine has it among its own ([`crate::Live`]).
+pub struct Checked {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) checks: Arc<Checks>,
+    targets: Vec<Target>,
+    config: Config,
+}
+
+impl Checked {
+    /// Has `targets` asked as `config` says. What `before` knows of those that it asks the same is taken over.
+    pub fn new(pool: Arc<Pool>, targets: Vec<Target>, config: Config, before: Option<&Checked>) -> Arc<Checked> {
+        let unknown =
+            |name| Seen { name, state: State::Unknown, because: "not checked yet".into(), since: Instant::now() };
+        let seen = pool.backends().enumerate().map(|(backend, (name, _))| {
+            let known = || before?.of(name, targets.iter().find(|target| target.backend == backend)?);
+            known().unwrap_or_else(|| unknown(name.to_owned()))
+        });
+        let checks = Checks::new(seen.collect());
+        Arc::new(Checked { pool, checks, targets, config })
+    }
+
+    /// What is known of its backends.
+    pub fn checks(&self) -> &Arc<Checks> {
+        &self.checks
+    }
+
+    /// What is known of the backend `name` by asking what `target` asks.
+    fn of(&self, name: &str, target: &Target) -> Option<Seen> {
+        let same = |it: &&Target| (&it.address, &it.path) == (&target.address, &target.path);
+        let known = self.targets.iter().filter(same);
+        let seen = self.checks.seen();
+        known.filter_map(|it| seen.get(it.backend)).find(|seen| seen.name == name).cloned()
+    }
+
+    /// Begins to ask; ends when what it returns is dropped.
+    pub(crate) fn begin(self: &Arc<Checked>) -> JoinSet<()> {
+        let mut asking = JoinSet::new();
+        for number in 0..self.targets.len() {
+            let it = self.clone();
+            asking.spawn_local(async move { check(&it.pool, &it.checks, &it.targets[number], it.config).await });
+        }
+        asking
+    }
+}
+
+/// Keeps asking what is among `checked`, which may change, for ever.
+pub(crate) async fn keep_asking(mut checked: watch::Receiver<Vec<Arc<Checked>>>) {
+    let mut asking: Vec<(Arc<Checked>, JoinSet<()>)> = Vec::new();
+    loop {
+        let wanted = checked.borrow_and_update().clone();
+        asking.retain(|(known, _)| wanted.iter().any(|it| Arc::ptr_eq(it, known)));
+        for it in wanted {
+            if !asking.iter().any(|(known, _)| Arc::ptr_eq(&it, known)) {
+                let begun = it.begin();
+                asking.push((it, begun));
+            }
+        }
+        if checked.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
 /// Checks one backend for ever.
-pub(crate) async fn check(pool: Arc<Pool>, checks: Arc<Checks>, target: Target, config: Config) {
+async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
     let origin = Instant::now();
     let now = || Time::from_nanos(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let mut health = Health::new(config, now());
+    let known = checks.seen().get(target.backend).map_or(State::Unknown, |seen| seen.state);
+    if known != State::Unknown {
+        // It may have changed while the pool was made.
+        pool.mark(target.backend, known == State::Well);
+    }
+    let mut health = Health::known(config, known, now());
     loop {
         while let Some(output) = health.poll() {
             match output {
@@ -85,7 +150,7 @@ pub(crate) async fn check(pool: Arc<Pool>, checks: Arc<Checks>, target: Target, 
                     checks.changed(target.backend, state, because.to_string());
                 }
                 Output::Ask { question, until } => {
-                    let verdict = ask(&target, until.since(now())).await;
+                    let verdict = ask(target, until.since(now())).await;
                     health.handle(now(), Input::Answer { question, verdict });
                 }
             }

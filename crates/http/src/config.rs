@@ -125,6 +125,9 @@ pub struct Limits {
     pub spares_loopback: bool,
     /// For requests in flight when the engine ends: 10 s.
     pub drain_within: Duration,
+    /// For a client that is idle when the engine ends to ask once more: 1 s, since whoever has asked of late is likely to ask
+    /// again, and whoever has not hardly does so in the very instant in which its connection is closed.
+    pub last_within: Duration,
     /// How often a request is tried in all: 3, so that one dead and one dying backend are survived.
     pub tries_max: u32,
 }
@@ -146,6 +149,7 @@ impl Default for Limits {
             address_connections_max: 1024,
             spares_loopback: true,
             drain_within: Duration::from_secs(10),
+            last_within: Duration::from_secs(1),
             tries_max: 3,
         }
     }

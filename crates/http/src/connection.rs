@@ -37,39 +37,42 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
     let mut wire = Wire::new(stream);
     let (mut request, mut first) = (Request::default(), true);
     loop {
-        let config = worker.config.load_full();
-        match next(worker, &config, &mut wire, &mut request, std::mem::take(&mut first)).await {
-            Ok(()) => {}
+        let config = match next(worker, &mut wire, &mut request, std::mem::take(&mut first)).await {
+            Ok(config) => config,
             Err(End::Http2) => return http2::serve(worker, wire.stream, wire.pending, client).await,
             Err(End::Quiet) => return,
             Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
-        }
+        };
         if !answer(worker, &config, &mut wire, &request, &client).await {
             return close(&mut wire, worker).await;
         }
     }
 }
 
-/// Waits for the next request head.
-async fn next(
-    worker: &Worker,
-    config: &Config,
-    wire: &mut Wire,
-    request: &mut Request,
-    first: bool,
-) -> Result<(), End> {
-    let limits = &config.limits;
-    if wire.pending.is_empty() {
-        let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
-        let first = tokio::select! {
-            biased;
-            first = fill(&wire.stream, &mut wire.pending, &worker.scratch, limits.idle_within) => first,
-            _ = stop.wait_for(|stop| *stop) => return Err(End::Quiet),
-        };
-        if first.is_none_or_zero() {
-            return Err(End::Quiet);
-        }
+/// Waits until the next request begins. When the engine ends, whoever asks within a moment is still answered, and told
+/// that the connection closes: a client whose request crosses with the end of its connection cannot know whether it was
+/// carried out.
+async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
+    let (idle, last) = {
+        let limits = worker.config.load().limits;
+        (limits.idle_within, limits.last_within)
+    };
+    let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
+    tokio::select! {
+        biased;
+        first = fill(&wire.stream, &mut wire.pending, &worker.scratch, idle) => return first,
+        _ = stop.wait_for(|stop| *stop) => {}
     }
+    fill(&wire.stream, &mut wire.pending, &worker.scratch, last).await
+}
+
+/// Waits for the next request head; what the engine follows since that has begun.
+async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bool) -> Result<Arc<Config>, End> {
+    if wire.pending.is_empty() && begin(worker, wire).await.is_none_or_zero() {
+        return Err(End::Quiet);
+    }
+    let config = worker.config.load_full();
+    let limits = &config.limits;
     let began = Instant::now();
     loop {
         let http2 = first && wire.pending.starts_with(&PREFACE[..PREFACE.len().min(wire.pending.len())]);
@@ -79,7 +82,7 @@ async fn next(
         // What may still become the preface is no request until it differs.
         if !http2 && let Some(length) = request.read(&wire.pending, &limits.head).map_err(End::Refused)? {
             wire.consume(length);
-            return Ok(());
+            return Ok(config);
         }
         let left = limits.head_within.saturating_sub(began.elapsed());
         match fill(&wire.stream, &mut wire.pending, &worker.scratch, left).await {

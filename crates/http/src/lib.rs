@@ -45,13 +45,13 @@ mod worker;
 
 pub use access::LogFormat;
 pub use cache::{Cache, CacheSettings};
-pub use checks::{Checks, Seen, Target};
+pub use checks::{Checked, Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
 pub use guard::{By, Rate, RateSettings};
 pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Settings, Standing, Wanted};
 pub use secure::{Doors, hsts};
-pub use server::{Listeners, Server};
+pub use server::{Listeners, Live, Server};
 pub use sticky::Sticky;
 pub use stream::Address;

@@ -9,20 +9,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mainstay_machines::health;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{interval, timeout};
 
 use crate::access::FLUSH_AFTER;
-use crate::checks::{Checks, Target, check};
+use crate::checks::{Checked, keep_asking};
 use crate::config::Config;
 use crate::connection;
 use crate::counters::{Counters, count};
 use crate::guard::{Place, survive};
 use crate::http2;
 use crate::observe::Scene;
-use crate::pool::Pool;
 use crate::stream::Stream;
 use crate::tls::Session;
 use crate::worker::Worker;
@@ -36,7 +35,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     config: Arc<ArcSwap<Config>>,
     counters: Arc<Counters>,
-    checked: Vec<Checked>,
+    checked: watch::Sender<Vec<Arc<Checked>>>,
+}
+
+/// A way to change an engine while it runs.
+#[derive(Clone)]
+pub struct Live {
+    config: Arc<ArcSwap<Config>>,
+    checked: watch::Sender<Vec<Arc<Checked>>>,
+}
+
+impl Live {
+    /// Swaps what the engine follows: requests that are under way end with what they began with, the next ones, also on
+    /// connections that are open, go by `config`. Of `checked` those that were there before are asked on, the others begin,
+    /// and what is no longer there ends.
+    pub fn swap(&self, config: Config, checked: Vec<Arc<Checked>>) {
+        self.checked.send_replace(checked);
+        self.config.store(Arc::new(config));
+    }
+
+    /// What it follows.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
 }
 
 /// Sockets to accept on, each for one core: with `SO_REUSEPORT` there are several for one address, and all must be served.
@@ -66,29 +87,19 @@ enum Scheme {
     Https,
 }
 
-/// A pool whose backends are checked.
-struct Checked {
-    pool: Arc<Pool>,
-    checks: Arc<Checks>,
-    targets: Vec<Target>,
-    config: health::Config,
-}
-
 impl Server {
     /// An engine that follows `config`, which may be swapped while it runs.
     pub fn new(config: Config) -> Server {
         Server {
             config: Arc::new(ArcSwap::from_pointee(config)),
             counters: Arc::new(Counters::default()),
-            checked: Vec::new(),
+            checked: watch::Sender::new(Vec::new()),
         }
     }
 
-    /// Has the backends of `pool` checked while the engine runs; what is known of them.
-    pub fn check(&mut self, pool: Arc<Pool>, targets: Vec<Target>, config: health::Config) -> Arc<Checks> {
-        let checks = Checks::new(pool.backends().map(|(name, _)| name.to_owned()));
-        self.checked.push(Checked { pool, checks: checks.clone(), targets, config });
-        checks
+    /// A way to change it, now and while it runs.
+    pub fn live(&self) -> Live {
+        Live { config: self.config.clone(), checked: self.checked.clone() }
     }
 
     /// What the engine follows; store a new value to change it.
@@ -106,9 +117,8 @@ impl Server {
     /// # Errors
     /// If threads or runtimes cannot be made, or a listener is not usable.
     pub fn run(self, listeners: Listeners, stop: &watch::Receiver<bool>) -> io::Result<()> {
-        let known = self.checked.iter().map(|checked| (checked.pool.clone(), checked.checks.clone())).collect();
-        let scene = Arc::new(Scene::new(self.counters.clone(), known));
-        let (checked, seen, checks_stop) = (self.checked, scene.clone(), stop.clone());
+        let scene = Arc::new(Scene::new(self.counters.clone(), self.checked.subscribe()));
+        let (checked, seen, checks_stop) = (self.checked.subscribe(), scene.clone(), stop.clone());
         let mut threads = vec![thread("checks".into(), move || all_checks(checked, seen, checks_stop))?];
         for (number, listeners) in listeners.by_core().into_iter().enumerate() {
             let (config, scene, stop) = (self.config.clone(), scene.clone(), stop.clone());
@@ -127,15 +137,20 @@ fn thread(
     std::thread::Builder::new().name(name).spawn(run)
 }
 
+/// For tasks that stay on this thread. Not a `LocalSet`: it wakes its runtime for every event, which costs an eventfd write
+/// and a second epoll_wait each time.
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
 /// The checks run on a thread of their own: once for the whole process.
-fn all_checks(checked: Vec<Checked>, scene: Arc<Scene>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async move {
-        for Checked { pool, checks, targets, config } in checked {
-            for target in targets {
-                spawn_local(check(pool.clone(), checks.clone(), target, config));
-            }
-        }
+fn all_checks(
+    checked: watch::Receiver<Vec<Arc<Checked>>>,
+    scene: Arc<Scene>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    runtime()?.block_on(async move {
+        spawn_local(keep_asking(checked));
         spawn_local(async move { scene.keep_sampling().await });
         // Nobody left who could say stop is the same as stop.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -145,9 +160,8 @@ fn all_checks(checked: Vec<Checked>, scene: Arc<Scene>, mut stop: watch::Receive
 
 /// One thread: accepts, serves, drains.
 fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Worker) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let worker = Rc::new(worker());
-    LocalSet::new().block_on(&runtime, async {
+    let (runtime, worker) = (runtime()?, Rc::new(worker()));
+    runtime.block_on(async {
         let open = Rc::new(Open::default());
         let mut accepting = JoinSet::new();
         for (listener, scheme) in listeners {
@@ -250,9 +264,13 @@ fn begin(
 
 /// Agrees on keys and protocol, and serves.
 async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: String) {
-    let config = worker.config.load_full();
-    let Some(tls) = config.tls.clone() else { return };
-    let shaken = timeout(config.limits.tls_within, Session::accept(stream, tls, config.limits.tls_within)).await;
+    // Not kept for as long as the connection: it may be swapped.
+    let (tls, within) = {
+        let config = worker.config.load();
+        (config.tls.clone(), config.limits.tls_within)
+    };
+    let Some(tls) = tls else { return };
+    let shaken = timeout(within, Session::accept(stream, tls, within)).await;
     match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(session) => {
             count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });

@@ -163,9 +163,14 @@ pub struct Health {
 impl Health {
     /// A backend of which nothing is known; the first check is due now.
     pub fn new(config: Config, now: Time) -> Self {
+        Health::known(config, State::Unknown, now)
+    }
+
+    /// A backend that was found to be in `state`, perhaps by another machine; the first check is due now.
+    pub fn known(config: Config, state: State, now: Time) -> Self {
         let mut health = Health {
             config,
-            state: State::Unknown,
+            state,
             against: 0,
             asked: None,
             next_question: 0,
@@ -350,6 +355,23 @@ mod tests {
                     play(&history, rise, fall);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_was_known_stands_until_enough_speaks_against_it() {
+        for (known, ending, answers, then) in
+            [(State::Well, Err(Failure::Closed), 3, State::Ill), (State::Ill, Ok(()), 2, State::Well)]
+        {
+            let mut health = Health::known(config(2, 3), known, Time::ZERO);
+            for number in 1..=answers {
+                assert_eq!(health.state(), known);
+                let question = drain(&mut health).0.expect("asked at once, then each interval");
+                let now = Time::from_millis((number - 1) * INTERVAL + 1);
+                health.handle(now, Input::Answer { question, verdict: ending });
+                health.handle(Time::from_millis(number * INTERVAL), Input::Tick);
+            }
+            assert_eq!(health.state(), then);
         }
     }
 

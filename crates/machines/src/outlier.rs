@@ -93,6 +93,20 @@ impl Outliers {
         Outliers { config, members: vec![member; count], outputs: VecDeque::new() }
     }
 
+    /// The same for a pool whose members are others: for each its number in this one, `None` for one that is new, and well.
+    #[must_use]
+    pub fn regrouped(&self, members: &[Option<usize>], now: Time) -> Outliers {
+        let fresh = Outliers::new(self.config, members.len(), now).members;
+        let known = members.iter().map(|known| self.members.get((*known)?).copied());
+        let members = known.zip(fresh).map(|(known, fresh)| known.unwrap_or(fresh)).collect();
+        let mut regrouped = Outliers { config: self.config, members, outputs: VecDeque::new() };
+        // Of a smaller pool those that were ejected may be too large a share, or all.
+        if !regrouped.serves() || regrouped.ejected() > regrouped.most() {
+            (0..regrouped.members.len()).for_each(|member| regrouped.give_back(now, member));
+        }
+        regrouped
+    }
+
     /// Whether the member failed since its last success: until then that success is worth to be told.
     pub fn has_failed(&self, member: usize) -> bool {
         self.members.get(member).is_some_and(|it| it.failures > 0)
@@ -161,10 +175,17 @@ impl Outliers {
     }
 
     fn may_eject(&self, member: usize) -> bool {
-        let ejected = self.members.iter().filter(|member| member.ejected_until.is_some()).count();
-        let most = (self.members.len() * usize::from(self.config.share_max_percent) / 100).max(1);
         let left = |(place, it): (usize, &Member)| place != member && it.well && it.ejected_until.is_none();
-        ejected < most && self.members.iter().enumerate().any(left)
+        self.ejected() < self.most() && self.members.iter().enumerate().any(left)
+    }
+
+    fn ejected(&self) -> usize {
+        self.members.iter().filter(|member| member.ejected_until.is_some()).count()
+    }
+
+    /// How many may be ejected at a time.
+    fn most(&self) -> usize {
+        (self.members.len() * usize::from(self.config.share_max_percent) / 100).max(1)
     }
 
     fn eject(&mut self, now: Time, member: usize) {
@@ -235,6 +256,21 @@ mod tests {
                 outliers.tick(*now);
             }
         }
+    }
+
+    #[test]
+    fn members_keep_their_standing_in_another_pool() {
+        let now = Time::from_nanos(1);
+        let mut outliers = Outliers::new(CONFIG, 4, Time::ZERO);
+        for _ in 0..CONFIG.failures {
+            outliers.handle(now, 1, Input::Failure);
+        }
+        let later = outliers.regrouped(&[Some(3), None, Some(1), Some(2)], now);
+        assert_eq!([0, 1, 2, 3].map(|member| later.is_ejected(member)), [false, false, true, false]);
+        assert_eq!(later.ejected_until(2), outliers.ejected_until(1));
+        let mut alone = outliers.regrouped(&[Some(1)], now);
+        assert!(!alone.is_ejected(0), "never the last one");
+        assert_eq!(alone.poll(), Some(Output::Returned { member: 0 }));
     }
 
     fn explore(outliers: &Outliers, told: &[bool], now: Time, depth: u32) {

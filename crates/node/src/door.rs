@@ -6,30 +6,38 @@ use std::time::Duration;
 use mainstay_http::{By, Config, Doors, LogFormat, Rate, RateSettings, hsts};
 use mainstay_site::model::{self, Per};
 use mainstay_site::plan::Door;
-use mainstay_site::secrets::KeyPair;
 
 use crate::certificate::shown;
-use crate::engine::Error;
+use crate::engine::{Error, Made};
+use crate::service::Launch;
 
-/// `config` as `door` has it; `certificate` is what HTTPS needs.
-pub(crate) fn with(door: &Door, certificate: Option<&KeyPair>, mut config: Config) -> Result<Config, Error> {
+/// `config` as `door` has it. What of `before` is the same is kept: who has asked how often, and the tickets of TLS sessions.
+pub(crate) fn with(door: &Door, launch: &Launch, mut config: Config, before: Option<&Made>) -> Result<Config, Error> {
     if let Some(connections) = door.limits.address_connections_max {
         // What was declared is held to, also by those who try it out on one machine.
         (config.limits.address_connections_max, config.limits.spares_loopback) = (connections, false);
     }
-    config.rates = door.limits.rates.iter().map(|rate| Arc::new(Rate::new(settings(rate)))).collect();
+    config.rates = door.limits.rates.iter().map(|rate| known_or_new(settings(rate), before)).collect();
     config.log = match door.log {
         model::LogFormat::Json => LogFormat::Json,
         model::LogFormat::Combined => LogFormat::Combined,
     };
     config.observers.clone_from(&door.observers);
     if door.https {
-        let pair = certificate.ok_or(Error::NoCertificate)?;
-        config.tls = Some(shown(pair)?);
+        let pair = launch.secrets.certificate.as_ref().ok_or(Error::NoCertificate)?;
+        let known = before.filter(|made| made.launch.secrets.certificate.as_ref() == Some(pair));
+        let known = known.and_then(|made| made.config.tls.clone());
+        config.tls = Some(known.map_or_else(|| shown(pair), Ok)?);
     }
     config.doors = door.redirects.iter().map(|one| Doors { http: one.http, https: one.https }).collect();
     config.hsts = door.hsts_seconds.map(|seconds| hsts(seconds).into());
     Ok(config)
+}
+
+fn known_or_new(settings: RateSettings, before: Option<&Made>) -> Arc<Rate> {
+    let mut known = before.into_iter().flat_map(|made| &made.config.rates);
+    let known = known.find(|rate| *rate.settings() == settings).cloned();
+    known.unwrap_or_else(|| Arc::new(Rate::new(settings)))
 }
 
 fn settings(rate: &model::Rate) -> RateSettings {

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::{
-    Address, Checks, Config, Counters, Declared, Limits, Listeners, Pool, Reuse, Route, Server, Settings, Speaks,
-    Sticky, Target,
+    Address, Checked, Config, Counters, Declared, Limits, Listeners, Live, Pool, Reuse, Route, Server, Settings,
+    Speaks, Sticky, Target,
 };
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_machines::{balance, outlier};
 use mainstay_site::model::Algorithm;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock;
-use crate::service::{Context, Reporter};
+use crate::service::{Context, Declined, Launch, Offer, Reporter};
 
 /// Figures in the report are at most this old.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +37,9 @@ pub enum Error {
     /// The supervisor handed over no socket.
     #[error("no listening socket called `http` was handed over: the plan and the supervisor disagree")]
     NoSocket,
+    /// The launch of another service.
+    #[error("it is another kind of service")]
+    Foreign,
     /// Cookies could be forged.
     #[error(
         "`sticky` needs a key that the site's secrets do not have; restart the supervisor, which makes the missing ones"
@@ -62,39 +64,51 @@ pub enum Error {
     Engine(#[from] std::io::Error),
 }
 
+/// What an HTTP tier does, made from its launch.
+pub(crate) struct Made {
+    pub(crate) launch: Launch,
+    pub(crate) config: Config,
+    pub(crate) tiers: Vec<Tier>,
+}
+
+impl Made {
+    fn checked(&self) -> Vec<Arc<Checked>> {
+        self.tiers.iter().map(|tier| tier.checked.clone()).collect()
+    }
+}
+
 /// A pool with what it was planned as.
+#[derive(Clone)]
 pub(crate) struct Tier {
     plan: plan::Pool,
     pool: Arc<Pool>,
+    checked: Arc<Checked>,
 }
 
 impl Tier {
-    /// The pool that `plan` asks for. Nobody in it is well before the first check. `key` signs its cookies.
+    /// The pool that `plan` asks for: that of `before` if nothing has changed, else one that goes on with what is known of
+    /// the backends that they share. Nobody else in it is well before the first check.
     ///
     /// # Errors
     /// If it has cookies and there is no key.
-    pub(crate) fn new(plan: &plan::Pool, key: &str) -> Result<Tier, Error> {
+    pub(crate) fn new(plan: &plan::Pool, launch: &Launch, before: Option<&Made>) -> Result<Tier, Error> {
+        let key = &launch.secrets.sticky;
         if plan.sticky.is_some() && key.is_empty() {
             return Err(Error::NoKey);
         }
-        let declared = plan.backends.iter().map(|backend| Declared {
-            name: backend.name.to_string(),
-            weight: backend.weight,
-            spare: backend.spare,
-            address: Some(Address::Tcp(backend.address)),
-            well: false,
-        });
-        let settings = Settings {
-            name: plan.name.clone(),
-            algorithm: algorithm(plan.algorithm),
-            backend_requests_max: BACKEND_REQUESTS_MAX,
-            waiting_max: WAITING_MAX,
-            reuse: Reuse::Always,
-            outliers: Some(outlier::Config::default()),
-            slow_start: SLOW_START,
-            sticky: plan.sticky.as_deref().map(|cookie| Sticky::new(cookie, key.as_bytes())),
+        let known = before.and_then(|made| made.tiers.iter().find(|tier| tier.plan.name == plan.name));
+        let same_key = before.is_some_and(|made| made.launch.secrets.sticky == *key);
+        if let Some(known) = known.filter(|known| known.plan == *plan && same_key) {
+            return Ok(known.clone());
+        }
+        let (settings, declared) = (settings(plan, key), declared(plan));
+        let pool = match known {
+            Some(known) => known.pool.following(settings, declared),
+            None => Pool::new(settings, declared),
         };
-        Ok(Tier { pool: Pool::new(settings, declared.collect()), plan: plan.clone() })
+        let (targets, config) = checks(plan);
+        let checked = Checked::new(pool.clone(), targets, config, known.map(|known| &*known.checked));
+        Ok(Tier { plan: plan.clone(), pool, checked })
     }
 
     /// The route that leads to it, past `folders`.
@@ -110,21 +124,45 @@ impl Tier {
         };
         (&self.plan.name, stand)
     }
+}
 
-    fn check(&self, server: &mut Server) -> Arc<Checks> {
-        let target = |(backend, it): (usize, &plan::Backend)| Target {
-            backend,
-            address: Address::Tcp(it.address),
-            path: self.plan.health.path.clone(),
-        };
-        let config = health::Config {
-            interval: Duration::from_millis(self.plan.health.interval_ms),
-            timeout: Duration::from_millis(self.plan.health.timeout_ms),
-            rise: self.plan.health.rise,
-            fall: self.plan.health.fall,
-        };
-        server.check(self.pool.clone(), self.plan.backends.iter().enumerate().map(target).collect(), config)
+fn declared(plan: &plan::Pool) -> Vec<Declared> {
+    let declared = |backend: &plan::Backend| Declared {
+        name: backend.name.to_string(),
+        weight: backend.weight,
+        spare: backend.spare,
+        address: Some(Address::Tcp(backend.address)),
+        well: false,
+    };
+    plan.backends.iter().map(declared).collect()
+}
+
+fn settings(plan: &plan::Pool, key: &str) -> Settings {
+    Settings {
+        name: plan.name.clone(),
+        algorithm: algorithm(plan.algorithm),
+        backend_requests_max: BACKEND_REQUESTS_MAX,
+        waiting_max: WAITING_MAX,
+        reuse: Reuse::Always,
+        outliers: Some(outlier::Config::default()),
+        slow_start: SLOW_START,
+        sticky: plan.sticky.as_deref().map(|cookie| Sticky::new(cookie, key.as_bytes())),
     }
+}
+
+fn checks(plan: &plan::Pool) -> (Vec<Target>, health::Config) {
+    let target = |(backend, it): (usize, &plan::Backend)| Target {
+        backend,
+        address: Address::Tcp(it.address),
+        path: plan.health.path.clone(),
+    };
+    let config = health::Config {
+        interval: Duration::from_millis(plan.health.interval_ms),
+        timeout: Duration::from_millis(plan.health.timeout_ms),
+        rise: plan.health.rise,
+        fall: plan.health.fall,
+    };
+    (plan.backends.iter().enumerate().map(target).collect(), config)
 }
 
 fn algorithm(declared: Algorithm) -> balance::Algorithm {
@@ -150,19 +188,24 @@ pub(crate) fn limits(front: bool) -> Limits {
     limits
 }
 
+/// Makes what a launch asks for, with what can be taken over of what was made before.
+pub(crate) type Make = fn(&Launch, Option<&Made>) -> Result<Made, Error>;
+
 /// Serves until the service is asked to end.
-pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Result<(), Error> {
+pub(crate) fn run(mut context: Context, make: Make) -> Result<(), Error> {
     let listeners = Listeners { http: context.sockets.take_tcp("http"), https: context.sockets.take_tcp("https") };
     if listeners.http.is_empty() {
         return Err(Error::NoSocket);
     }
-    let mut server = Server::new(config);
-    let checks = tiers.iter().map(|tier| tier.check(&mut server)).collect();
-    let view = View { tiers, checks, config: server.config(), counters: server.counters() };
+    let made = make(&context.launch, None)?;
+    let server = Server::new(made.config.clone());
+    let live = server.live();
+    live.swap(made.config.clone(), made.checked());
+    let mut view = View { made, make, live, counters: server.counters() };
     let stop = context.shutdown.watch();
     let reporting = std::thread::Builder::new().name("report".into()).spawn({
-        let (reporter, stop) = (context.reporter.clone(), stop.clone());
-        move || view.keep_reporting(&reporter, stop)
+        let (reporter, offers, stop) = (context.reporter.clone(), context.launches.follow(), stop.clone());
+        move || view.keep_reporting(&reporter, offers, stop)
     })?;
     server.run(listeners, &stop)?;
     reporting.join().map_err(|_| std::io::Error::other("the report's thread panicked"))??;
@@ -171,37 +214,76 @@ pub(crate) fn run(mut context: Context, config: Config, tiers: Vec<Tier>) -> Res
 
 /// What the report is made from.
 struct View {
-    tiers: Vec<Tier>,
-    checks: Vec<Arc<Checks>>,
-    config: Arc<ArcSwap<Config>>,
+    made: Made,
+    make: Make,
+    live: Live,
     counters: Arc<Counters>,
 }
 
 impl View {
-    fn keep_reporting(&self, reporter: &Reporter, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    fn keep_reporting(
+        &mut self,
+        reporter: &Reporter,
+        mut offers: mpsc::Receiver<Offer>,
+        mut stop: watch::Receiver<bool>,
+    ) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         runtime.block_on(async {
-            let mut changes: Vec<_> = self.checks.iter().map(|checks| checks.changes()).collect();
+            let mut changes = self.changes();
             while !*stop.borrow() {
                 reporter.publish(self.report());
-                let _ = tokio::time::timeout(REPORT_EVERY, async {
-                    tokio::select! {
-                        _ = any_change(&mut changes) => {}
-                        _ = stop.wait_for(|stop| *stop) => {}
+                tokio::select! {
+                    _ = any_change(&mut changes) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                    () = tokio::time::sleep(REPORT_EVERY) => {}
+                    Some(offer) = offers.recv() => {
+                        let answer = self.follow(offer.launch);
+                        changes = self.changes();
+                        reporter.publish(self.report());
+                        // Who asked may have lost patience; it will ask how we are.
+                        let _ = offer.answer.send(answer);
                     }
-                })
-                .await;
+                }
             }
         });
+        Ok(())
+    }
+
+    fn changes(&self) -> Vec<watch::Receiver<u64>> {
+        self.made.tiers.iter().map(|tier| tier.checked.checks().changes()).collect()
+    }
+
+    /// Does what `launch` asks for from now on, without a restart.
+    fn follow(&mut self, launch: Launch) -> Result<(), Declined> {
+        let (known, generation) = (&self.made.launch, launch.generation);
+        if (&known.site, &known.server, &known.state) != (&launch.site, &launch.server, &launch.state) {
+            return Err(Declined::Restart("it is another server's".into()));
+        }
+        if known.service.listens != launch.service.listens || known.service.user != launch.service.user {
+            return Err(Declined::Restart("it listens elsewhere".into()));
+        }
+        let made = (self.make)(&launch, Some(&self.made)).map_err(|error| match error {
+            Error::Foreign => Declined::Restart(error.to_string()),
+            error => Declined::Unusable(error.to_string()),
+        })?;
+        self.live.swap(made.config.clone(), made.checked());
+        for tier in &self.made.tiers {
+            let next = made.tiers.iter().find(|next| next.plan.name == tier.plan.name);
+            if let Some(next) = next.filter(|next| !Arc::ptr_eq(&next.pool, &tier.pool)) {
+                tier.pool.supersede(next.pool.clone());
+            }
+        }
+        self.made = made;
+        tracing::info!(generation = generation.0, "follows another plan without a restart");
         Ok(())
     }
 
     fn report(&self) -> Report {
         let mut parts = Vec::new();
         let mut ill = Vec::new();
-        for (tier, checks) in self.tiers.iter().zip(&self.checks) {
+        for tier in &self.made.tiers {
             let ejections = tier.pool.ejections();
-            for (backend, seen) in checks.seen().into_iter().enumerate() {
+            for (backend, seen) in tier.checked.checks().seen().into_iter().enumerate() {
                 let name = format!("{} on {}", tier.plan.name, seen.name);
                 let since_ms = clock::unix_ms().saturating_sub(seen.since.elapsed().as_millis() as u64);
                 let state = match seen.state {
@@ -220,18 +302,19 @@ impl View {
             }
         }
         let stands: Vec<(&str, Stand)> =
-            self.tiers.iter().zip(&self.checks).map(|(tier, checks)| tier.stand(&checks.seen())).collect();
+            self.made.tiers.iter().map(|tier| tier.stand(&tier.checked.checks().seen())).collect();
         ill.extend(self.missing());
         let (state, because) = verdict(&stands, &ill);
-        Report { state, because, facts: Vec::new(), parts, counters: self.totals() }
+        let facts = vec![("follows".to_owned(), format!("generation {}", self.made.launch.generation))];
+        Report { state, because, facts, parts, counters: self.totals() }
     }
 
     fn totals(&self) -> BTreeMap<String, u64> {
-        let backends = self.tiers.iter().flat_map(|tier| tier.pool.backends());
+        let backends = self.made.tiers.iter().flat_map(|tier| tier.pool.backends());
         let ejections = backends.map(|(_, figures)| figures.ejections.load(Ordering::Relaxed)).sum();
         let mut totals = self.counters.totals();
         totals.insert("ejections_total".to_owned(), ejections);
-        let cache = self.config.load().routes.iter().find_map(|route| route.cache.clone());
+        let cache = self.made.config.routes.iter().find_map(|route| route.cache.clone());
         totals.extend(cache.map(|cache| cache.totals()).unwrap_or_default());
         totals
     }
@@ -267,8 +350,7 @@ fn verdict(tiers: &[(&str, Stand)], ill: &[String]) -> (State, String) {
 impl View {
     /// The folders that cannot be served from, and what is answered instead.
     fn missing(&self) -> Vec<String> {
-        let config = self.config.load();
-        let folders = config.routes.iter().flat_map(|route| &route.folders);
+        let folders = self.made.config.routes.iter().flat_map(|route| &route.folders);
         let told = |folder: &Folder| {
             let why = folder.missing()?;
             let instead = if folder.fall_through { "is asked of the application" } else { "is answered with 404" };

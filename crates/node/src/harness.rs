@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::platform::inherit::{self, Socket};
-use crate::service::{Context, Launch, Reporter, Shutdown, Sockets};
+use crate::service::{Context, Launch, Launches, Reporter, Shutdown, Sockets};
 
 /// The environment variable that names the descriptor of the [`Launch`].
 pub const LAUNCH_FD: &str = "MAINSTAY_LAUNCH_FD";
@@ -88,9 +88,10 @@ fn prepare(name: &str) -> Result<Context, Unusable> {
     let (sender, shutdown) = Shutdown::new();
     let reporter = Reporter::default();
     let path = launch.run_folder().join("report.sock");
-    side::start(&path, reporter.clone(), sender)
+    let launches = Launches::default();
+    side::start(&path, reporter.clone(), launches.clone(), sender)
         .map_err(|source| Unusable::Report { path: path.display().to_string(), source })?;
-    Ok(Context { launch, sockets, reporter, shutdown })
+    Ok(Context { launch, sockets, reporter, shutdown, launches })
 }
 
 fn sort(handed: Vec<(String, std::os::fd::OwnedFd)>) -> io::Result<Sockets> {

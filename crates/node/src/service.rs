@@ -6,11 +6,14 @@
 //!   sd_listen_fds(3) has it;
 //! - standard output and error: its log stream, a JSON object a line from Mainstay, anything from foreign programs.
 //!
-//! It answers `GET /v1/report` on `run/NAME/report.sock`; SIGTERM asks it to finish what it has and end with 0.
+//! It answers on `run/NAME/report.sock`, which only its own user and root may connect to (unix(7): it takes the permission to
+//! write): `GET /v1/report` with its [`Report`]; `PUT /v1/launch` with a [`Launch`] that is to take the place of the one that
+//! it has, to which it says 204 once it follows it, 409 if it must be restarted for that, and 422 if nobody could follow it.
+//! SIGTERM asks it to finish what it has and end with 0.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use mainstay_site::names::{Domain, Generation, ServerName};
@@ -18,7 +21,7 @@ use mainstay_site::plan::Service;
 use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::{Report, State};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Everything that a service must know at its start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +57,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// When to end.
     pub shutdown: Shutdown,
+    /// Where it is told that its launch has changed.
+    pub launches: Launches,
 }
 
 /// The listening sockets that were handed over, with the name of their [`mainstay_site::plan::Listen`].
@@ -128,5 +133,53 @@ impl Shutdown {
     /// Returns once the service is asked to end (also when whoever would ask is gone).
     pub async fn requested(&mut self) {
         let _ = self.0.wait_for(|end| *end).await;
+    }
+}
+
+/// Where a service is told that its launch has changed. One that does not ask to be told is restarted instead.
+#[derive(Clone, Default)]
+pub struct Launches(Arc<OnceLock<mpsc::Sender<Offer>>>);
+
+/// A launch that is to take the place of the one before, in the running process.
+pub struct Offer {
+    /// What it is to be.
+    pub launch: Launch,
+    /// Whether it is.
+    pub answer: oneshot::Sender<Result<(), Declined>>,
+}
+
+/// Why a service does not follow a launch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// A new process can.
+    #[error("{0}")]
+    Restart(String),
+    /// Nobody could: it stays with the one before.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl Launches {
+    /// Offers that wait. There is one supervisor, which asks one thing after the other.
+    const WAITING_MAX: usize = 1;
+
+    /// Asks to be told. Only the first who asks is.
+    pub fn follow(&self) -> mpsc::Receiver<Offer> {
+        let (sender, receiver) = mpsc::channel(Launches::WAITING_MAX);
+        let _ = self.0.set(sender);
+        receiver
+    }
+
+    /// Offers a launch to the service.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub async fn offer(&self, launch: Launch) -> Result<(), Declined> {
+        let deaf = || Declined::Restart("it does not change while it runs".into());
+        let (answer, answered) = oneshot::channel();
+        let sender = self.0.get().ok_or_else(deaf)?;
+        sender.send(Offer { launch, answer }).await.map_err(|_| deaf())?;
+        // Dropped without an answer: it is ending.
+        answered.await.unwrap_or_else(|_| Err(deaf()))
     }
 }

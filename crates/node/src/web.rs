@@ -8,34 +8,46 @@ use mainstay_http::{Cache, CacheSettings, Config, Route};
 use mainstay_site::plan;
 
 use crate::door;
-use crate::engine::{self, Error, Tier};
-use crate::service::Context;
+use crate::engine::{self, Error, Made, Tier};
+use crate::service::{Context, Launch};
 
 /// Serves until the service is asked to end.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(context: Context, plan: &plan::Web) -> Result<(), Error> {
-    let key = &context.launch.secrets.sticky;
-    let (tiers, of) = tiers(&plan.routes, key)?;
-    // One for all routes: what one application does not need, another has.
-    let cache = plan
-        .cache
-        .map(|cache| Cache::new(CacheSettings { memory_bytes: cache.memory_bytes, ..CacheSettings::default() }));
+pub fn run(context: Context, _: &plan::Web) -> Result<(), Error> {
+    engine::run(context, make)
+}
+
+fn make(launch: &Launch, before: Option<&Made>) -> Result<Made, Error> {
+    let plan::Config::Web(plan) = &launch.service.config else { return Err(Error::Foreign) };
+    let (tiers, of) = tiers(&plan.routes, launch, before)?;
+    let cache = cache(plan, before);
     let route = |(route, tier): (&plan::Route, &usize)| {
-        let folders = route.statics.iter().map(|it| folder(&context.launch.state, it)).collect::<Result<_, Error>>()?;
+        let folders = route.statics.iter().map(|it| folder(&launch.state, it)).collect::<Result<_, Error>>()?;
         Ok(Route { cache: cache.clone(), ..tiers[*tier].route(route.host.clone(), &route.prefix, folders) })
     };
     let routes = plan.routes.iter().zip(&of).map(route).collect::<Result<Arc<[Route]>, Error>>()?;
-    let via = format!("web={}", context.launch.server);
+    let via = format!("web={}", launch.server);
     let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
-    let config = door::with(&plan.door, context.launch.secrets.certificate.as_ref(), config)?;
-    engine::run(context, config, tiers)
+    let config = door::with(&plan.door, launch, config, before)?;
+    Ok(Made { launch: launch.clone(), config, tiers })
+}
+
+/// One for all routes: what one application does not need, another has. One of another size begins empty.
+fn cache(plan: &plan::Web, before: Option<&Made>) -> Option<Arc<Cache>> {
+    let settings = plan.cache?;
+    let known =
+        before.filter(|made| matches!(&made.launch.service.config, plan::Config::Web(was) if was.cache == plan.cache));
+    let known = known.and_then(|made| made.config.routes.iter().find_map(|route| route.cache.clone()));
+    Some(known.unwrap_or_else(|| {
+        Cache::new(CacheSettings { memory_bytes: settings.memory_bytes, ..CacheSettings::default() })
+    }))
 }
 
 /// A tier for each pool, and of each route which: a folder beside an application's route has its application's pool, which
 /// is checked and reported once.
-fn tiers(routes: &[plan::Route], key: &str) -> Result<(Vec<Tier>, Vec<usize>), Error> {
+fn tiers(routes: &[plan::Route], launch: &Launch, before: Option<&Made>) -> Result<(Vec<Tier>, Vec<usize>), Error> {
     let (mut pools, mut of): (Vec<&plan::Pool>, Vec<usize>) = (Vec::new(), Vec::new());
     for route in routes {
         let known = pools.iter().position(|pool| **pool == route.pool);
@@ -44,7 +56,7 @@ fn tiers(routes: &[plan::Route], key: &str) -> Result<(Vec<Tier>, Vec<usize>), E
             pools.push(&route.pool);
         }
     }
-    let tiers = pools.into_iter().map(|pool| Tier::new(pool, key)).collect::<Result<_, Error>>()?;
+    let tiers = pools.into_iter().map(|pool| Tier::new(pool, launch, before)).collect::<Result<_, Error>>()?;
     Ok((tiers, of))
 }
 

@@ -8,9 +8,11 @@
 //! | `GET /v1/logs/SERVICE?lines=N` | the last lines of its log stream, text |
 //! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
 //! | `POST /v1/restart/SERVICE` | 202 |
+//! | `POST /v1/upgrade` | 202; the supervisor and then its services are replaced by the program that its file holds now |
 //! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
 //!
-//! A service answers its supervisor in the same way on a socket of its own: `GET /v1/report` → [`Report`].
+//! A service answers its supervisor in the same way on a socket of its own: `GET /v1/report` → [`Report`]; `PUT /v1/launch` has it
+//! follow another plan without a restart.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +38,9 @@ pub struct ServerStatus {
     pub pid: u32,
     /// When the supervisor started: Unix time in milliseconds.
     pub since_ms: u64,
+    /// Services are still being moved to another program.
+    #[serde(default)]
+    pub upgrading: bool,
     /// In the order of the plan.
     pub services: Vec<ServiceStatus>,
     /// What is declared and not enforced.

@@ -61,8 +61,8 @@ impl Wire {
 /// A body that fits into one packet with its head.
 const SMALL: usize = 128;
 const KIB: usize = 1024;
-/// As many connections as a busy site has open.
-const IDLE: usize = 10_000;
+/// As many connections as a busy site has open, and as HAProxy takes where a process may have 20,000 descriptors.
+const IDLE: usize = 9_500;
 const PROXIES: &[Who] = &[Mainstay, Haproxy, Nginx, Relay];
 const ENCRYPTING: &[Who] = &[Mainstay, Haproxy, Nginx];
 const FILE_SERVERS: &[Who] = &[Mainstay, Nginx];

@@ -259,7 +259,7 @@ fn haproxy(case: &Case, folder: &Path) -> Result<Vec<String>> {
         _ => ("", ""),
     };
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 20000\n  log {HAPROXY}:5140 local0\n\
+        "global\n  nbthread 1\n  maxconn 9900\n  log {HAPROXY}:5140 local0\n\
          defaults\n  mode http\n  log global\n  option httplog\n  option forwardfor\n  option http-keep-alive\n  http-reuse always\n\
          \x20 timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n  timeout http-request 10s\n  timeout http-keep-alive 60s\n\
          {store}\
@@ -295,8 +295,8 @@ fn nginx(case: &Case, folder: &Path) -> Result<Vec<String>> {
     };
     let cache = format!("proxy_cache_path {own}/cache keys_zone=kept:10m;");
     let text = format!(
-        "daemon off; worker_processes 1; worker_rlimit_nofile 60000; user root; pid {own}/pid; error_log {own}/error.log;\n\
-         events {{ worker_connections 20000; }}\n\
+        "daemon off; worker_processes 1; worker_rlimit_nofile 20000; user root; pid {own}/pid; error_log {own}/error.log;\n\
+         events {{ worker_connections 19000; }}\n\
          http {{\n  access_log {own}/access.log combined buffer=64k flush=1s;\n  sendfile on; tcp_nopush on; tcp_nodelay on;\n\
          \x20 keepalive_timeout 75s; keepalive_requests 1000000000; server_tokens off; etag on; {cache}\n\
          \x20 open_file_cache max=1000 inactive=60s; open_file_cache_valid 30s;\n\

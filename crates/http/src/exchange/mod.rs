@@ -29,7 +29,7 @@ use crate::config::{Config, Limits, Route, Speaks};
 use crate::counters::count;
 use crate::http2;
 use crate::page::{self, Page};
-use crate::pool::{Lease, Pool, Wanted};
+use crate::pool::{Lease, Pool, Refused, Wanted};
 use crate::stream::Stream;
 use crate::trace::Trace;
 use crate::wire::{Wire, fill};
@@ -168,6 +168,12 @@ impl Trip<'_> {
             let wanted = Wanted { tried: &tried, ..wanted };
             let lease = match Stages::timed(&self.stages.queue, pool.lease(&wanted)).await {
                 Ok(lease) => lease,
+                Err(Refused::Moved) if let Some(next) = pool.successor() => {
+                    // Its backends have other numbers there; the log's names are those of `pool`.
+                    let outcome = Box::pin(self.run(next, given, wire)).await;
+                    let backend = outcome.backend.and_then(|at| pool.numbered(next.backend_name(at)));
+                    return Outcome { backend, ..outcome };
+                }
                 Err(refused) => {
                     count(&self.worker.counters.unserved);
                     tracing::warn!(pool = pool.name(), id = self.id, "nobody is free to answer: {refused}");

@@ -62,7 +62,9 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, 
     let Ok(Ok(connection)) = timeout(config.limits.head_within, shaking).await else { return };
     count(&worker.counters.http2_connections);
     let peer = Peer { worker: worker.clone(), client, ends, proto };
-    drive(connection, &Rc::new(peer), config.limits.idle_within).await;
+    let idle_within = config.limits.idle_within;
+    drop(config);
+    drive(connection, &Rc::new(peer), idle_within).await;
 }
 
 fn builder(config: &Config) -> h2::server::Builder {

@@ -20,11 +20,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
 pub(crate) use lane::{Lane, Lanes};
 
-use crate::checks::{Checks, Seen};
+use crate::checks::{Checked, Seen};
 use crate::codec::{Kind, Method};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -36,13 +37,13 @@ use samples::Samples;
 /// What there is to see of an engine, besides its configuration.
 pub(crate) struct Scene {
     pub(crate) counters: Arc<Counters>,
-    checked: Vec<(Arc<Pool>, Arc<Checks>)>,
+    checked: watch::Receiver<Vec<Arc<Checked>>>,
     samples: Samples,
     since: Instant,
 }
 
 impl Scene {
-    pub(crate) fn new(counters: Arc<Counters>, checked: Vec<(Arc<Pool>, Arc<Checks>)>) -> Scene {
+    pub(crate) fn new(counters: Arc<Counters>, checked: watch::Receiver<Vec<Arc<Checked>>>) -> Scene {
         Scene { counters, checked, samples: Samples::default(), since: Instant::now() }
     }
 
@@ -69,8 +70,9 @@ impl Scene {
 
     /// What the checks know of a pool; nothing if it is not checked.
     fn seen(&self, pool: &Arc<Pool>) -> Vec<Seen> {
-        let checks = self.checked.iter().find(|(checked, _)| Arc::ptr_eq(checked, pool));
-        checks.map(|(_, checks)| checks.seen()).unwrap_or_default()
+        let checked = self.checked.borrow();
+        let checks = checked.iter().find(|checked| Arc::ptr_eq(&checked.pool, pool));
+        checks.map(|it| it.checks.seen()).unwrap_or_default()
     }
 }
 

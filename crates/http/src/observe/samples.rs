@@ -12,7 +12,7 @@ pub(super) enum Of {
     Connections,
     Requests,
     Pool(String),
-    Backend(String, usize),
+    Backend(String, String),
 }
 
 /// Something that is counted.
@@ -50,12 +50,12 @@ impl Samples {
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         samples.entry(Of::Connections).or_default().take(connections, open);
         samples.entry(Of::Requests).or_default().take(counters.requests(), counters.lanes.sums().busy);
-        for (pool, _) in &scene.checked {
-            let (mut total, mut now) = (0, 0);
-            for (backend, (_, figures)) in pool.backends().enumerate() {
+        for checked in &*scene.checked.borrow() {
+            let (pool, mut total, mut now) = (&checked.pool, 0, 0);
+            for (backend, figures) in pool.backends() {
                 let (given, at) =
                     (figures.requests.load(Ordering::Relaxed), figures.outstanding.load(Ordering::Relaxed));
-                samples.entry(Of::Backend(pool.name().into(), backend)).or_default().take(given, at.into());
+                samples.entry(Of::Backend(pool.name().into(), backend.into())).or_default().take(given, at.into());
                 (total, now) = (total + given, now + u64::from(at));
             }
             samples.entry(Of::Pool(pool.name().into())).or_default().take(total, now);

@@ -140,7 +140,7 @@ fn pool_rows(scene: &Scene, pool: &Arc<Pool>, proxy: usize) -> Vec<Row> {
     let mut sums = Sums::default();
     for (backend, ((name, figures), standing)) in pool.backends().zip(&standings).enumerate() {
         let mut row = Row::new([pool.name(), name], 2, proxy, backend + 1);
-        let sample = scene.samples.of(&Of::Backend(pool.name().into(), backend));
+        let sample = scene.samples.of(&Of::Backend(pool.name().into(), name.into()));
         let answers = figures.answers.each_ref().map(load);
         let (given, bytes, failures) = (load(&figures.requests), load(&figures.bytes), load(&figures.failures));
         let outstanding = u64::from(figures.outstanding.load(Ordering::Relaxed));
@@ -248,8 +248,10 @@ mod tests {
     fn every_value_has_its_column_and_commas_are_quoted() {
         let columns: Vec<&str> = columns().collect();
         assert_eq!(columns.len(), 128);
-        let (scene, config) =
-            (Scene::new(Arc::default(), Vec::new()), Config { via: "web=w1".into(), ..Config::default() });
+        let (scene, config) = (
+            Scene::new(Arc::default(), tokio::sync::watch::channel(Vec::new()).1),
+            Config { via: "web=w1".into(), ..Config::default() },
+        );
         let row = front(&scene, &config);
         assert!(row.0.keys().all(|column| columns.contains(column)), "{:?}", row.0);
         let mut row = Row::new(["a,b", "c\"d"], 2, 1, 1);

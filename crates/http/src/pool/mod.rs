@@ -6,16 +6,17 @@
 
 mod figures;
 mod lease;
+mod succession;
 mod view;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use mainstay_machines::Time;
 use mainstay_machines::balance::latency::Latency;
-use mainstay_machines::balance::{self, Algorithm, Asked, Hashed, source};
+use mainstay_machines::balance::{self, Algorithm, Asked, Hashed};
 use mainstay_machines::budget::{self, Budget};
 use mainstay_machines::health::Failure;
 use mainstay_machines::outlier::{self, Outliers};
@@ -118,7 +119,7 @@ pub struct Declared {
 pub struct Pool {
     settings: Settings,
     names: Vec<String>,
-    figures: Vec<Figures>,
+    figures: Vec<Arc<Figures>>,
     pub(crate) cookies: Option<Cookies>,
     state: Mutex<State>,
     budget: Mutex<Budget>,
@@ -127,10 +128,25 @@ pub struct Pool {
     view: ArcSwap<View>,
     origin: Instant,
     turn: AtomicU64,
-    /// Requests at all backends now; kept only where the algorithm asks for it.
-    total: AtomicU64,
+    /// Requests at all backends now; kept only where the algorithm asks for it. Shared with the pool that comes after.
+    total: Arc<AtomicU64>,
     waiting: AtomicU32,
     freed: Notify,
+    /// The pool that has come after this one.
+    successor: OnceLock<Arc<Pool>>,
+}
+
+/// Where a pool's clock and counts begin.
+struct Start {
+    origin: Instant,
+    now: Time,
+    total: Arc<AtomicU64>,
+}
+
+impl Start {
+    fn now() -> Start {
+        Start { origin: Instant::now(), now: Time::ZERO, total: Arc::default() }
+    }
 }
 
 /// Why nobody was chosen.
@@ -142,35 +158,40 @@ pub enum Refused {
     /// Too many wait already.
     #[error("too many requests wait already")]
     Full,
+    /// Another pool has come after this one: [`Pool::successor`].
+    #[error("its backends are others now")]
+    Moved,
 }
 
 impl Pool {
     /// A pool of the declared backends.
     pub fn new(settings: Settings, declared: Vec<Declared>) -> Arc<Pool> {
-        let place = |it: &Declared| {
-            let address = it.address.clone().map(Arc::new);
-            Place::new(source::identity(&it.name), it.weight, it.spare, address, it.well)
-        };
         let outliers = settings.outliers.map(|config| Outliers::new(config, declared.len(), Time::ZERO));
-        let places = declared.iter().map(place).collect();
-        let state = State::new(places, outliers, settings.slow_start);
-        let view = ArcSwap::from_pointee(state.view(settings.algorithm, Time::ZERO));
-        let names: Vec<String> = declared.into_iter().map(|it| it.name).collect();
-        Arc::new(Pool {
-            figures: names.iter().map(|_| Figures::new(Time::ZERO)).collect(),
+        let places = declared.iter().map(Place::declared).collect();
+        let state = State::new(places, outliers, settings.slow_start, Time::ZERO);
+        let figures = declared.iter().map(|_| Arc::new(Figures::new(Time::ZERO))).collect();
+        let names = declared.into_iter().map(|it| it.name).collect();
+        Arc::new(Pool::begun(settings, names, figures, state, Start::now()))
+    }
+
+    fn begun(settings: Settings, names: Vec<String>, figures: Vec<Arc<Figures>>, state: State, start: Start) -> Pool {
+        let Start { origin, now, total } = start;
+        Pool {
+            view: ArcSwap::from_pointee(state.view(settings.algorithm, now)),
             cookies: settings.sticky.as_ref().map(|sticky| Cookies::new(sticky, &names)),
+            figures,
             settings,
             names,
             state: Mutex::new(state),
-            budget: Mutex::new(Budget::new(budget::Config::default(), Time::ZERO)),
+            budget: Mutex::new(Budget::new(budget::Config::default(), now)),
             retried: AtomicU64::new(0),
-            view,
-            origin: Instant::now(),
+            origin,
             turn: AtomicU64::new(0),
-            total: AtomicU64::new(0),
+            total,
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
-        })
+            successor: OnceLock::new(),
+        }
     }
 
     /// Its name.
@@ -180,7 +201,7 @@ impl Pool {
 
     /// Every backend's name and figures.
     pub fn backends(&self) -> impl Iterator<Item = (&str, &Figures)> {
-        self.names.iter().map(String::as_str).zip(&self.figures)
+        self.names.iter().map(String::as_str).zip(self.figures.iter().map(Arc::as_ref))
     }
 
     /// The name of a backend.
@@ -331,7 +352,7 @@ impl Pool {
     /// Chooses a backend, or waits for one.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// [`Refused`]; [`Refused::Moved`] only if nobody could be chosen at once.
     pub async fn lease(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Result<Lease, Refused> {
         let fresh = |backend| !wanted.tried.contains(&backend);
         if let Some(lease) = self.choose(wanted, fresh) {
@@ -346,6 +367,9 @@ impl Pool {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
+            if self.successor.get().is_some() {
+                return Err(Refused::Moved);
+            }
             if let Some(lease) = self.choose(wanted, |backend| settle.is_none() || fresh(backend)) {
                 return Ok(lease);
             }

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_machines::Time;
-use mainstay_machines::balance::{Algorithm, Member, Roster, slow_start};
+use mainstay_machines::balance::{Algorithm, Member, Roster, slow_start, source};
 use mainstay_machines::health::Failure;
 use mainstay_machines::outlier::{Input, Outliers, Output};
 
+use super::Declared;
 use super::figures::Figures;
 use crate::stream::Address;
 
@@ -22,6 +23,7 @@ pub(super) struct View {
 }
 
 /// What can change of a backend.
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) identity: u64,
     pub(super) weight: u16,
@@ -43,9 +45,25 @@ impl Place {
         Standing { weight, spare, serves: serves && !draining, draining, address: self.address.clone() }
     }
 
-    pub(super) fn new(identity: u64, weight: u16, spare: bool, address: Option<Arc<Address>>, well: bool) -> Place {
-        let last = Failure::Closed;
-        Place { identity, weight, spare, address, well, draining: false, met: well, returned: None, last }
+    pub(super) fn declared(declared: &Declared) -> Place {
+        let &Declared { weight, spare, well, .. } = declared;
+        let (identity, address) = (source::identity(&declared.name), declared.address.clone().map(Arc::new));
+        Place {
+            identity,
+            weight,
+            spare,
+            address,
+            well,
+            draining: false,
+            met: well,
+            returned: None,
+            last: Failure::Closed,
+        }
+    }
+
+    /// What is known of it, as it is declared now.
+    pub(super) fn declared_anew(&self, declared: &Declared) -> Place {
+        Place { weight: declared.weight, spare: declared.spare, ..self.clone() }
     }
 }
 
@@ -94,16 +112,21 @@ impl std::fmt::Display for Ejection {
 }
 
 impl State {
-    pub(super) fn new(places: Vec<Place>, mut outliers: Option<Outliers>, slow_start: Duration) -> State {
+    pub(super) fn new(places: Vec<Place>, mut outliers: Option<Outliers>, slow_start: Duration, now: Time) -> State {
         if let Some(outliers) = &mut outliers {
             let ill = places.iter().enumerate().filter(|(_, place)| !place.well);
-            ill.for_each(|(backend, _)| outliers.handle(Time::ZERO, backend, Input::Well(false)));
+            ill.for_each(|(backend, _)| outliers.handle(now, backend, Input::Well(false)));
         }
         State { places, outliers, slow_start }
     }
 
+    /// Who of a pool that comes after this one is ejected there: its backends by their numbers here.
+    pub(super) fn outliers_of(&self, known: &[Option<usize>], now: Time) -> Option<Outliers> {
+        Some(self.outliers.as_ref()?.regrouped(known, now))
+    }
+
     /// An active check, or whoever runs the backend, says how it is.
-    pub(super) fn mark(&mut self, now: Time, backend: usize, well: bool, figures: &[Figures]) {
+    pub(super) fn mark(&mut self, now: Time, backend: usize, well: bool, figures: &[Arc<Figures>]) {
         let Some(place) = self.places.get_mut(backend) else { return };
         if well && !place.well && place.met {
             place.returned = Some(now);
@@ -117,7 +140,7 @@ impl State {
     }
 
     /// A request at it failed. Whether who may be chosen is another now.
-    pub(super) fn failed(&mut self, now: Time, backend: usize, failure: Failure, figures: &[Figures]) -> bool {
+    pub(super) fn failed(&mut self, now: Time, backend: usize, failure: Failure, figures: &[Arc<Figures>]) -> bool {
         if let Some(place) = self.places.get_mut(backend) {
             place.last = failure;
         }
@@ -125,11 +148,11 @@ impl State {
     }
 
     /// It answered a request. Whether who may be chosen is another now.
-    pub(super) fn succeeded(&mut self, now: Time, backend: usize, figures: &[Figures]) -> bool {
+    pub(super) fn succeeded(&mut self, now: Time, backend: usize, figures: &[Arc<Figures>]) -> bool {
         self.handle(now, backend, Input::Success, figures)
     }
 
-    fn handle(&mut self, now: Time, backend: usize, input: Input, figures: &[Figures]) -> bool {
+    fn handle(&mut self, now: Time, backend: usize, input: Input, figures: &[Arc<Figures>]) -> bool {
         let Some(outliers) = &mut self.outliers else { return false };
         outliers.handle(now, backend, input);
         let changed = self.settle(now, figures);
@@ -138,14 +161,14 @@ impl State {
     }
 
     /// Whether the next success of a backend is news.
-    fn note(&self, backend: usize, figures: &[Figures]) {
+    fn note(&self, backend: usize, figures: &[Arc<Figures>]) {
         if let (Some(outliers), Some(figures)) = (&self.outliers, figures.get(backend)) {
             figures.failed_last.store(outliers.has_failed(backend), Ordering::Relaxed);
         }
     }
 
     /// Carries out what became of what the outliers were told. Whether there was anything.
-    fn settle(&mut self, now: Time, figures: &[Figures]) -> bool {
+    fn settle(&mut self, now: Time, figures: &[Arc<Figures>]) -> bool {
         let mut changed = false;
         while let Some(output) = self.outliers.as_mut().and_then(Outliers::poll) {
             changed = true;
@@ -181,7 +204,7 @@ impl State {
     }
 
     /// Time passed.
-    pub(super) fn tick(&mut self, now: Time, figures: &[Figures]) {
+    pub(super) fn tick(&mut self, now: Time, figures: &[Arc<Figures>]) {
         if let Some(outliers) = &mut self.outliers {
             outliers.tick(now);
         }

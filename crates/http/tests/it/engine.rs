@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_http::files::Folder;
 use mainstay_http::tls::ServerTls;
-use mainstay_http::{Address, Config, Counters, Declared, Limits, Listeners, Pool, Route, Server, Settings, Speaks};
+use mainstay_http::{
+    Address, Config, Counters, Declared, Limits, Listeners, Live, Pool, Route, Server, Settings, Speaks,
+};
 use tokio::sync::watch;
 
 /// No exchange of these tests takes longer.
@@ -24,6 +26,8 @@ pub struct Engine {
     pub counters: Arc<Counters>,
     /// What it follows.
     pub config: Arc<ArcSwap<Config>>,
+    /// How it is changed.
+    pub live: Live,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -36,6 +40,7 @@ pub fn limits() -> Limits {
         progress_within: Duration::from_millis(500),
         hold_within: Duration::from_millis(300),
         drain_within: Duration::from_secs(2),
+        last_within: Duration::from_millis(50),
         ..Limits::default()
     }
 }
@@ -93,10 +98,10 @@ impl Engine {
         let (http, https) = (listen(), listen());
         let (address, secure) = (http.local_addr().unwrap(), https.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
-        let (counters, config) = (server.counters(), server.config());
+        let (counters, config, live) = (server.counters(), server.config(), server.live());
         let listeners = Listeners { http: vec![http], https: vec![https] };
         let thread = std::thread::spawn(move || server.run(listeners, &stopped).unwrap());
-        Engine { address, secure, pool, counters, config, stop, thread: Some(thread) }
+        Engine { address, secure, pool, counters, config, live, stop, thread: Some(thread) }
     }
 
     pub fn total(&self, name: &str) -> u64 {

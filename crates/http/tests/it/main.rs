@@ -10,6 +10,7 @@ mod framing;
 mod guard;
 mod hostile;
 mod http2;
+mod live;
 mod responder;
 mod scripts;
 mod secure;

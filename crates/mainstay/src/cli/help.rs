@@ -41,6 +41,14 @@ Examples:
   mainstay down                       the only site that is up
   mainstay down foobar.com --purge    and everything it kept";
 
+/// Behind `upgrade`'s options.
+pub const UPGRADE: &str = "\
+Put the new mainstay where the old one is (cp to a name beside it, then mv), then:
+  mainstay upgrade                the only site that is up
+  mainstay upgrade foobar.com     this one
+One server after the other: its supervisor, then its services. Connections wait, none is cut.
+The SQL endpoints and databases keep the old program until they are started again.";
+
 /// Behind `status`' options.
 pub const STATUS: &str = "\
 Examples:
@@ -104,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_example_is_a_command_line() {
-        let all = [MAINSTAY, UP, DOWN, STATUS, LOGS, CHECK, DRAW, EXPLAIN, PLAN, SERVE, SCHEMA];
+        let all = [MAINSTAY, UP, DOWN, UPGRADE, STATUS, LOGS, CHECK, DRAW, EXPLAIN, PLAN, SERVE, SCHEMA];
         for text in all {
             let lines =
                 text.lines().filter_map(|line| line.trim_start().trim_start_matches("sudo ").strip_prefix("mainstay "));

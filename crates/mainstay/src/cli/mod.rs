@@ -19,6 +19,7 @@ mod service;
 mod site_folder;
 mod status;
 mod up;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ struct Cli {
 enum Verb {
     Up(up::Args),
     Down(down::Args),
+    Upgrade(upgrade::Args),
     Status(status::Args),
     Logs(logs::Args),
     Check(check::Args),
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Up(args) => up::run(args),
         Verb::Down(args) => down::run(args),
+        Verb::Upgrade(args) => upgrade::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),

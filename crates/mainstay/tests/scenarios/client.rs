@@ -62,7 +62,7 @@ fn bad(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what.to_owned())
 }
 
-fn read_answer(mut stream: impl BufRead) -> Result<Answer> {
+pub fn read_answer(mut stream: impl BufRead) -> Result<Answer> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| bad("no status line"))?;

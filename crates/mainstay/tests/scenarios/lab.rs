@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use mainstay_node::control::Client;
+
 use crate::client;
 
 /// What a cold start may take, the making of the Python environment included.
@@ -13,6 +15,7 @@ const START: Duration = Duration::from_secs(240);
 /// A running site; ended and deleted when dropped.
 pub struct Lab {
     domain: String,
+    binary: PathBuf,
     http: u16,
     https: u16,
     dns: u16,
@@ -54,7 +57,8 @@ impl Lab {
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let [http, https, dns, page] = free_ports();
         let state = folder.path().join("state");
-        let lab = Lab { domain: domain.to_owned(), http, https, dns, page, folder, state };
+        let binary = env!("CARGO_BIN_EXE_mainstay").into();
+        let lab = Lab { domain: domain.to_owned(), binary, http, https, dns, page, folder, state };
         lab.declare(declaration);
         lab
     }
@@ -62,6 +66,25 @@ impl Lab {
     /// Edits the declaration; the next `up` follows it.
     pub fn declare(&self, declaration: &str) {
         std::fs::write(self.file(), declaration.replace("foobar.com", &self.domain)).unwrap();
+    }
+
+    /// Has the site run by a copy of the binary, which can be replaced.
+    pub fn run_by_a_copy(&mut self) -> PathBuf {
+        let copy = self.folder().join("mainstay");
+        std::fs::copy(&self.binary, &copy).unwrap();
+        self.binary.clone_from(&copy);
+        copy
+    }
+
+    /// Talks to the supervisor of a server.
+    pub fn control<T, E: std::fmt::Debug>(&self, server: &str, ask: impl AsyncFnOnce(Client) -> Result<T, E>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(ask(Client::new(self.state.join(server)))).unwrap()
+    }
+
+    /// Where a server keeps its state.
+    pub fn state(&self, server: &str) -> PathBuf {
+        self.state.join(server)
     }
 
     /// Keeps the state in a folder below the site's own.
@@ -77,9 +100,8 @@ impl Lab {
     /// The same, run by another command.
     pub fn up_within(&self, wrapper: &[&str]) -> Output {
         let port = |number: u16| number.to_string();
-        let binary = env!("CARGO_BIN_EXE_mainstay");
         let mut argv = wrapper.to_vec();
-        argv.extend([binary, "up"]);
+        argv.extend([self.binary.to_str().unwrap(), "up"]);
         let mut command = Command::new(argv[0]);
         command.args(&argv[1..]).args([
             self.file().to_str().unwrap(),

@@ -8,7 +8,9 @@
 mod client;
 mod lab;
 mod load;
+mod steady;
 
+mod changed;
 mod distributed;
 mod https;
 mod killed;

@@ -17,6 +17,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long a plan may take: it waits for services that it no longer has to end, a database among them (60 s).
 const ANSWER_PLAN: Duration = Duration::from_secs(90);
 
+/// How long an upgrade may take to begin: the new program is tried first.
+const ANSWER_UPGRADE: Duration = Duration::from_secs(10);
+
 /// Why there is no answer, or not the one asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -90,6 +93,14 @@ impl Client {
     /// If there is no supervisor, or no such service.
     pub async fn restart(&self, service: &ServiceName) -> Result<(), Error> {
         self.ask(Method::POST, &format!("/v1/restart/{service}"), Vec::new(), ANSWER).await.map(drop)
+    }
+
+    /// Has the server run the program that its file holds now; it has when another supervisor answers.
+    ///
+    /// # Errors
+    /// If there is no supervisor, or it refuses: the program does not run, or nobody would keep the sockets meanwhile.
+    pub async fn upgrade(&self) -> Result<(), Error> {
+        self.ask(Method::POST, "/v1/upgrade", Vec::new(), ANSWER_UPGRADE).await.map(drop)
     }
 
     /// Asks the server to stop; it has stopped when nobody answers any more.

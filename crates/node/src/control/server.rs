@@ -20,18 +20,19 @@ const PLAN_BYTES: usize = 16 << 20;
 /// Lines of a log if nobody says how many: a screen.
 const LINES: usize = 50;
 
-/// Answers until it is dropped.
-pub(crate) async fn serve(listener: UnixListener, handle: Handle) {
+/// Answers until it is dropped, or `end` comes and what was asked is answered.
+pub(crate) async fn serve(listener: UnixListener, handle: Handle, end: impl Future<Output = ()> + Send + 'static) {
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/logs/{service}", get(logs))
         .route("/v1/plan", put(plan).layer(DefaultBodyLimit::max(PLAN_BYTES)))
         .route("/v1/restart/{service}", post(restart))
+        .route("/v1/upgrade", post(upgrade))
         .route("/v1/stop", post(stop))
         .fallback(nothing)
         .with_state(handle);
     // It ends with an error only if the socket does.
-    if let Err(error) = axum::serve(listener, router).await {
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(end).await {
         tracing::error!("the control socket is closed: {error}");
     }
 }
@@ -77,12 +78,15 @@ async fn restart(State(handle): State<Handle>, Path(service): Path<String>) -> R
     handle.restart(ServiceName(service)).await.map(|()| StatusCode::ACCEPTED)
 }
 
+async fn upgrade(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
+    handle.upgrade().await.map(|()| StatusCode::ACCEPTED)
+}
+
 async fn stop(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
     handle.stop().await.map(|()| StatusCode::ACCEPTED)
 }
 
 async fn nothing() -> Refused {
-    let hint =
-        "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/stop";
+    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/upgrade, /v1/stop";
     Refused::Unknown(Refusal { error: "there is nothing at this path".to_owned(), hint: Some(hint.to_owned()) })
 }

@@ -4,20 +4,31 @@ use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 
-use axum::routing::get;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
 use axum::{Json, Router};
-use mainstay_site::wire::Report;
+use mainstay_site::wire::{Refusal, Report};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::service::Reporter;
+use crate::service::{Declined, Launch, Launches, Reporter};
+
+/// Bytes of a launch: one with two pools of a thousand servers has about half a megabyte.
+const LAUNCH_BYTES: usize = 16 << 20;
 
 /// Starts the thread once the socket listens and the signals are caught, so that nothing sent from then on is lost.
 ///
 /// # Errors
 /// If the socket cannot be bound or the thread not be started.
-pub(super) fn start(path: &Path, reporter: Reporter, shutdown: watch::Sender<bool>) -> io::Result<()> {
+pub(super) fn start(
+    path: &Path,
+    reporter: Reporter,
+    launches: Launches,
+    shutdown: watch::Sender<bool>,
+) -> io::Result<()> {
     let listener = bind(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (term, int) = {
@@ -26,7 +37,7 @@ pub(super) fn start(path: &Path, reporter: Reporter, shutdown: watch::Sender<boo
     };
     std::thread::Builder::new().name("ms-side".into()).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(serve(listener, reporter), relay(term, int, shutdown));
+            tokio::join!(serve(listener, reporter, launches), relay(term, int, shutdown));
         });
     })?;
     Ok(())
@@ -43,8 +54,9 @@ fn bind(path: &Path) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-async fn serve(listener: StdListener, reporter: Reporter) {
-    let router = Router::new().route("/v1/report", get(move || answer(reporter.clone())));
+async fn serve(listener: StdListener, reporter: Reporter, launches: Launches) {
+    let follow = put(follow).layer(DefaultBodyLimit::max(LAUNCH_BYTES)).with_state(launches);
+    let router = Router::new().route("/v1/report", get(move || answer(reporter.clone()))).route("/v1/launch", follow);
     let served = match UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
         Err(error) => Err(error),
@@ -56,6 +68,15 @@ async fn serve(listener: StdListener, reporter: Reporter) {
 
 async fn answer(reporter: Reporter) -> Json<Report> {
     Json(Report::clone(&reporter.current()))
+}
+
+async fn follow(State(launches): State<Launches>, Json(launch): Json<Launch>) -> Response {
+    let (status, declined) = match launches.offer(launch).await {
+        Ok(()) => return StatusCode::NO_CONTENT.into_response(),
+        Err(declined @ Declined::Restart(_)) => (StatusCode::CONFLICT, declined),
+        Err(declined @ Declined::Unusable(_)) => (StatusCode::UNPROCESSABLE_ENTITY, declined),
+    };
+    (status, Json(Refusal { error: declined.to_string(), hint: None })).into_response()
 }
 
 /// Keeps the sender for good: a dropped one would end the service.

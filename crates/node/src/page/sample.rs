@@ -76,6 +76,7 @@ pub fn page() -> Page {
 
 fn sight(server: &str, services: &[(&str, Role)]) -> Sight {
     let status = ServerStatus {
+        upgrading: false,
         format: 1,
         site: "foobar.com".into(),
         server: server.into(),

@@ -19,6 +19,8 @@ use super::inherited::Inherited;
 use super::journal::Journal;
 use super::keeper::{Keeper, Wanted};
 use super::post::{InForce, Order, Post, Refused, View, refusal, unknown};
+use super::run::Run;
+use super::upgrade::{self, Mover};
 use crate::clock::unix_ms;
 use crate::platform::notify::Notify;
 use crate::store::{PlanSwap, Store};
@@ -40,6 +42,15 @@ pub(super) struct Desk {
     kept: BTreeMap<ServiceName, Kept>,
 }
 
+/// Why the desk has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Everything is stopped.
+    Stopped,
+    /// Everything goes on: another program comes.
+    Upgrade,
+}
+
 /// The signals that mean "stop".
 pub(super) struct StopSignals {
     pub(super) term: Signal,
@@ -56,8 +67,11 @@ impl Desk {
         mut inherited: Inherited,
     ) -> Desk {
         let mut desk = Desk { house, view, store, plan, kept: BTreeMap::new() };
-        for service in desk.plan.services.clone() {
-            desk.begin(&service, &mut inherited);
+        let services = desk.plan.services.clone();
+        let movers: Vec<Mover> = services.iter().filter_map(|it| desk.begin(it, &mut inherited)).collect();
+        if !movers.is_empty() {
+            desk.view.upgrading.store(true, Ordering::SeqCst);
+            tokio::spawn(upgrade::roll(movers, Arc::clone(&desk.view)));
         }
         inherited.end_strangers(&desk.house.notify).await;
         desk.house.sockets().retain(&desk.plan, &desk.house.notify);
@@ -65,8 +79,9 @@ impl Desk {
         desk
     }
 
-    /// Carries out orders until one is to stop, then stops everything in reverse order.
-    pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>, mut signals: StopSignals) {
+    /// Carries out orders until one is to stop, then stops everything in reverse order; or until one is to make room for
+    /// another program, and then leaves everything as it is.
+    pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>, mut signals: StopSignals) -> Leave {
         loop {
             let order = tokio::select! {
                 order = orders.recv() => order,
@@ -77,6 +92,14 @@ impl Desk {
             match order {
                 Some(Order::Plan(plan, reply)) => drop(reply.send(self.put_plan(*plan).await)),
                 Some(Order::Restart(service, reply)) => drop(reply.send(self.restart(&service))),
+                Some(Order::Upgrade(reply)) => {
+                    let may = self.may_upgrade().await;
+                    let leaves = may.is_ok();
+                    drop(reply.send(may));
+                    if leaves {
+                        return Leave::Upgrade;
+                    }
+                }
                 Some(Order::Stop(reply)) => {
                     self.view.stopping.store(true, Ordering::SeqCst);
                     drop(reply.send(Ok(())));
@@ -87,6 +110,17 @@ impl Desk {
         }
         self.view.stopping.store(true, Ordering::SeqCst);
         self.stop().await;
+        Leave::Stopped
+    }
+
+    async fn may_upgrade(&self) -> Result<(), Refused> {
+        if !self.house.notify.keeps() {
+            let hint = Some("stop it and start it again, or run it under systemd with FileDescriptorStoreMax=512");
+            return Err(Refused::Invalid(refusal("nobody keeps the sockets of this supervisor meanwhile", hint)));
+        }
+        let version = upgrade::probe().await?;
+        tracing::info!("making room for {version}");
+        Ok(())
     }
 
     async fn stop(mut self) {
@@ -184,14 +218,15 @@ impl Desk {
                         wanted.service = Some(Arc::new(service));
                     }
                 }),
-                None => self.begin(&service, &mut Inherited::default()),
+                None => drop(self.begin(&service, &mut Inherited::default())),
             }
         }
         self.unbind();
         self.show();
     }
 
-    fn begin(&mut self, service: &Service, inherited: &mut Inherited) {
+    /// Begins to keep a service; if it runs another program and can be moved to ours, how.
+    fn begin(&mut self, service: &Service, inherited: &mut Inherited) -> Option<Mover> {
         let name = &service.name;
         let run = inherited.take_run(name, &self.house.notify);
         let pipe = inherited.take_pipe(name);
@@ -199,7 +234,10 @@ impl Desk {
         let journal = match Journal::open(name, &self.house.state.join("log"), pipe) {
             Ok(journal) => journal,
             // Without a pipe, for want of descriptors or memory, nothing else could be started either.
-            Err(error) => return tracing::error!("{name} has no log stream, and is not started: {error}"),
+            Err(error) => {
+                tracing::error!("{name} has no log stream, and is not started: {error}");
+                return None;
+            }
         };
         if fresh {
             keep_pipe(&journal, name, &self.house.notify);
@@ -213,7 +251,9 @@ impl Desk {
         let runs = run.as_ref().map_or(service, |run| &run.record.service).clone();
         let wanted = Wanted { service: Some(Arc::new(runs)), generation: self.plan.generation, restarts: 0 };
         let (sender, receiver) = watch::channel(wanted);
-        let Some(keeper) = Keeper::new(Arc::clone(&self.house), Arc::clone(&post), receiver) else { return };
+        let keeper = Keeper::new(Arc::clone(&self.house), Arc::clone(&post), receiver)?;
+        let is_old = run.as_ref().is_some_and(Run::is_other_build);
+        let mover = (is_old && upgrade::moves(service)).then(|| (sender.clone(), Arc::clone(&post)));
         sender.send_modify(|wanted| {
             if wanted.service.as_deref() != Some(service) {
                 wanted.service = Some(Arc::new(service.clone()));
@@ -222,6 +262,7 @@ impl Desk {
         let kept =
             Kept { post, wanted: sender, keeper: tokio::spawn(keeper.keep(run)), reader: tokio::spawn(journal.run()) };
         self.kept.insert(name.clone(), kept);
+        mover
     }
 
     async fn end(&mut self, name: &ServiceName) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -33,6 +34,13 @@ pub(super) enum Obstacle {
     Spawn { user: String, program: String, source: io::Error },
     #[error("its process cannot be watched: {0}")]
     Watch(#[source] io::Error),
+}
+
+/// A file as it was at some time: whoever replaces or edits it changes one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    changed_ns: (i64, i64),
 }
 
 /// See the module.
@@ -77,6 +85,12 @@ impl House {
                 .map_err(|source| Obstacle::Folder { path: self.state.join(path).display().to_string(), source })?;
         }
         Ok(())
+    }
+
+    /// What tells whether `secrets.json` is another one than it was.
+    pub(super) fn secrets_stamp(&self) -> Option<Stamp> {
+        let seen = fs::metadata(self.state.join("secrets.json")).ok()?;
+        Some(Stamp { inode: seen.ino(), changed_ns: (seen.ctime(), seen.ctime_nsec()) })
     }
 
     /// The secrets that the service needs, and no other.

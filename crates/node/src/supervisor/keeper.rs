@@ -4,7 +4,10 @@
 //! start ──→ running ──ends──→ pause ──→ start
 //!   └─cannot──→ pause           │
 //! running, pause ──wanted otherwise──→ (stopped) ──→ start, or the end
+//! running ──wanted otherwise, and it can──→ running, by telling it or beside its successor ([`change`])
 //! ```
+
+mod change;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use mainstay_machines::Time;
 use mainstay_machines::backoff::{Backoff, Policy};
-use mainstay_site::names::{Generation, Role};
+use mainstay_site::names::{Generation, Role, ServiceName};
 use mainstay_site::plan::Service;
 use mainstay_site::wire::{Report, ServiceStatus, State};
 use rustix::net::sockopt::socket_peercred;
@@ -21,11 +24,12 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::health::Health;
-use super::house::House;
+use super::house::{House, Stamp};
 use super::post::Post;
 use super::run::{self, Run};
 use crate::clock::unix_ms;
 use crate::platform::process::{self, Exit, Process};
+use change::Way;
 
 /// How long a service may take to end: the 10 s that it may give to requests under way, and something to notice.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
@@ -55,21 +59,51 @@ pub(super) struct Keeper {
     post: Arc<Post>,
     wanted: watch::Receiver<Wanted>,
     service: Arc<Service>,
+    /// The plan that the service was last told of.
+    generation: Generation,
     restarts_asked: u64,
     restarts: u32,
     backoff: Backoff,
     /// Why it is started again.
     crash: Option<String>,
+    /// Why what runs is not what is wanted: the next wish is tried again.
+    declined: Option<String>,
+    /// The secrets as they were when they were last looked at.
+    secrets: Option<Stamp>,
+    /// It runs the program of before an upgrade.
+    other_build: bool,
     /// An adopted one is in the state that it was in, for as long as it was.
     adopted_since: Option<u64>,
 }
 
 /// Where the service is between two steps.
-enum Phase {
+pub(super) enum Phase {
     Start,
     Running(Box<Run>),
     Pause { until: Time, because: String },
     End,
+}
+
+/// Why watching ended.
+enum Turn {
+    /// The process has.
+    Ended(Exit),
+    /// Something else is wanted than what runs.
+    Wanted,
+}
+
+/// Asks a process to end, then makes it.
+async fn end(process: &Process, name: &ServiceName, role: Role) {
+    let deadline = if role == Role::Database { STOP_DEADLINE_DATABASE } else { STOP_DEADLINE };
+    for signal in [Signal::TERM, Signal::KILL] {
+        if let Err(error) = process.signal(signal) {
+            tracing::error!("{name} cannot be ended: {error}");
+        }
+        if timeout(deadline, process.ended()).await.is_ok() {
+            return;
+        }
+        tracing::error!("{name} did not end within {deadline:?}");
+    }
 }
 
 impl Keeper {
@@ -80,11 +114,15 @@ impl Keeper {
             house,
             post,
             service: first.service?,
+            generation: first.generation,
             restarts_asked: first.restarts,
             wanted,
             restarts: 0,
             backoff: Backoff::new(Policy::PROCESS),
             crash: None,
+            declined: None,
+            other_build: false,
+            secrets: None,
             adopted_since: None,
         })
     }
@@ -101,7 +139,14 @@ impl Keeper {
         loop {
             phase = match phase {
                 Phase::Start => self.start(),
-                Phase::Running(run) => self.watch(run).await,
+                Phase::Running(mut run) => match self.watch(&run).await {
+                    Turn::Ended(exit) => self.crashed(&run, exit),
+                    Turn::Wanted => match self.change(&mut run).await {
+                        Way::Follows => Phase::Running(run),
+                        Way::Beside => self.hand_over(run).await,
+                        Way::Anew => self.stop(&run).await,
+                    },
+                },
                 Phase::Pause { until, because } => self.pause(until, because).await,
                 Phase::End => return self.publish(State::Stopped, "stopped as asked", None, None),
             };
@@ -110,7 +155,8 @@ impl Keeper {
 
     fn adopt(&mut self, run: Run) -> Phase {
         tracing::info!(pid = run.process.pid(), "{} goes on under this supervisor", self.service.name);
-        self.restarts = run.record.restarts;
+        (self.restarts, self.generation) = (run.record.restarts, run.record.generation);
+        self.other_build = run.is_other_build();
         self.adopted_since = Some(run.record.since_ms);
         self.backoff.started(self.house.now());
         Phase::Running(Box::new(run))
@@ -134,10 +180,11 @@ impl Keeper {
     /// ## Start => (Running | Pause)
     fn start(&mut self) -> Phase {
         let wanted = self.wanted.borrow_and_update().clone();
-        self.restarts_asked = wanted.restarts;
+        (self.restarts_asked, self.generation) = (wanted.restarts, wanted.generation);
         let Some(service) = wanted.service else { return Phase::End };
         self.service = service;
-        self.adopted_since = None;
+        (self.adopted_since, self.declined, self.other_build) = (None, None, false);
+        self.secrets = self.house.secrets_stamp();
         self.backoff.started(self.house.now());
         match Run::start(&self.house, &self.service, wanted.generation, &self.post.journal, self.restarts) {
             Ok(run) => {
@@ -150,8 +197,8 @@ impl Keeper {
         }
     }
 
-    /// ## Running => (Running | Pause | Start | End)
-    async fn watch(&mut self, run: Box<Run>) -> Phase {
+    /// Looks at a running service until something is to be done.
+    async fn watch(&mut self, run: &Run) -> Turn {
         let socket = self.house.report_socket(&self.service);
         let mut health = Health::new(socket, self.house.now());
         loop {
@@ -160,22 +207,48 @@ impl Keeper {
                 let answer = health.ask().await;
                 let verdict = health.judge(self.house.now(), answer);
                 let pause = if verdict.state == State::Starting { LOOK_STARTING } else { LOOK };
-                self.publish(verdict.state, &verdict.because, Some(&run), verdict.report);
+                let (state, because) = self.with_declined(verdict.state, verdict.because);
+                self.publish(state, &because, Some(run), verdict.report);
                 sleep(pause).await;
             };
             tokio::select! {
                 biased;
-                exit = run.process.ended() => return self.crashed(&run, exit),
-                () = self.until_due() => return self.stop(&run).await,
+                exit = run.process.ended() => return Turn::Ended(exit),
+                () = self.until_due() => return Turn::Wanted,
                 () = look => {}
+            }
+            if self.has_new_secrets(run) {
+                return Turn::Wanted;
             }
         }
     }
 
-    /// Whether something else is wanted than what runs. A new generation alone changes nothing.
+    /// Whether the secrets are others than the process has, and it may be able to take them over.
+    fn has_new_secrets(&mut self, run: &Run) -> bool {
+        let stamp = self.house.secrets_stamp();
+        if !change::may_follow(&self.service) || stamp == self.secrets {
+            return false;
+        }
+        self.secrets = stamp;
+        self.has_other_secrets(run)
+    }
+
+    fn has_other_secrets(&self, run: &Run) -> bool {
+        match self.house.secrets_for(&self.service) {
+            Ok(secrets) => run::fingerprint(&secrets) != run.record.secrets,
+            Err(obstacle) => {
+                tracing::warn!("{} goes on with the secrets that it has: {obstacle}", self.service.name);
+                false
+            }
+        }
+    }
+
+    /// Whether something else is wanted than what runs. A new generation alone changes nothing; who can be told of it is.
     fn is_due(&self) -> bool {
         let wanted = self.wanted.borrow();
-        wanted.service.as_ref() != Some(&self.service) || wanted.restarts != self.restarts_asked
+        wanted.service.as_ref() != Some(&self.service)
+            || wanted.restarts != self.restarts_asked
+            || (wanted.generation != self.generation && change::may_follow(&self.service))
     }
 
     async fn until_due(&self) {
@@ -211,16 +284,7 @@ impl Keeper {
     }
 
     async fn end(&self, process: &Process) {
-        let deadline = if self.service.role == Role::Database { STOP_DEADLINE_DATABASE } else { STOP_DEADLINE };
-        for signal in [Signal::TERM, Signal::KILL] {
-            if let Err(error) = process.signal(signal) {
-                tracing::error!("{} cannot be ended: {error}", self.service.name);
-            }
-            if timeout(deadline, process.ended()).await.is_ok() {
-                return;
-            }
-            tracing::error!("{} did not end within {deadline:?}", self.service.name);
-        }
+        end(process, &self.service.name, self.service.role).await;
     }
 
     fn rest(&mut self, because: String) -> Phase {
@@ -260,12 +324,27 @@ impl Keeper {
             role: self.service.role,
             state,
             since_ms: if same { known.since_ms } else { self.adopted_since.unwrap_or_else(unix_ms) },
-            because: self.with_log_trouble(because),
+            because: self.with_log_trouble(&self.with_build(because)),
             pid,
             restarts: self.restarts,
             rss_bytes: pid.map_or(0, process::rss_bytes),
             report,
         }));
+    }
+
+    fn with_declined(&self, state: State, because: String) -> (State, String) {
+        match &self.declined {
+            None => (state, because),
+            Some(declined) => {
+                let because = format!("goes on as it was, since it cannot be changed: {declined}; {because}");
+                (state.max(State::Degraded), because)
+            }
+        }
+    }
+
+    fn with_build(&self, because: &str) -> String {
+        let note = if self.other_build { "; it still runs the program of before the upgrade" } else { "" };
+        format!("{because}{note}")
     }
 
     fn with_log_trouble(&self, because: &str) -> String {

@@ -8,6 +8,8 @@
 //! next supervisor finds them there and goes on where this one was killed. Without such a parent everything works but
 //! that: the next supervisor then ends what it finds running, and starts afresh.
 //!
+//! `POST /v1/upgrade` has it replaced by the program that its file holds now ([`upgrade`]).
+//!
 //! Exit codes: 0 stopped as asked (SIGTERM, SIGINT, `POST /v1/stop`); 1 it failed, and starting it again may help;
 //! 2 it cannot run like this, and starting it again will not help.
 
@@ -21,6 +23,7 @@ mod post;
 mod rotation;
 mod run;
 mod sockets;
+mod upgrade;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -29,7 +32,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mainstay_site::model::FORMAT;
@@ -38,18 +41,23 @@ use mainstay_site::plan::{Notice, Plan};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::clock::unix_ms;
 use crate::control;
 use crate::platform::notify::Notify;
 use crate::platform::{folder, inherit};
 use crate::store::{self, PlanSwap, Store};
-use desk::{Desk, StopSignals};
+use desk::{Desk, Leave, StopSignals};
 use house::House;
 use inherited::Inherited;
 pub use post::{Handle, Refused};
 use post::{InForce, View};
 pub use sockets::Unbindable;
+
+/// For questions that are being answered when the supervisor leaves: they are answered from memory.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the plan comes from.
 pub enum Source {
@@ -121,6 +129,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// It was asked to make room for another program, and is started again.
+    #[error("started again for an upgrade; the services go on meanwhile")]
+    Upgrade,
     /// The machine refuses what every process needs.
     #[error("{0}: {1}")]
     Machine(&'static str, #[source] io::Error),
@@ -130,7 +141,9 @@ impl Error {
     /// The exit code: whether starting again may help.
     pub fn code(&self) -> u8 {
         match self {
-            Error::Machine(..) | Error::Store(store::Error::Storage(_) | store::Error::Open { .. }) => 1,
+            Error::Upgrade
+            | Error::Machine(..)
+            | Error::Store(store::Error::Storage(_) | store::Error::Open { .. }) => 1,
             _ => 2,
         }
     }
@@ -180,6 +193,7 @@ async fn supervise(
             posts: Vec::new(),
         }),
         stopping: AtomicBool::new(false),
+        upgrading: AtomicBool::new(false),
     });
     let path = state.join("control.sock");
     let control = control::listen(&path).map_err(|source| Error::Control { path: path.clone(), source })?;
@@ -197,9 +211,16 @@ async fn supervise(
     });
     let desk = Desk::open(Arc::clone(&house), Arc::clone(&view), store, plan, inherited).await;
     let (handle, orders) = Handle::new(view);
-    let server = tokio::spawn(control::serve(control, handle));
+    let (end, ended) = oneshot::channel::<()>();
+    let mut server = tokio::spawn(control::serve(control, handle, async move { drop(ended.await) }));
     house.notify.ready();
-    desk.work(orders, signals).await;
+    let leave = desk.work(orders, signals).await;
+    if leave == Leave::Upgrade {
+        // Whoever asked for it is told.
+        drop(end);
+        let _ = timeout(ANSWERED_WITHIN, &mut server).await;
+        return Err(Error::Upgrade);
+    }
     server.abort();
     // A leftover is replaced by the next supervisor.
     let _ = fs::remove_file(&path);

@@ -38,6 +38,7 @@ pub(super) struct View {
     pub(super) since_ms: u64,
     pub(super) in_force: ArcSwap<InForce>,
     pub(super) stopping: AtomicBool,
+    pub(super) upgrading: AtomicBool,
 }
 
 /// Why an order was not carried out.
@@ -60,6 +61,7 @@ pub(super) type Reply = oneshot::Sender<Result<(), Refused>>;
 pub(super) enum Order {
     Plan(Box<Plan>, Reply),
     Restart(ServiceName, Reply),
+    Upgrade(Reply),
     Stop(Reply),
 }
 
@@ -87,6 +89,7 @@ impl Handle {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             since_ms: self.view.since_ms,
+            upgrading: self.view.upgrading.load(Ordering::SeqCst),
             services: in_force.posts.iter().map(|post| ServiceStatus::clone(&post.status.load())).collect(),
             notices: in_force.notices.clone(),
         }
@@ -117,6 +120,14 @@ impl Handle {
     /// If there is no such service.
     pub async fn restart(&self, service: ServiceName) -> Result<(), Refused> {
         self.order(|reply| Order::Restart(service, reply)).await
+    }
+
+    /// Replaces the supervisor and then its services by the program that its file holds now. Returns when that has begun.
+    ///
+    /// # Errors
+    /// If that program does not run, or nobody would keep the sockets meanwhile.
+    pub async fn upgrade(&self) -> Result<(), Refused> {
+        self.order(Order::Upgrade).await
     }
 
     /// Stops every service in reverse order, then the supervisor. Returns when that has begun.

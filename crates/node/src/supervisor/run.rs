@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Generation, ServiceName};
 use mainstay_site::plan::Service;
+use mainstay_site::secrets::Secrets;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::house::{House, Obstacle};
 use super::journal::Journal;
@@ -34,11 +37,14 @@ pub(super) struct Record {
     format: u32,
     pid: u32,
     start_ticks: u64,
-    /// The plan that it was started under.
+    /// The plan that it follows.
     pub(super) generation: Generation,
     pub(super) since_ms: u64,
     pub(super) restarts: u32,
     pub(super) service: Service,
+    /// The fingerprint of the secrets that it has.
+    #[serde(default)]
+    pub(super) secrets: String,
 }
 
 /// A running service.
@@ -60,14 +66,8 @@ impl Run {
     ) -> Result<Run, Obstacle> {
         house.make_folders(service)?;
         let sockets = house.sockets().ensure(&service.listens, &house.notify)?;
-        let launch = Launch {
-            site: house.site.clone(),
-            server: house.server.clone(),
-            generation,
-            service: service.clone(),
-            state: house.state.clone(),
-            secrets: house.secrets_for(service)?,
-        };
+        let launch = launch(house, service, generation)?;
+        let secrets = fingerprint(&launch.secrets);
         let launch = serde_json::to_vec(&launch).map_err(io::Error::from).map_err(Obstacle::HandOver)?;
         let launch = spawn::memory_file("launch", &launch).map_err(Obstacle::HandOver)?;
         let names: Vec<&str> = sockets.iter().map(|(name, _)| name.as_str()).collect();
@@ -94,13 +94,28 @@ impl Run {
             since_ms: unix_ms(),
             restarts,
             service: service.clone(),
+            secrets,
         };
         let run = Run { process, record, log_mark };
         run.keep(&house.notify);
         Ok(run)
     }
 
-    fn keep(&self, notify: &Notify) {
+    /// It follows `launch` now.
+    pub(super) fn follows(&mut self, launch: Launch, notify: &Notify) {
+        self.record.secrets = fingerprint(&launch.secrets);
+        (self.record.generation, self.record.service) = (launch.generation, launch.service);
+        self.keep(notify);
+    }
+
+    /// Whether it runs another program than this supervisor, as after an upgrade.
+    pub(super) fn is_other_build(&self) -> bool {
+        let file =
+            |process: &str| std::fs::metadata(format!("/proc/{process}/exe")).map(|it| (it.dev(), it.ino())).ok();
+        file(&self.process.pid().to_string()) != file("self")
+    }
+
+    pub(super) fn keep(&self, notify: &Notify) {
         let name = &self.record.service.name;
         forget(name, notify);
         notify.keep(&format!("{PIDFD_KEPT_AS}{name}"), self.process.as_fd());
@@ -127,6 +142,24 @@ impl Run {
         // Its log begins where ours begins.
         Ok(process.filter(same).map(|process| Run { process, record, log_mark: 0 }))
     }
+}
+
+/// What the service is to be.
+pub(super) fn launch(house: &House, service: &Service, generation: Generation) -> Result<Launch, Obstacle> {
+    Ok(Launch {
+        site: house.site.clone(),
+        server: house.server.clone(),
+        generation,
+        service: service.clone(),
+        state: house.state.clone(),
+        secrets: house.secrets_for(service)?,
+    })
+}
+
+/// By which secrets are told apart without being kept.
+pub(super) fn fingerprint(secrets: &Secrets) -> String {
+    let text = serde_json::to_vec(secrets).unwrap_or_default();
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The process has ended: nothing of it is to be handed to the next supervisor.

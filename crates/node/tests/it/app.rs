@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use mainstay_node::service::{Context, Launch, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Context, Launch, Launches, Reporter, Shutdown, Sockets};
 use mainstay_node::{app, release};
 use mainstay_site::model::{App, AppKind};
 use mainstay_site::names::{AppName, ReleaseId, Role};
@@ -85,7 +85,13 @@ fn a_service_in_a_process_of_its_own() {
     let launch: Launch = serde_json::from_slice(&text).unwrap();
     let Config::App(config) = launch.service.config.clone() else { panic!("an application's launch") };
     let (_never, shutdown) = Shutdown::new();
-    let context = Context { launch, sockets: Sockets::default(), reporter: Reporter::default(), shutdown };
+    let context = Context {
+        launch,
+        sockets: Sockets::default(),
+        reporter: Reporter::default(),
+        shutdown,
+        launches: Launches::default(),
+    };
     app::run(context, &config).unwrap();
 }
 

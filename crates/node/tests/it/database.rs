@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use mainstay_node::database;
-use mainstay_node::service::{Context, Launch, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Context, Launch, Launches, Reporter, Shutdown, Sockets};
 use mainstay_site::plan::{Config, DatabaseRole};
 use mainstay_site::wire::State;
 
@@ -23,7 +23,13 @@ fn a_role_in_a_process_of_its_own() {
     let launch: Launch = serde_json::from_slice(&text).unwrap();
     let Config::Database(config) = launch.service.config.clone() else { panic!("a database's launch") };
     let (_never, shutdown) = Shutdown::new();
-    let context = Context { launch, sockets: Sockets::default(), reporter: Reporter::default(), shutdown };
+    let context = Context {
+        launch,
+        sockets: Sockets::default(),
+        reporter: Reporter::default(),
+        shutdown,
+        launches: Launches::default(),
+    };
     database::run(context, &config).unwrap();
 }
 

@@ -10,9 +10,8 @@ pub fn notices(site: &Site) -> Vec<Notice> {
     let mut add = |declared: String, instead: &str| notices.push(Notice { declared, instead: instead.into() });
     if let Some(tls) = &site.tls {
         if tls.certificate == Certificate::Acme {
-            let unsent =
-                "visitors are shown a self-signed certificate, and browsers warn; plain HTTP is not sent on to it";
             let sent = "visitors are shown a self-signed certificate, and browsers warn";
+            let unsent = "visitors get a self-signed certificate: browsers warn, and plain HTTP is not sent on";
             add("tls.certificate = \"acme\"".into(), if tls.redirects() { sent } else { unsent });
         }
         if tls.inside == Inside::Mutual {
