@@ -12,6 +12,7 @@ use crate::fastcgi::Scripts;
 use crate::files::Folder;
 use crate::guard::Rate;
 use crate::pool::Pool;
+use crate::secure::Doors;
 use crate::tls::ServerTls;
 
 /// Everything that the path of a request depends on. A copy shares its routes.
@@ -33,6 +34,10 @@ pub struct Config {
     pub logged: Logged,
     /// How visitors are met on the listeners for HTTPS; without it these close every connection.
     pub tls: Option<ServerTls>,
+    /// Who comes in clear by one of these is sent to HTTPS; nobody if there is none.
+    pub doors: Vec<Doors>,
+    /// The line of [`hsts`](crate::hsts) in answers by HTTPS.
+    pub hsts: Option<Arc<str>>,
     /// How such a line is written.
     pub log: LogFormat,
 }

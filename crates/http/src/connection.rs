@@ -142,6 +142,7 @@ pub(crate) async fn answer(
     let refusal = guard::refusal(config, &worker.counters, request, client, began);
     let outcome = match (refusal, route) {
         (Some(page), _) => trip.page(page, wire, 0).await,
+        _ if let Some(location) = trip.elsewhere() => trip.sent_on(&location, wire).await,
         (None, Some(route)) => match trip.file(route, wire).await {
             Some(outcome) => outcome,
             None => trip.ask(route, wire).await,
@@ -219,7 +220,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Closes so that the last answer arrives: what the client still sends is read for a moment, since closing with unread
 /// bytes makes the kernel send a reset that can overtake the answer (RFC 9112 § 9.6).
-async fn close(wire: &mut Wire, worker: &Worker) {
+pub(crate) async fn close(wire: &mut Wire, worker: &Worker) {
     wire.stream.finish();
     let began = Instant::now();
     while began.elapsed() < LINGER {

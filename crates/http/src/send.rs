@@ -64,8 +64,13 @@ impl Trip<'_> {
         let mark = if query.is_empty() { "" } else { "?" };
         let head =
             format!("HTTP/1.1 301 Moved Permanently\r\nLocation: {target}{mark}{query}\r\nContent-Length: 0\r\n");
-        let (written, persists) = self.head(head.into_bytes(), wire).await;
-        Outcome { status: 301, bytes: 0, persists: persists && written, backend: None, tries: 0 }
+        self.told(301, head.into_bytes(), wire).await
+    }
+
+    /// Answers with a head of our own alone, without Date, Connection and the empty line.
+    pub(crate) async fn told(&self, status: u16, head: Vec<u8>, wire: &mut Wire) -> Outcome {
+        let (written, persists) = self.head(head, wire).await;
+        Outcome { status, bytes: 0, persists: persists && written, backend: None, tries: 0 }
     }
 
     /// Answers from a file.
@@ -180,6 +185,7 @@ impl Trip<'_> {
     fn close_head(&self, head: &mut Vec<u8>) -> bool {
         let persists = self.goes_on();
         self.worker.dates.put(SystemTime::now(), head);
+        self.secured(head);
         match (persists, self.request.old) {
             (false, _) => head.extend_from_slice(b"Connection: close\r\n"),
             (true, true) => head.extend_from_slice(b"Connection: keep-alive\r\n"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_http::{By, Config, LogFormat, Rate, RateSettings};
+use mainstay_http::{By, Config, Doors, LogFormat, Rate, RateSettings, hsts};
 use mainstay_site::model::{self, Per};
 use mainstay_site::plan::Door;
 
@@ -30,6 +30,8 @@ pub(crate) fn with(door: &Door, launch: &Launch, mut config: Config, before: Opt
         let known = known.and_then(|made| made.config.tls.clone());
         config.tls = Some(known.map_or_else(|| shown(pair), Ok)?);
     }
+    config.doors = door.redirects.iter().map(|one| Doors { http: one.http, https: one.https }).collect();
+    config.hsts = door.hsts_seconds.map(|seconds| hsts(seconds).into());
     Ok(config)
 }
 

@@ -18,6 +18,7 @@ use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::purge;
 use crate::service::{Context, Declined, Launch, Offer, Reporter};
 
 /// Figures in the report are at most this old.
@@ -201,6 +202,8 @@ pub(crate) fn run(mut context: Context, make: Make) -> Result<(), Error> {
     let server = Server::new(made.config.clone());
     let live = server.live();
     live.swap(made.config.clone(), made.checked());
+    let followed = server.live();
+    context.purges.answer(move |purge| purge::carry_out(&followed.config(), purge));
     let mut view = View { made, make, live, counters: server.counters() };
     let stop = context.shutdown.watch();
     let reporting = std::thread::Builder::new().name("report".into()).spawn({

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::platform::inherit::{self, Socket};
-use crate::service::{Context, Launch, Launches, Reporter, Shutdown, Sockets};
+use crate::service::{Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
 
 /// The environment variable that names the descriptor of the [`Launch`].
 pub const LAUNCH_FD: &str = "MAINSTAY_LAUNCH_FD";
@@ -88,10 +88,10 @@ fn prepare(name: &str) -> Result<Context, Unusable> {
     let (sender, shutdown) = Shutdown::new();
     let reporter = Reporter::default();
     let path = launch.run_folder().join("report.sock");
-    let launches = Launches::default();
-    side::start(&path, reporter.clone(), launches.clone(), sender)
+    let (launches, purges) = (Launches::default(), Purges::default());
+    side::start(&path, reporter.clone(), launches.clone(), purges.clone(), sender)
         .map_err(|source| Unusable::Report { path: path.display().to_string(), source })?;
-    Ok(Context { launch, sockets, reporter, shutdown, launches })
+    Ok(Context { launch, sockets, reporter, shutdown, launches, purges })
 }
 
 fn sort(handed: Vec<(String, std::os::fd::OwnedFd)>) -> io::Result<Sockets> {

@@ -13,6 +13,7 @@ pub mod log;
 pub mod page;
 pub mod platform;
 pub mod prepare;
+mod purge;
 pub mod release;
 pub mod service;
 pub mod sql;

@@ -9,7 +9,8 @@
 //! It answers on `run/NAME/report.sock`, which only its own user and root may connect to (unix(7): it takes the permission to
 //! write): `GET /v1/report` with its [`Report`]; `PUT /v1/launch` with a [`Launch`] that is to take the place of the one that
 //! it has, to which it says 204 once it follows it, 409 if it must be restarted for that, and 422 if nobody could follow it.
-//! SIGTERM asks it to finish what it has and end with 0.
+//! `POST /v1/purge` with a [`Purge`] takes answers out of its cache, if it has one, and says how many. SIGTERM asks it to
+//! finish what it has and end with 0.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use arc_swap::ArcSwap;
 use mainstay_site::names::{Domain, Generation, ServerName};
 use mainstay_site::plan::Service;
 use mainstay_site::secrets::Secrets;
-use mainstay_site::wire::{Report, State};
+use mainstay_site::wire::{Purge, Report, State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -59,6 +60,8 @@ pub struct Context {
     pub shutdown: Shutdown,
     /// Where it is told that its launch has changed.
     pub launches: Launches,
+    /// Where it is told to forget.
+    pub purges: Purges,
 }
 
 /// The listening sockets that were handed over, with the name of their [`mainstay_site::plan::Listen`].
@@ -133,6 +136,25 @@ impl Shutdown {
     /// Returns once the service is asked to end (also when whoever would ask is gone).
     pub async fn requested(&mut self) {
         let _ = self.0.wait_for(|end| *end).await;
+    }
+}
+
+/// Takes answers out of a cache and says how many addresses that were; `None` where there is no cache.
+type Forget = dyn Fn(&Purge) -> Option<u64> + Send + Sync;
+
+/// Where a service with a cache is told to forget what is stale.
+#[derive(Clone, Default)]
+pub struct Purges(Arc<OnceLock<Box<Forget>>>);
+
+impl Purges {
+    /// Has `forget` answer, in milliseconds: it holds up the thread of signals and reports. Only the first who asks is heard.
+    pub fn answer(&self, forget: impl Fn(&Purge) -> Option<u64> + Send + Sync + 'static) {
+        let _ = self.0.set(Box::new(forget));
+    }
+
+    /// How many addresses were taken out; `None` where there is no cache.
+    pub fn ask(&self, purge: &Purge) -> Option<u64> {
+        self.0.get()?(purge)
     }
 }
 

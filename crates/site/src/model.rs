@@ -416,6 +416,21 @@ pub struct Tls {
     pub certificate: Certificate,
     /// Between the tiers.
     pub inside: Inside,
+    /// Whether plain HTTP is sent on to HTTPS, if the declaration says it; see [`Tls::redirects`].
+    #[serde(default)]
+    pub redirect: Option<bool>,
+    /// For how many seconds a browser that came by HTTPS must not come otherwise (RFC 6797); not said if `None`.
+    #[serde(default)]
+    pub hsts_seconds: Option<u32>,
+}
+
+impl Tls {
+    /// Whether plain HTTP is sent on to HTTPS: unless the declaration says otherwise, where the certificate is one that
+    /// browsers trust. A trial must open without a warning, and until a certificate can be obtained by ACME what is shown in
+    /// its place is self-signed too.
+    pub fn redirects(&self) -> bool {
+        self.redirect.unwrap_or(matches!(self.certificate, Certificate::Files { .. }))
+    }
 }
 
 /// Where the certificate comes from.
@@ -503,6 +518,9 @@ pub struct Ports {
     pub sql_writer: u16,
     /// The reader endpoint: 6447, as MySQL Router's read-only port.
     pub sql_reader: u16,
+    /// Where visitors find the site if that is not here: HTTP and HTTPS of a lab, published on its host.
+    #[serde(default)]
+    pub published: Option<(u16, u16)>,
 }
 
 impl Ports {
@@ -525,6 +543,7 @@ impl Default for Ports {
             database: 3306,
             sql_writer: 6446,
             sql_reader: 6447,
+            published: None,
         }
     }
 }

@@ -8,11 +8,12 @@
 //! | `GET /v1/logs/SERVICE?lines=N` | the last lines of its log stream, text |
 //! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
 //! | `POST /v1/restart/SERVICE` | 202 |
+//! | `POST /v1/purge` with a [`Purge`] | a list of [`Purged`] |
 //! | `POST /v1/upgrade` | 202; the supervisor and then its services are replaced by the program that its file holds now |
 //! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
 //!
 //! A service answers its supervisor in the same way on a socket of its own: `GET /v1/report` → [`Report`]; `PUT /v1/launch` has it
-//! follow another plan without a restart.
+//! follow another plan without a restart; `POST /v1/purge` → how many addresses were taken out of its cache, a number.
 
 use std::collections::BTreeMap;
 
@@ -130,6 +131,36 @@ pub struct Part {
     pub because: String,
     /// Its process, if it is one of this server.
     pub pid: Option<u32>,
+}
+
+/// What is to be taken out of the caches of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purge {
+    /// What is stored at these addresses.
+    Addresses(Vec<Address>),
+    /// Every answer that has one of these in its `Cache-Tag` or `Surrogate-Key`.
+    Tags(Vec<String>),
+    /// Everything.
+    Everything,
+}
+
+/// Where an answer is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// As visitors write it, with its port if they write one; every host if `None`.
+    pub host: Option<String>,
+    /// Path and query.
+    pub target: String,
+}
+
+/// What a service has taken out of its cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    /// `web`.
+    pub service: ServiceName,
+    /// At how many addresses there was something; by HTTP and by HTTPS are two.
+    pub addresses: u64,
 }
 
 /// Why something asked for was not done.

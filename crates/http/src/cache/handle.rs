@@ -73,26 +73,32 @@ impl Cache {
     }
 
     /// Takes out what is stored at an address: `host` as visitors write it, with its port if they write one, and path with
-    /// query. By either scheme; whether there was something.
-    pub fn purge(&self, host: &str, target: &str) -> bool {
+    /// query. By either scheme; how many addresses that were, 0 to 2.
+    pub fn purge(&self, host: &str, target: &str) -> usize {
         let purged = ["http", "https"].map(|scheme| self.store.remove(&self.store.asking(scheme, host, target)));
         let purged = purged.into_iter().filter(|purged| *purged).count();
         self.counts.purged.fetch_add(purged as u64, Ordering::Relaxed);
-        purged > 0
+        purged
+    }
+
+    /// Takes out what is stored at path and query `target` under every host, by either scheme; how many addresses. Looks at all
+    /// that is stored: some milliseconds.
+    pub fn purge_target(&self, target: &str) -> usize {
+        self.purge_where(|is, _| is == target)
     }
 
     /// Takes out every address with an answer that has `tag` in its `Cache-Tag` or `Surrogate-Key` (separated by commas or
     /// spaces); how many. Looks at all that is stored: some milliseconds.
     pub fn purge_tag(&self, tag: &str) -> usize {
-        self.purge_where(|stored| stored.tags.have(tag))
+        self.purge_where(|_, stored| stored.tags.have(tag))
     }
 
     /// Takes out everything; how many addresses.
     pub fn clear(&self) -> usize {
-        self.purge_where(|_| true)
+        self.purge_where(|_, _| true)
     }
 
-    fn purge_where(&self, is: impl Fn(&Stored) -> bool) -> usize {
+    fn purge_where(&self, is: impl Fn(&str, &Stored) -> bool) -> usize {
         let purged = self.store.remove_where(is);
         self.counts.purged.fetch_add(purged as u64, Ordering::Relaxed);
         purged

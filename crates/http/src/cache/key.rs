@@ -47,6 +47,11 @@ impl<'a> Asking<'a> {
 }
 
 impl Key {
+    /// Path and query.
+    pub(super) fn target(&self) -> &str {
+        self.text.splitn(3, ' ').nth(2).unwrap_or_default()
+    }
+
     pub(super) fn length(&self) -> usize {
         self.text.len()
     }

@@ -171,14 +171,14 @@ impl Store {
         self.entries.remove(asking).is_some()
     }
 
-    /// Takes out every address of which `is` says so about an answer; how many.
-    pub(super) fn remove_where(&self, is: impl Fn(&Stored) -> bool) -> usize {
+    /// Takes out every address of which `is` says so by its target and one of its answers; how many.
+    pub(super) fn remove_where(&self, is: impl Fn(&str, &Stored) -> bool) -> usize {
         for stripe in &self.stripes {
             stripe.lock().unwrap_or_else(PoisonError::into_inner).cleared();
         }
         let removed = AtomicU64::new(0);
-        self.entries.retain(|_, resource| {
-            let gone = resource.variants.iter().any(|variant| is(variant));
+        self.entries.retain(|key, resource| {
+            let gone = resource.variants.iter().any(|variant| is(key.target(), variant));
             removed.fetch_add(u64::from(gone), Ordering::Relaxed);
             !gone
         });

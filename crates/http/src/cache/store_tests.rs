@@ -71,7 +71,7 @@ fn what_was_fetched_before_a_removal_is_not_put_in_after_it() {
     assert!(!bench.0.put(&asking, before, stored(&request("/a", ""), &[], b"old")));
     assert!(bench.put("/a", "", &[], b"new"));
     let before = bench.0.epoch(&asking);
-    assert_eq!(bench.0.remove_where(|_| true), 1);
+    assert_eq!(bench.0.remove_where(|_, _| true), 1);
     assert!(!bench.0.put(&asking, before, stored(&request("/a", ""), &[], b"old")));
     assert_eq!(bench.body("/a", ""), None);
 }
@@ -98,8 +98,8 @@ fn tags_reach_all_that_have_them() {
     bench.put("/a", "", &[("Cache-Tag", "post-1, list")], b"a");
     bench.put("/b", "", &[("Surrogate-Key", "post-2 list")], b"b");
     bench.put("/c", "", &[], b"c");
-    assert_eq!(bench.0.remove_where(|stored| stored.tags.have("post-1")), 1);
-    assert_eq!(bench.0.remove_where(|stored| stored.tags.have("list")), 1);
+    assert_eq!(bench.0.remove_where(|_, stored| stored.tags.have("post-1")), 1);
+    assert_eq!(bench.0.remove_where(|_, stored| stored.tags.have("list")), 1);
     assert!(bench.body("/a", "").is_none() && bench.body("/b", "").is_none() && bench.body("/c", "").is_some());
 }
 

@@ -177,7 +177,8 @@ impl Trip<'_> {
     ) -> Outcome {
         let persists = self.request.persists && !self.worker.is_stopping();
         let manner = Manner { told, connection: self.connection(persists), more, now };
-        let Reply { status, head, body } = stored.reply(self.request, &wanted.asked, &manner);
+        let Reply { status, mut head, body } = stored.reply(self.request, &wanted.asked, &manner);
+        self.secured(&mut head);
         let written = wire.stream.write_both(&head, body, self.limits().progress_within).await.is_ok();
         let bytes = if written { body.len() as u64 } else { 0 };
         Outcome { status, bytes, persists: persists && written, backend: None, tries: 0 }

@@ -195,6 +195,7 @@ impl Trip<'_> {
         if let Some(fetch) = self.fetch {
             fetch.tell(&mut out);
         }
+        self.secured(&mut out);
         let (status, mut body) = (response.status, Body::new(response.framing));
         let head = out.len();
         // What came together with the head goes out together with it.

@@ -255,6 +255,7 @@ impl Trip<'_> {
         let persists = self.goes_on();
         let mut out = Vec::new();
         page.write(Some(self.request), self.id, persists, &mut out);
+        self.secured(&mut out);
         let written = wire.stream.write(&out, self.limits().progress_within).await.is_ok();
         let (status, bytes) = (page.status, out.len() as u64);
         Outcome { status, bytes, persists: persists && written, backend: None, tries: tries as u32 }

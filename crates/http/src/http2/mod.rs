@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::codec::{HEADERS_CEILING, HeadLimits, Refusal, Request};
 use crate::config::Config;
-use crate::connection::{answer, refuse};
+use crate::connection::{answer, close, refuse};
 use crate::counters::count;
 use crate::guard::survive;
 use crate::stream::Stream;
@@ -143,7 +143,11 @@ async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendRespo
     let read = head::write_request(&parts, body, &mut bytes).and_then(|()| request.read(&bytes, &config.limits.head));
     match read {
         Ok(Some(length)) if length == bytes.len() => {
-            answer(&peer.worker, &config, &mut wire, &request, &peer.client).await;
+            // A body that nobody wanted is read for a moment all the same: some clients take the reset that would follow an early
+            // answer (RFC 9113 § 8.1) for a failure, curl 7.88 among them.
+            if !answer(&peer.worker, &config, &mut wire, &request, &peer.client).await && body {
+                close(&mut wire, &peer.worker).await;
+            }
         }
         Ok(_) => refuse(&peer.worker, &mut wire, Refusal::RequestLineInvalid, &peer.client).await,
         Err(refusal) => refuse(&peer.worker, &mut wire, refusal, &peer.client).await,

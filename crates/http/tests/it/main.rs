@@ -13,6 +13,7 @@ mod http2;
 mod live;
 mod responder;
 mod scripts;
+mod secure;
 mod spread;
 mod strict;
 mod tls;

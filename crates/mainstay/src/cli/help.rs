@@ -63,6 +63,14 @@ Examples:
   mainstay logs server1                 its supervisor's: what was started, what ended and why
 `mainstay status` shows the names of servers and services.";
 
+/// Behind `purge`'s options.
+pub const PURGE: &str = "\
+Examples:
+  mainstay purge https://www.foobar.com/news    one address, as visitors write it
+  mainstay purge foobar.com /news /news?page=2    paths, whatever the host
+  mainstay purge --tag post-17    what the application marked so, by Cache-Tag or Surrogate-Key
+Exit code 5: not every web server could be asked; the others have done it.";
+
 /// Behind `check`'s options.
 pub const CHECK: &str = "\
 Examples:
@@ -112,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_example_is_a_command_line() {
-        let all = [MAINSTAY, UP, DOWN, UPGRADE, STATUS, LOGS, CHECK, DRAW, EXPLAIN, PLAN, SERVE, SCHEMA];
+        let all = [MAINSTAY, UP, DOWN, UPGRADE, STATUS, LOGS, PURGE, CHECK, DRAW, EXPLAIN, PLAN, SERVE, SCHEMA];
         for text in all {
             let lines =
                 text.lines().filter_map(|line| line.trim_start().trim_start_matches("sudo ").strip_prefix("mainstay "));

@@ -12,6 +12,7 @@ mod init;
 mod log_line;
 mod logs;
 mod plan;
+mod purge;
 mod running;
 mod schema;
 mod serve;
@@ -41,6 +42,7 @@ enum Verb {
     Upgrade(upgrade::Args),
     Status(status::Args),
     Logs(logs::Args),
+    Purge(purge::Args),
     Check(check::Args),
     Draw(draw::Args),
     Explain(explain::Args),
@@ -61,6 +63,7 @@ pub fn run() -> ExitCode {
         Verb::Upgrade(args) => upgrade::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Logs(args) => logs::run(args),
+        Verb::Purge(args) => purge::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Draw(args) => draw::run(args),
         Verb::Explain(args) => explain::run(args),

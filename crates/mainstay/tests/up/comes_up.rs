@@ -127,6 +127,88 @@ fn a_single_page_application_beside_its_interface() {
     assert_eq!(web["report"]["parts"].as_array().unwrap().len(), 1, "one pool, told once: {web}");
 }
 
+/// A redirect is right for those who come by the published ports and for those who come as on the internet.
+#[test]
+fn plain_http_is_sent_on_to_where_visitors_find_https() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("site", FILES)]);
+    let declared = fs::read_to_string(site.folder.path().join("site.toml")).unwrap();
+    let tls = "[tls]\ncertificate = \"self-signed\"\nredirect = true\n";
+    fs::write(site.folder.path().join("site.toml"), format!("{declared}{tls}")).unwrap();
+    let up = site.up(&[]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    let curl = |more: &[&str]| {
+        let output = Command::new("curl").args(["-sSk", "--connect-to", "::127.0.0.1:"]).args(more).output().unwrap();
+        out(&output) + &err(&output)
+    };
+    let url = format!("http://{}:{}/", site.host(), site.http_port());
+    let followed = curl(&["-L", "-w", " %{url_effective}", &url]);
+    assert_eq!(followed, format!("this is site https://{}:{}/", site.host(), site.https_port()));
+    let public = curl(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "-H", "Host: foobar.com", &url]);
+    assert_eq!(public, "301 https://foobar.com/");
+}
+
+/// Counts its answers and lets them be kept.
+const COUNTER: &str = "\
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Counter(BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Counter.asked += 1
+        body = str(Counter.asked).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', len(body))
+        if self.path != '/':
+            self.send_header('Cache-Control', 'max-age=600')
+            self.send_header('Cache-Tag', self.path.split('/')[1])
+        self.end_headers()
+        self.wfile.write(body)
+ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Counter).serve_forever()
+";
+
+#[test]
+fn what_is_stale_is_purged_by_address_path_tag_and_altogether() {
+    if !root() {
+        return;
+    }
+    let site = Site::new(&[("site", "exec /usr/bin/python3 counter.py")]);
+    fs::write(site.folder.path().join("code-site/counter.py"), COUNTER).unwrap();
+    let up = site.up(&[]);
+    assert_eq!(up.status.code(), Some(0), "{}", err(&up));
+    let pages = || ["/news/a", "/news/b?x=1"].map(|path| site.get(path).1);
+    let same = |before: &[String; 2]| {
+        let after = pages();
+        [after[0] == before[0], after[1] == before[1]]
+    };
+    let url = format!("http://{}:{}/news/a", site.host().to_uppercase(), site.http_port());
+    for (what, told, kept) in [
+        (vec![&*url], "server1: 1 address taken out\n", [false, true]),
+        (vec!["/news/b?x=1"], "server1: 1 address taken out\n", [true, false]),
+        (vec!["/news/b"], "server1: nothing of it was there\n", [true, true]),
+        (vec!["--tag", "news"], "server1: 2 addresses taken out\n", [false, false]),
+        (vec!["--tag", "old"], "server1: nothing of it was there\n", [true, true]),
+        (vec!["--all"], "server1: 2 addresses taken out\n", [false, false]),
+    ] {
+        let before = pages();
+        assert_eq!(same(&before), [true, true], "they are cached");
+        let purged = site.run("purge", &[&[&*site.domain], &*what].concat());
+        assert_eq!((out(&purged).as_str(), purged.status.code()), (told, Some(0)), "{what:?} {}", err(&purged));
+        assert_eq!(same(&before), kept, "{what:?}");
+    }
+    let purged = site.run("purge", &[&site.domain, "--all", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&purged.stdout).unwrap();
+    assert_eq!(told["servers"], serde_json::json!([{ "server": "server1", "addresses": 2 }]));
+    let logs = out(&site.run("logs", &["--site", &site.domain, "server1", "web", "-n", "500"]));
+    assert!(logs.contains("purged as asked: tags news"), "{logs}");
+    for wrong in [&["news"][..], &[], &["/a", "--all"], &["--tag", "a b"]] {
+        let refused = site.run("purge", &[&[&*site.domain], wrong].concat());
+        assert_eq!(refused.status.code(), Some(1), "{wrong:?}");
+    }
+}
+
 #[test]
 fn purging_deletes_the_site_and_nothing_else() {
     if !root() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -55,7 +55,7 @@ impl Site {
             fs::write(folder.path().join(format!("code-{name}/index.html")), format!("this is {name}")).unwrap();
         }
         fs::write(folder.path().join("site.toml"), text).unwrap();
-        let ports = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let ports = std::array::from_fn(|_| free());
         Site { domain, folder, ports }
     }
 
@@ -101,6 +101,10 @@ impl Site {
 
     pub fn http_port(&self) -> u16 {
         self.ports[0]
+    }
+
+    pub fn https_port(&self) -> u16 {
+        self.ports[1]
     }
 
     pub fn dns_port(&self) -> u16 {
@@ -153,6 +157,18 @@ impl Drop for Site {
         let place = mainstay_lab::Place::usual(&self.domain.as_str().into());
         let _ = fs::remove_dir_all(place.folder());
     }
+}
+
+/// A port that is free, that no other test of this process has, and that no outgoing connection takes: below the kernel's own
+/// choices, which begin at 32768.
+fn free() -> u16 {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let first = std::process::id() as usize * 64;
+    let mut ports =
+        std::iter::repeat_with(|| (10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000) as u16);
+    let is_free =
+        |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).unwrap()
 }
 
 pub fn ask(port: u16, host: &str, path: &str) -> (u16, String) {

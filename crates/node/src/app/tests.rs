@@ -14,7 +14,7 @@ use mainstay_site::wire::{Report, State};
 use tokio::sync::watch;
 
 use super::*;
-use crate::service::{Context, Launches, Reporter, Shutdown, Sockets};
+use crate::service::{Context, Launches, Purges, Reporter, Shutdown, Sockets};
 
 /// No worker here takes longer, even on a machine that compiles meanwhile.
 const SOON: Duration = Duration::from_secs(20);
@@ -55,7 +55,14 @@ fn start_in(
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let sockets = Sockets { tcp: vec![("http".into(), socket)], udp: Vec::new() };
-    let context = Context { launch, sockets, reporter: reporter.clone(), shutdown, launches: Launches::default() };
+    let context = Context {
+        launch,
+        sockets,
+        reporter: reporter.clone(),
+        shutdown,
+        launches: Launches::default(),
+        purges: Purges::default(),
+    };
     let thread = std::thread::spawn(move || run(context, &config));
     Running { state: folder.path().to_owned(), folder: Some(folder), address, reporter, end, thread: Some(thread) }
 }

@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use mainstay_site::names::ServiceName;
 use mainstay_site::plan::Plan;
-use mainstay_site::wire::{Refusal, ServerStatus};
+use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 
 use crate::unix_http;
 
@@ -101,6 +101,16 @@ impl Client {
     /// If there is no supervisor, or it refuses: the program does not run, or nobody would keep the sockets meanwhile.
     pub async fn upgrade(&self) -> Result<(), Error> {
         self.ask(Method::POST, "/v1/upgrade", Vec::new(), ANSWER_UPGRADE).await.map(drop)
+    }
+
+    /// Takes answers out of the caches of the server's services; what each took out.
+    ///
+    /// # Errors
+    /// If there is no supervisor, or a service with a cache does not answer.
+    pub async fn purge(&self, purge: &Purge) -> Result<Vec<Purged>, Error> {
+        let text = serde_json::to_vec(purge).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
+        let body = self.ask(Method::POST, "/v1/purge", text, ANSWER).await?;
+        serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))
     }
 
     /// Asks the server to stop; it has stopped when nobody answers any more.

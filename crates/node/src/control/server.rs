@@ -8,7 +8,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use mainstay_site::names::ServiceName;
 use mainstay_site::plan::Plan;
-use mainstay_site::wire::{Refusal, ServerStatus};
+use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
@@ -27,6 +27,7 @@ pub(crate) async fn serve(listener: UnixListener, handle: Handle, end: impl Futu
         .route("/v1/logs/{service}", get(logs))
         .route("/v1/plan", put(plan).layer(DefaultBodyLimit::max(PLAN_BYTES)))
         .route("/v1/restart/{service}", post(restart))
+        .route("/v1/purge", post(purge))
         .route("/v1/upgrade", post(upgrade))
         .route("/v1/stop", post(stop))
         .fallback(nothing)
@@ -78,6 +79,10 @@ async fn restart(State(handle): State<Handle>, Path(service): Path<String>) -> R
     handle.restart(ServiceName(service)).await.map(|()| StatusCode::ACCEPTED)
 }
 
+async fn purge(State(handle): State<Handle>, Json(purge): Json<Purge>) -> Result<Json<Vec<Purged>>, Refused> {
+    handle.purge(&purge).await.map(Json)
+}
+
 async fn upgrade(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
     handle.upgrade().await.map(|()| StatusCode::ACCEPTED)
 }
@@ -87,6 +92,6 @@ async fn stop(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
 }
 
 async fn nothing() -> Refused {
-    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/upgrade, /v1/stop";
+    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/purge, /v1/upgrade, /v1/stop";
     Refused::Unknown(Refusal { error: "there is nothing at this path".to_owned(), hint: Some(hint.to_owned()) })
 }

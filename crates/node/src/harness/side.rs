@@ -8,14 +8,14 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use mainstay_site::wire::{Refusal, Report};
+use mainstay_site::wire::{Purge, Refusal, Report};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::service::{Declined, Launch, Launches, Reporter};
+use crate::service::{Declined, Launch, Launches, Purges, Reporter};
 
 /// Bytes of a launch: one with two pools of a thousand servers has about half a megabyte.
 const LAUNCH_BYTES: usize = 16 << 20;
@@ -28,6 +28,7 @@ pub(super) fn start(
     path: &Path,
     reporter: Reporter,
     launches: Launches,
+    purges: Purges,
     shutdown: watch::Sender<bool>,
 ) -> io::Result<()> {
     let listener = bind(path)?;
@@ -38,7 +39,7 @@ pub(super) fn start(
     };
     std::thread::Builder::new().name("ms-side".into()).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(serve(listener, reporter, launches), relay(term, int, shutdown));
+            tokio::join!(serve(listener, reporter, launches, purges), relay(term, int, shutdown));
         });
     })?;
     Ok(())
@@ -55,9 +56,12 @@ fn bind(path: &Path) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-async fn serve(listener: StdListener, reporter: Reporter, launches: Launches) {
+async fn serve(listener: StdListener, reporter: Reporter, launches: Launches, purges: Purges) {
     let follow = put(follow).layer(DefaultBodyLimit::max(LAUNCH_BYTES)).with_state(launches);
-    let router = Router::new().route("/v1/report", get(move || answer(reporter.clone()))).route("/v1/launch", follow);
+    let router = Router::new()
+        .route("/v1/report", get(move || answer(reporter.clone())))
+        .route("/v1/launch", follow)
+        .route("/v1/purge", post(forget).with_state(purges));
     let served = match UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
         Err(error) => Err(error),
@@ -83,6 +87,11 @@ async fn follow(State(launches): State<Launches>, launch: Result<Json<Launch>, J
         Err(declined @ Declined::Unusable(_)) => (StatusCode::UNPROCESSABLE_ENTITY, declined),
     };
     (status, Json(Refusal { error: declined.to_string(), hint: None })).into_response()
+}
+
+/// How many addresses that were; 404 without a cache.
+async fn forget(State(purges): State<Purges>, Json(purge): Json<Purge>) -> Result<Json<u64>, StatusCode> {
+    purges.ask(&purge).map(Json).ok_or(StatusCode::NOT_FOUND)
 }
 
 /// Keeps the sender for good: a dropped one would end the service.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use mainstay_machines::Time;
 use mainstay_site::model::FORMAT;
-use mainstay_site::names::{Domain, ServerName};
+use mainstay_site::names::{Domain, ServerName, ServiceName};
 use mainstay_site::plan::{Balancer, Config, Service};
 use mainstay_site::secrets::Secrets;
 
@@ -67,7 +67,7 @@ impl House {
 
     /// Where the service answers.
     pub(super) fn report_socket(&self, service: &Service) -> PathBuf {
-        self.state.join("run").join(service.name.as_str()).join("report.sock")
+        report_socket(&self.state, &service.name)
     }
 
     /// The user that the service runs as.
@@ -149,4 +149,9 @@ fn read(path: &Path) -> Result<Secrets, Obstacle> {
         ..=FORMAT => Ok(secrets),
         newer => Err(garbled(format!("it has format {newer}, this build knows up to {FORMAT}"))),
     }
+}
+
+/// Where a service of the server with this state directory answers.
+pub(super) fn report_socket(state: &Path, service: &ServiceName) -> PathBuf {
+    state.join("run").join(service.as_str()).join("report.sock")
 }

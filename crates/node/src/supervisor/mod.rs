@@ -20,6 +20,7 @@ mod inherited;
 mod journal;
 mod keeper;
 mod post;
+mod purge;
 mod rotation;
 mod run;
 mod sockets;
@@ -186,6 +187,7 @@ async fn supervise(
     let view = Arc::new(View {
         site: plan.site.clone(),
         server: plan.server.clone(),
+        state: state.clone(),
         since_ms: unix_ms(),
         in_force: ArcSwap::from_pointee(InForce {
             generation: plan.generation,

@@ -1,12 +1,13 @@
 //! What the control channel sees of the services, and how it gives orders: snapshots that are swapped whole, and one
 //! queue to the desk.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use mainstay_site::model::FORMAT;
-use mainstay_site::names::{Domain, Generation, ServerName, ServiceName};
+use mainstay_site::names::{Domain, Generation, Role, ServerName, ServiceName};
 use mainstay_site::plan::{Notice, Plan};
 use mainstay_site::wire::{Refusal, ServerStatus, ServiceStatus};
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +36,8 @@ pub(super) struct InForce {
 pub(super) struct View {
     pub(super) site: Domain,
     pub(super) server: ServerName,
+    /// The state directory.
+    pub(super) state: PathBuf,
     pub(super) since_ms: u64,
     pub(super) in_force: ArcSwap<InForce>,
     pub(super) stopping: AtomicBool,
@@ -104,6 +107,18 @@ impl Handle {
         let post = in_force.posts.iter().find(|post| post.name == *service);
         let post = post.ok_or_else(|| unknown(service, in_force.posts.iter().map(|post| &post.name)))?;
         Ok(post.journal.last_lines(lines))
+    }
+
+    /// The services whose role is one of these.
+    pub(super) fn services(&self, is: impl Fn(Role) -> bool) -> Vec<ServiceName> {
+        let in_force = self.view.in_force.load();
+        let posts = in_force.posts.iter().filter(|post| is(post.status.load().role));
+        posts.map(|post| post.name.clone()).collect()
+    }
+
+    /// Where a service answers.
+    pub(super) fn report_socket(&self, service: &ServiceName) -> PathBuf {
+        super::house::report_socket(&self.view.state, service)
     }
 
     /// Puts another plan in force.

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mainstay_node::service::{Context, Launch, Launches, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
 use mainstay_site::names::{AppName, Domain, Generation, Role, ServerName, ServiceName};
 use mainstay_site::plan::{Config, Service};
 use mainstay_site::secrets::Secrets;
@@ -29,8 +29,14 @@ impl Running {
         log();
         let (shutdown, end) = Shutdown::new();
         let reporter = Reporter::default();
-        let context =
-            Context { launch, sockets, reporter: reporter.clone(), shutdown: end, launches: Launches::default() };
+        let context = Context {
+            launch,
+            sockets,
+            reporter: reporter.clone(),
+            shutdown: end,
+            launches: Launches::default(),
+            purges: Purges::default(),
+        };
         let thread = thread::spawn(move || service(context));
         Running { reporter, shutdown, thread: Some(thread) }
     }

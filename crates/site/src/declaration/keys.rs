@@ -230,6 +230,16 @@ const TLS: &[Key] = &[
         "certificate = \"acme\"",
     ),
     key("inside", Kind::Word(&INSIDE), "Encryption between the tiers (default off)."),
+    key(
+        "redirect",
+        Kind::Flag,
+        "Whether plain HTTP is sent on to HTTPS (default true with a certificate of your own; false where browsers would warn).",
+    ),
+    key(
+        "hsts",
+        Kind::Text,
+        "How long a browser that came by HTTPS must not come otherwise, as \"1y\" (default: not said). It cannot be taken back: begin with \"1h\".",
+    ),
 ];
 const FIREWALL: &[Key] = &[key("ssh-from", Kind::Texts, "Networks that may reach SSH (default: none).")];
 const MONITOR: &[Key] = &[

@@ -1,7 +1,7 @@
 //! Text → [`Site`]. Every mistake is found at once, each with its place.
 //!
 //! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps` with `folders`, `limits`,
-//! `records`, `servers` and `tiers` read the sections; `rules` checks what must hold between them; `schema` says the same to editors.
+//! `records`, `servers`, `tiers` and `tls` read the sections; `rules` checks what must hold between them; `schema` says the same to editors.
 
 mod apps;
 mod diagnostic;
@@ -15,6 +15,7 @@ mod schema;
 mod servers;
 mod syntax;
 mod tiers;
+mod tls;
 
 use std::ops::Range;
 
@@ -90,7 +91,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let balancer = tiers::balancer(file, errors);
     let limits = limits::read(file, errors);
     let database = tiers::database(file, errors);
-    let tls = tiers::tls(file, disk, errors);
+    let tls = tls::read(file, disk, errors);
     let firewall = tiers::firewall(file, errors);
     let monitor = tiers::monitor(file, errors);
     let servers = servers::read(file, errors);

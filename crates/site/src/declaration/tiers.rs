@@ -1,4 +1,4 @@
-//! `[site]`, `[balancer]`, `[database]`, `[tls]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
+//! `[site]`, `[balancer]`, `[database]`, `[firewall]`, `[monitor]`: what belongs to the site as a whole.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -6,16 +6,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::Disk;
 use super::diagnostic::Errors;
-use super::keys::{CACHE, OWN_CERTIFICATE};
+use super::keys::CACHE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault, size};
-use crate::model::{
-    Algorithm, Cache, Certificate, ClusterMode, Durability, Failover, Firewall, Inside, LogFormat, Monitor, Tls, Web,
-    Www,
-};
+use crate::model::{Algorithm, Cache, ClusterMode, Durability, Failover, Firewall, LogFormat, Monitor, Web, Www};
 use crate::names::Domain;
 
 /// Less holds no page, more no server.
@@ -178,37 +174,6 @@ pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft
         span: at.span,
     });
     DatabaseDraft { span: Some(span), failover, durability }
-}
-
-pub(super) fn tls(file: &Section<'_>, disk: &dyn Disk, errors: &mut Errors) -> Option<Tls> {
-    let (section, _) = file.section("tls", "[tls]", errors)?;
-    let inside = match section.word("inside", errors).map(|at| at.value) {
-        Some("mutual") => Inside::Mutual,
-        _ => Inside::Off,
-    };
-    let value = section.value("certificate")?;
-    let certificate = match value.get_ref() {
-        DeValue::Table(table) => {
-            let own = Section::open(table, &value.span(), "`certificate`", OWN_CERTIFICATE, errors);
-            let mut file = |key: &str| {
-                let at = own.text(key, errors)?;
-                if !disk.is_file(&at.value) {
-                    errors
-                        .add(&at.span, format!("there is no file `{}`", at.value))
-                        .label("no such file")
-                        .hint("the path is relative to the folder of the declaration");
-                }
-                Some(at.value)
-            };
-            let (certificate, key) = (file("certificate"), file("key"));
-            Certificate::Files { certificate: certificate?, key: key? }
-        }
-        _ => match section.word("certificate", errors)?.value {
-            "acme" => Certificate::Acme,
-            _ => Certificate::SelfSigned,
-        },
-    };
-    Some(Tls { certificate, inside })
 }
 
 pub(super) fn firewall(file: &Section<'_>, errors: &mut Errors) -> Option<Firewall> {

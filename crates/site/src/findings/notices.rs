@@ -10,7 +10,9 @@ pub fn notices(site: &Site) -> Vec<Notice> {
     let mut add = |declared: String, instead: &str| notices.push(Notice { declared, instead: instead.into() });
     if let Some(tls) = &site.tls {
         if tls.certificate == Certificate::Acme {
-            add("tls.certificate = \"acme\"".into(), "visitors are shown a self-signed certificate, and browsers warn");
+            let sent = "visitors are shown a self-signed certificate, and browsers warn";
+            let unsent = "visitors get a self-signed certificate: browsers warn, and plain HTTP is not sent on";
+            add("tls.certificate = \"acme\"".into(), if tls.redirects() { sent } else { unsent });
         }
         if tls.inside == Inside::Mutual {
             add("tls.inside = \"mutual\"".into(), "traffic between the servers is in the clear");

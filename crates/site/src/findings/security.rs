@@ -50,6 +50,14 @@ fn https(list: &mut List<'_>) {
         };
         list.add(Group::Security, "self-signed", front.clone(), told);
     }
+    if tls.redirect == Some(false) {
+        let told = Told {
+            what: "plain HTTP is answered beside HTTPS".into(),
+            consequence: "who types the name without https:// stays in the clear".into(),
+            remedy: "leave [tls] redirect out".into(),
+        };
+        list.add(Group::Security, "plain-http", front.clone(), told);
+    }
     if tls.inside == Inside::Off && site.servers.len() > 1 {
         let told = Told {
             what: format!("TLS ends at {}", names(front.iter().copied())),

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, NEVER_SENT,
-    Plan, Pool, Route, Service, Sql, Static, Transport, Web,
+    Plan, Pool, Redirect, Route, Service, Sql, Static, Transport, Web,
 };
 use crate::findings::notices;
-use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks};
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks, Tls};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
 
 /// The path that every tier answers by itself.
@@ -103,7 +103,17 @@ impl Tiers<'_> {
         let limits = if front { self.site.limits.clone() } else { Limits::default() };
         let observers = self.site.servers.iter().map(|server| server.address).collect();
         let calls = self.site.apps.iter().any(|app| app.kind.speaks() == Speaks::Http2);
-        Door { limits, log, observers, https: front && self.site.tls.is_some(), calls }
+        let tls = self.site.tls.as_ref().filter(|_| front);
+        let redirects = if tls.is_some_and(Tls::redirects) { self.redirects() } else { Vec::new() };
+        let hsts_seconds = tls.and_then(|tls| tls.hsts_seconds);
+        Door { limits, log, observers, https: tls.is_some(), calls, redirects, hsts_seconds }
+    }
+
+    /// Those that were published come first: where they are the same, that is how visitors come.
+    fn redirects(&self) -> Vec<Redirect> {
+        let ports = &self.site.ports;
+        let all = ports.published.into_iter().chain([(ports.http, ports.https)]);
+        all.map(|(http, https)| Redirect { http, https }).collect()
     }
 
     /// Where visitors knock.

@@ -168,6 +168,21 @@ pub struct Door {
     /// Behind it is an application that speaks HTTP/2: calls of gRPC may be silent for as long as WebSockets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls: bool,
+    /// By which ports visitors come in clear, and to which of HTTPS they are sent; none are if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
+    /// Answers by HTTPS say for how many seconds browsers must not come otherwise (RFC 6797).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts_seconds: Option<u32>,
+}
+
+/// A port of HTTP and the one of HTTPS for the same visitors, as they know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    /// In the Host of who comes in clear; 80 if it has none.
+    pub http: u16,
+    /// In the address that he is sent to.
+    pub https: u16,
 }
 
 /// The web server: static folders first, then the applications.

@@ -179,6 +179,34 @@ fn a_thousand_servers_know_only_whom_they_ask() {
     assert_eq!(flows, to_web + to_app + to_sql + to_database + replication);
 }
 
+/// Nobody is sent to a certificate that browsers warn of unless the owner says so; the front door alone does it.
+#[test]
+fn plain_http_is_sent_on_where_the_certificate_is_trusted() {
+    let sent = |tls: &str, published| {
+        let mut site = tier(&format!("[tls]\n{tls}\n"), &[("lb", 1, "balancer"), ("s", 1, "web app")]);
+        site.ports.published = published;
+        let plans = plans(&site);
+        let doors = plans.iter().flat_map(|plan| &plan.services).filter_map(|service| match &service.config {
+            Config::Balancer(balancer) => Some(balancer.door.clone()),
+            Config::Web(web) => Some(web.door.clone()),
+            _ => None,
+        });
+        let mut doors: Vec<Door> = doors.collect();
+        let inner = doors.remove(1);
+        assert_eq!((inner.https, inner.redirects, inner.hsts_seconds), (false, Vec::new(), None));
+        let pairs = doors[0].redirects.iter().map(|one| (one.http, one.https)).collect::<Vec<_>>();
+        (pairs, doors[0].hsts_seconds)
+    };
+    let own = "certificate = { certificate = \"a\", key = \"b\" }";
+    let said = format!("{own}\nhsts = \"1d\"");
+    assert_eq!(sent("certificate = \"self-signed\"", None), (vec![], None));
+    assert_eq!(sent("certificate = \"acme\"", None), (vec![], None));
+    assert_eq!(sent(own, None), (vec![(80, 443)], None));
+    assert_eq!(sent(&said, Some((8080, 8443))), (vec![(8080, 8443), (80, 443)], Some(86_400)));
+    assert_eq!(sent(&format!("{own}\nredirect = false"), None), (vec![], None));
+    assert_eq!(sent("certificate = \"self-signed\"\nredirect = true", None), (vec![(80, 443)], None));
+}
+
 /// Limits are the front door's, whichever role that is: behind it one address stands for all visitors.
 #[test]
 fn only_the_front_door_limits() {

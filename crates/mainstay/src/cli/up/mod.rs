@@ -95,7 +95,9 @@ impl Up {
             );
         }
         let declared = &declaration.site;
-        let site = if args.loopback { declared.on_loopback() } else { declared.clone() };
+        let mut site = if args.loopback { declared.on_loopback() } else { declared.clone() };
+        // Visitors' addresses have these ports, and a redirect to HTTPS must know its own.
+        site.ports.published = Some((args.http, args.https));
         let (place, folder) = (Place::usual(&site.domain), SiteFolder::choose(args.state.as_deref(), &site.domain)?);
         let (patience, begun) = (Duration::from_secs(args.timeout), Instant::now());
         Ok(Up { site, mode, place, folder, patience, background: args.background, begun })

@@ -141,9 +141,37 @@ fn certificate(scene: &Scene<'_>) -> Here {
         Inside::Off => "Encryption ends there: between the tiers traffic is in the clear.",
     };
     let front = names(site.with_role(site.front()));
-    let text = format!("{text} {front} {} it to visitors. {inside}", verb(site.count(site.front()), "show"));
+    let shown = verb(site.count(site.front()), "show");
+    let text = format!("{text} {front} {shown} it to visitors. {} {inside}", clear(tls));
     let talks = vec![format!("browsers ask {front} by HTTPS, port {}", site.ports.https)];
     Here { who: Some(front), text, talks, fails: fails.into(), notices: scene.notices(&["tls."]) }
+}
+
+/// What becomes of those who come in clear.
+fn clear(tls: &Tls) -> String {
+    const HOUR: u32 = 3600;
+    const DAY: u32 = 24 * HOUR;
+    let plain = match (tls.redirects(), tls.redirect) {
+        (true, _) => {
+            "Who comes by plain HTTP is sent on to HTTPS, except the health checks and the challenges of an authority."
+        }
+        (false, Some(_)) => "Plain HTTP is answered beside it, since redirect = false says so.",
+        (false, None) => {
+            "Plain HTTP is answered beside it: nobody is sent to a certificate that browsers warn of, unless \
+             redirect = true says so."
+        }
+    };
+    match tls.hsts_seconds {
+        Some(seconds) => {
+            let length = if seconds % DAY == 0 { (seconds / DAY, "days") } else { (seconds / HOUR, "hours") };
+            format!(
+                "{plain} Browsers that came by HTTPS are told not to come otherwise for {} {} (HSTS), which cannot be \
+                 taken back sooner.",
+                length.0, length.1
+            )
+        }
+        None => plain.into(),
+    }
 }
 
 /// Where a certificate comes from, and what happens when it fails.
