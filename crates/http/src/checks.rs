@@ -1,5 +1,6 @@
 //! The driver of the active health checks: asks what the machines want asked, and marks the pool.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::pool::Pool;
 use crate::stream::{Address, Stream};
+use crate::tls::distrust;
 use crate::wire::{Scratch, read};
 
 /// A status line fits.
@@ -163,7 +165,8 @@ async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
 /// Asks once: 2xx and 3xx are well, as HAProxy's `httpchk` has it.
 async fn ask(target: &Target, within: Duration) -> Result<(), Failure> {
     let asking = async {
-        let stream = Stream::connect(&target.address, within).await.map_err(|_| Failure::Unreachable)?;
+        let stream = Stream::connect(&target.address, within).await;
+        let stream = stream.map_err(|error| failure(&error, Failure::Unreachable))?;
         let request = format!("GET {} HTTP/1.1\r\nHost: health.mainstay\r\nConnection: close\r\n\r\n", target.path);
         stream.write(request.as_bytes(), within).await.map_err(|_| Failure::Closed)?;
         let (scratch, mut answer) = (Scratch::small(), Vec::new());
@@ -172,13 +175,18 @@ async fn ask(target: &Target, within: Duration) -> Result<(), Failure> {
                 answer.extend_from_slice(bytes);
                 bytes.len()
             });
-            if more.await.map_err(|_| Failure::Closed)? == 0 {
+            if more.await.map_err(|error| failure(&error, Failure::Closed))? == 0 {
                 return Err(Failure::Closed);
             }
         }
         judge(&answer)
     };
     tokio::time::timeout(within, asking).await.unwrap_or(Err(Failure::NoAnswer))
+}
+
+/// What an error means: whom we do not believe, else what it is `otherwise`.
+fn failure(error: &io::Error, otherwise: Failure) -> Failure {
+    distrust(error).map_or(otherwise, |because| Failure::Distrusted { because })
 }
 
 fn judge(answer: &[u8]) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::http2::{Asked, Served};
 use crate::patience::within;
-use crate::tls::Session;
+use crate::tls::{Encrypted, Session};
 
 /// Where a backend listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+    /// A TCP address at which TLS is spoken, by somebody in particular.
+    Tls(Encrypted),
 }
 
 impl std::fmt::Display for Address {
@@ -31,8 +33,16 @@ impl std::fmt::Display for Address {
         match self {
             Address::Tcp(address) => address.fmt(f),
             Address::Unix(path) => path.display().fmt(f),
+            Address::Tls(encrypted) => encrypted.fmt(f),
         }
     }
+}
+
+async fn tcp(address: &SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // A request is written in one piece; waiting for more would only delay it.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
@@ -63,17 +73,21 @@ macro_rules! each {
 }
 
 impl Stream {
-    /// Connects within `deadline`.
+    /// Connects within `deadline`, to speak HTTP/1.1 or FastCGI.
     pub(crate) async fn connect(address: &Address, deadline: Duration) -> io::Result<Stream> {
+        Stream::reach(address, false, deadline).await
+    }
+
+    /// Connects within `deadline`; `two`: to speak HTTP/2.
+    pub(crate) async fn reach(address: &Address, two: bool, deadline: Duration) -> io::Result<Stream> {
         let connecting = async {
             match address {
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await?;
-                    // A request is written in one piece; waiting for more would only delay it.
-                    stream.set_nodelay(true)?;
-                    Ok(Stream::Tcp(stream))
-                }
+                Address::Tcp(address) => tcp(address).await.map(Stream::Tcp),
                 Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+                Address::Tls(backend) => {
+                    let session = Session::connect(tcp(&backend.address).await?, backend, two, deadline).await?;
+                    Ok(Stream::Tls(Box::new(session)))
+                }
             }
         };
         timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -37,6 +37,11 @@ pub struct Question(pub u64);
 pub enum Failure {
     /// No connection.
     Unreachable,
+    /// Somebody answers, and we do not believe who it is, or it does not believe us.
+    Distrusted {
+        /// Why.
+        because: Distrust,
+    },
     /// No answer in time.
     NoAnswer,
     /// The connection was closed before an answer.
@@ -52,10 +57,42 @@ pub enum Failure {
     },
 }
 
+/// Why a connection over TLS was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distrust {
+    /// Nobody whom we believe has signed its certificate.
+    Stranger,
+    /// Its certificate is for somebody else.
+    OtherName,
+    /// Its certificate is not valid now.
+    OutOfDate,
+    /// Its certificate is wrong otherwise.
+    Certificate,
+    /// It does not believe us.
+    Refused,
+    /// What it says is no TLS, or none that we speak.
+    Protocol,
+}
+
+impl std::fmt::Display for Distrust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Distrust::Stranger => "shows a certificate that no authority of ours has signed",
+            Distrust::OtherName => "shows a certificate for another name",
+            Distrust::OutOfDate => "shows a certificate that is not valid now: it has expired, or a clock is wrong",
+            Distrust::Certificate => "shows a certificate that cannot be verified",
+            Distrust::Refused => "refused us, or the certificate that we show",
+            Distrust::Protocol => "does not speak TLS as it should",
+        })
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Unreachable => f.write_str("cannot be connected to"),
+            Failure::Distrusted { because } => because.fmt(f),
             Failure::NoAnswer => f.write_str("did not answer in time"),
             Failure::Closed => f.write_str("closed the connection without an answer"),
             Failure::BrokeOff => f.write_str("broke off in the middle of its answer"),

@@ -8,6 +8,7 @@ use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
 use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
 use crate::pool::{Lease, Reuse};
 use crate::stream::Stream;
+use crate::tls::distrust;
 use crate::wire::{Wire, fill, read};
 
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
@@ -173,7 +174,11 @@ impl Trip<'_> {
                 Ok(0) => return Err(self.wrong(Refusal::StatusLineInvalid)),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && self.has_time(progress.uploaded.get()) => {}
-                Err(error) => return Err(Download::Nothing { late: error.kind() == io::ErrorKind::TimedOut }),
+                Err(error) => {
+                    // With TLS 1.3 a backend that wants a certificate says so only now.
+                    let because = distrust(&error).map(|because| Download::Wrong(format!("it {because} ({error})")));
+                    return Err(because.unwrap_or(Download::Nothing { late: error.kind() == io::ErrorKind::TimedOut }));
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ use crate::http2;
 use crate::page::{self, Page};
 use crate::pool::{Lease, Pool, Refused, Wanted};
 use crate::stream::Stream;
+use crate::tls::distrust;
 use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
@@ -278,12 +279,13 @@ impl Trip<'_> {
 
     fn reached(&self, lease: &Lease, connected: io::Result<Stream>) -> Result<Stream, Attempt> {
         connected.map_err(|error| {
-            lease.failed(Failure::Unreachable);
-            Attempt::Failed {
-                page: page::BAD_GATEWAY,
-                again: Again::Unsent,
-                because: format!("it cannot be connected to: {error}"),
-            }
+            let because = distrust(&error);
+            lease.failed(because.map_or(Failure::Unreachable, |because| Failure::Distrusted { because }));
+            let because = match because {
+                Some(because) => format!("it {because} ({error})"),
+                None => format!("it cannot be connected to: {error}"),
+            };
+            Attempt::Failed { page: page::BAD_GATEWAY, again: Again::Unsent, because }
         })
     }
 

@@ -37,7 +37,7 @@ pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Dur
         }
         peers.borrow_mut().remove(address);
     }
-    let stream = Stream::connect(address, deadline).await?;
+    let stream = Stream::reach(address, true, deadline).await?;
     let shaking = builder().handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
     let (sender, connection) = within(deadline, async { shaking.await.map_err(gone) }).await?;
     spawn_local(async move {

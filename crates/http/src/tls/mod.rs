@@ -1,5 +1,6 @@
 //! TLS 1.2 and 1.3 by rustls: who we are, whom we believe, and the connection itself.
 
+mod backend;
 mod identities;
 mod session;
 
@@ -10,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+pub(crate) use backend::distrust;
+pub use backend::{ClientTls, Encrypted};
 pub use identities::Identity;
 pub(crate) use session::Session;
 
@@ -18,8 +21,6 @@ use identities::Identities;
 /// What TLS connections are made with: certificates, keys and whom to believe. Immutable; a new one is swapped in with the
 /// engine's configuration, and connections that are open keep theirs.
 pub type ServerTls = Arc<ServerConfig>;
-/// The same for connections to backends.
-pub type ClientTls = Arc<ClientConfig>;
 
 /// What ALPN (RFC 7301) calls HTTP/2.
 pub(crate) const H2: &[u8] = b"h2";
@@ -44,6 +45,9 @@ pub enum Error {
     /// The certificates of those who are believed.
     #[error("the certificates of the authority cannot be read: {0}")]
     Roots(String),
+    /// Nobody can be called so.
+    #[error("`{0}` is neither a DNS name nor an IP address")]
+    Name(String),
     /// No certificate at all.
     #[error("no certificate was given")]
     Nobody,
@@ -83,8 +87,10 @@ pub fn client(roots_pem: &[u8], identity: Option<Identity>) -> Result<ClientTls,
         None => builder.with_no_client_auth(),
         Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
     };
+    let mut http2 = config.clone();
     config.alpn_protocols = vec![HTTP_1.to_vec()];
-    Ok(Arc::new(config))
+    http2.alpn_protocols = vec![H2.to_vec()];
+    Ok(ClientTls { http1: Arc::new(config), http2: Arc::new(http2) })
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -5,12 +5,11 @@ use std::io::{self, Read, Write};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection, HandshakeKind, ServerConnection};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::{ClientTls, H2, ServerTls};
+use super::{Encrypted, H2, ServerTls};
 use crate::patience::within;
 
 /// What may wait in clear to be encrypted and sent: a few records, so that a slow reader costs no more memory than over
@@ -58,16 +57,19 @@ impl Session {
         Session::shake_hands(tcp, session.into(), deadline).await
     }
 
-    #[expect(dead_code, reason = "encrypted backends come next")]
-    /// Meets a backend that must be `name`.
+    /// Meets a backend and makes sure that it is who it must be; `two`: it is to speak HTTP/2.
     pub(crate) async fn connect(
         tcp: TcpStream,
-        tls: ClientTls,
-        name: ServerName<'static>,
+        backend: &Encrypted,
+        two: bool,
         deadline: Duration,
     ) -> io::Result<Session> {
-        let session = ClientConnection::new(tls, name).map_err(io::Error::other)?;
-        Session::shake_hands(tcp, session.into(), deadline).await
+        let session = ClientConnection::new(backend.config(two), backend.name.clone()).map_err(io::Error::other)?;
+        let session = Session::shake_hands(tcp, session.into(), deadline).await?;
+        if two && !session.is_h2() {
+            return Err(io::Error::other("it does not speak HTTP/2 over TLS"));
+        }
+        Ok(session)
     }
 
     async fn shake_hands(tcp: TcpStream, mut session: Connection, deadline: Duration) -> io::Result<Session> {

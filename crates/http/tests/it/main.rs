@@ -11,6 +11,7 @@ mod guard;
 mod hostile;
 mod http2;
 mod live;
+mod reencrypt;
 mod responder;
 mod scripts;
 mod secure;

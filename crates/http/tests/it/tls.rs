@@ -8,13 +8,13 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use crate::engine::{Engine, echo};
 
 /// An authority and what it signs, in a folder for the clients.
-struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: tempfile::TempDir,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "an authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,12 +32,12 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn identity(&self, names: &[&str]) -> Identity {
+    pub fn identity(&self, names: &[&str]) -> Identity {
         let (certificate, key) = self.signs(names);
         Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap()
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
