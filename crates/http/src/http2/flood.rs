@@ -145,8 +145,9 @@ mod tests {
         let mut flood = begun();
         assert!((0..100_000).all(|beat| flood.received(&frame(6, 8), at(beat * 10))));
         let mut flood = begun();
-        for _ in 0..100_000 {
-            flood.sent(&frame(0, 16 * 1024));
+        let data = frame(0, 16 * 1024);
+        for _ in 0..10_000 {
+            flood.sent(&data);
             assert!(flood.received(&frame(8, 4).repeat(2), at(0)));
         }
         assert!(!(0..100_000).all(|beat| flood.received(&frame(6, 8), at(beat))), "a thousand a second");

@@ -22,13 +22,15 @@ pub(super) struct Inbound {
     /// It is an answer: whoever sends one may end the stream with NO_ERROR behind it, since it wants no more of the request
     /// (RFC 9113 § 8.1).
     pub(super) answers: bool,
+    /// What is missing of the length that was said.
+    pub(super) left: Option<u64>,
 }
 
 impl Inbound {
     /// `ready`: what comes before the body.
     pub(super) fn new(receive: Option<RecvStream>, chunked: bool, ready: Vec<u8>) -> Inbound {
         let receive = receive.filter(|receive| !receive.is_end_stream());
-        Inbound { receive, chunked, ready, taken: 0, over: false, answers: false }
+        Inbound { receive, chunked, ready, taken: 0, over: false, answers: false, left: None }
     }
 
     /// `WouldBlock` if nothing is ready; the end if nothing more comes.
@@ -56,6 +58,7 @@ impl Inbound {
                 Some(data) => {
                     let data = data.map_err(gone)?;
                     receive.flow_control().release_capacity(data.len()).map_err(gone)?;
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     match self.chunked {
                         // An empty chunk would be the last.
                         _ if data.is_empty() => {}
@@ -67,6 +70,17 @@ impl Inbound {
                     let trailers = ready!(receive.poll_trailers(context)).map_err(gone)?;
                     self.end(trailers.as_ref());
                 }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the sender has said that a body, which is whole by its length, has come to its end.
+    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let (Some(0), Some(receive)) = (self.left, &mut self.receive) {
+            match ready!(receive.poll_data(context)) {
+                Some(Ok(data)) if data.is_empty() && !receive.is_end_stream() => {}
+                _ => break,
             }
         }
         Poll::Ready(Ok(()))

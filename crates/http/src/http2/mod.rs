@@ -47,6 +47,8 @@ const SEND_BYTES_MAX: usize = 128 * 1024;
 /// Streams that a client has opened and cancelled and that are not looked at yet. Beyond that it is a rapid reset
 /// (CVE-2023-44487), and the connection ends.
 const RESETS_MAX: usize = 32;
+/// For a client to say that its request is over, when all of it is there: it does so at once, and the rest is the way.
+const END_WITHIN: Duration = Duration::from_secs(5);
 /// For heads that the engine writes: what is in them has been through its limits already.
 const WRITTEN: HeadLimits =
     HeadLimits { size_bytes_max: u16::MAX, line_bytes_max: u16::MAX, headers_max: HEADERS_CEILING };
@@ -136,8 +138,10 @@ async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendRespo
     let config: Arc<Config> = peer.worker.config.load_full();
     let (parts, receive) = request.into_parts();
     let (body, head_only) = (!receive.is_end_stream(), parts.method == http::Method::HEAD);
-    let chunked = body && !parts.headers.contains_key(http::header::CONTENT_LENGTH);
-    let served = Served::new(receive, chunked, respond, head_only, peer.ends, peer.proto);
+    let said = parts.headers.get(http::header::CONTENT_LENGTH);
+    let length = said.and_then(|said| said.to_str().ok()?.parse().ok());
+    let served = Served::new(receive, body && said.is_none(), respond, head_only, peer.ends, peer.proto);
+    let served = served.of_length(length);
     let mut wire = Wire::new(Stream::Http2(Box::new(served)));
     let (mut bytes, mut request) = (Vec::with_capacity(512), Request::default());
     let read = head::write_request(&parts, body, &mut bytes).and_then(|()| request.read(&bytes, &config.limits.head));
@@ -151,5 +155,8 @@ async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendRespo
         }
         Ok(_) => refuse(&peer.worker, &mut wire, Refusal::RequestLineInvalid, &peer.client).await,
         Err(refusal) => refuse(&peer.worker, &mut wire, refusal, &peer.client).await,
+    }
+    if let Stream::Http2(served) = &wire.stream {
+        served.ended(END_WITHIN).await;
     }
 }

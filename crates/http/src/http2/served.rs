@@ -15,6 +15,7 @@ use super::inbound::{Inbound, gone};
 use super::outbound::Outbound;
 use super::{WRITTEN, head};
 use crate::codec::{Body, Framing, Response, ResponseContext};
+use crate::patience::within;
 
 /// The stream.
 #[derive(Debug)]
@@ -57,6 +58,18 @@ impl Served {
             ends,
             proto,
         }
+    }
+
+    /// The length that its body has by what was said.
+    pub(super) fn of_length(self, length: Option<u64>) -> Served {
+        self.inbound.borrow_mut().left = length;
+        self
+    }
+
+    /// Waits until the client has ended the request, if all of it is there. Many say the end in a frame of its own, behind
+    /// the body: whoever is answered and reset before may take that for a failure.
+    pub(super) async fn ended(&self, deadline: Duration) {
+        let _ = within(deadline, poll_fn(|context| self.inbound.borrow_mut().poll_end(context))).await;
     }
 
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {

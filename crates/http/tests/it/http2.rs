@@ -277,6 +277,30 @@ fn a_body_that_is_not_as_long_as_it_said_never_ends_well() {
 }
 
 #[test]
+fn an_end_behind_the_body_is_waited_for() {
+    let engine = Engine::new(&[measuring()]);
+    let mut frames = Frames::connect(&engine);
+    let head: [(&[u8], &[u8]); 5] = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":authority", b"h"),
+        (b":path", b"/"),
+        (b"content-length", b"5"),
+    ];
+    frames.send(HEADERS, END_HEADERS, 1, &block(&head));
+    frames.send(0, 0, 1, b"12345");
+    assert_eq!(frames.verdict(), "200");
+    // Whoever is cut off gets its RST_STREAM before the answer to a later request.
+    let get: [(&[u8], &[u8]); 4] =
+        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/")];
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 3, &block(&get));
+    assert_eq!(frames.verdict(), "200");
+    frames.send(0, END_STREAM, 1, b"");
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 5, &block(&get));
+    assert_eq!(frames.verdict(), "200");
+}
+
+#[test]
 fn floods_end_their_connection_and_no_other() {
     let engine = Engine::new(&[echo("app")]);
     let get: [(&[u8], &[u8]); 4] =
