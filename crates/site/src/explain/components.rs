@@ -1,5 +1,6 @@
 //! The components, from the visitor downwards: what each is anywhere, and what it is here.
 
+mod engine;
 mod front;
 mod inner;
 mod tiers;
@@ -33,13 +34,15 @@ pub(super) struct Here {
 }
 
 /// Every component, from the visitor downwards.
-pub(super) const ALL: [Component; 13] = [
+pub(super) const ALL: [Component; 15] = [
     front::DNS,
     front::FIREWALL,
     front::CERTIFICATE,
+    engine::LIMITS,
     front::FLOATING,
     tiers::BALANCER,
     tiers::WEB,
+    engine::PAGE_CACHE,
     tiers::APP,
     inner::SQL,
     tiers::CACHE,

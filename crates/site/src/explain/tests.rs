@@ -59,8 +59,8 @@ fn every_connection_of_the_plans_is_told() {
 fn every_declared_component_is_listed_and_no_other() {
     let words = |site: &Site| explain_all(site).into_iter().map(|topic| topic.word).collect::<Vec<_>>();
     let sites = sites();
-    assert_eq!(words(&sites[0]), ["dns", "web", "app", "sql", "primary"]);
-    assert_eq!(words(&sites[2]), ["web", "app"]);
+    assert_eq!(words(&sites[0]), ["dns", "limits", "web", "page-cache", "app", "sql", "primary"]);
+    assert_eq!(words(&sites[2]), ["limits", "web", "page-cache", "app"]);
     assert_eq!(words(&sites[3]).len(), components::ALL.len());
 }
 
@@ -75,10 +75,30 @@ fn each_word_is_asked_for_as_people_write_it() {
         ("semi-sync", "replication"),
         ("name server", "dns"),
         ("tls", "certificate"),
+        ("https", "certificate"),
+        ("cache", "page-cache"),
+        ("rate limits", "limits"),
         ("database", "primary"),
     ] {
         assert_eq!(first(word), topic, "{word}");
     }
+}
+
+#[test]
+fn limits_and_cache_are_told_as_they_are_declared() {
+    let here = |extra: &str, word: &str| explain(&tier(extra, &[("all", 1, "web app")]), word).unwrap().remove(0).here;
+    assert!(here("", "cache").contains("up to 64 MiB"));
+    assert!(here("[web]\ncache = { memory = \"2 GiB\" }\n", "cache").contains("up to 2048 MiB"));
+    assert!(here("[web]\ncache = false\n", "cache").starts_with("Every page is made anew"));
+    assert!(here("", "limits").contains("1024 connections"));
+    let told = here(
+        "[limits]\nconnections-per-address = 9\nrates = [{ per = \"address\", rate = \"5/m\", route = \"/login/\" }]\n",
+        "limits",
+    );
+    assert!(
+        told.contains("9 connections") && told.contains("Below /login/ an address may ask 5 times a minute"),
+        "{told}"
+    );
 }
 
 #[test]
