@@ -8,7 +8,6 @@ import sys
 PASSED_OVER = {
     "cipher_order": "the client chooses, among strong ciphers alone: a phone without AES in hardware takes ChaCha20",
     "DNS_CAArecord": "the test's domain is in no public DNS",
-    "HSTS": "is the site's to promise: nobody can go back for as long as it says (grade A+, not A)",
     "security_headers": "are the application's, which alone knows what its pages load",
     "engine_problem": "is about the testing machine's own OpenSSL",
     "sessionresumption_ticket": "OpenSSL's client leaves before the ticket of TLS 1.3 is there; our own tests resume with it",
