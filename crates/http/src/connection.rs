@@ -39,11 +39,12 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
     loop {
         let config = match next(worker, &mut wire, &mut request, std::mem::take(&mut first)).await {
             Ok(config) => config,
-            Err(End::Http2) => return http2::serve(worker, wire.stream, wire.pending, client).await,
+            Err(End::Http2) => return Box::pin(http2::serve(worker, wire.stream, wire.pending, client)).await,
             Err(End::Quiet) => return,
             Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
         };
-        if !answer(worker, &config, &mut wire, &request, &client).await {
+        // In a box of its own: a connection that waits for its next request holds none of what answering one takes.
+        if !Box::pin(answer(worker, &config, &mut wire, &request, &client)).await {
             return close(&mut wire, worker).await;
         }
     }

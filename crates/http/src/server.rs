@@ -276,7 +276,7 @@ async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: S
             count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
             let (two, stream) = (session.is_h2(), Stream::Tls(Box::new(session)));
             if two {
-                http2::serve(worker, stream, Vec::new(), client).await;
+                Box::pin(http2::serve(worker, stream, Vec::new(), client)).await;
             } else {
                 connection::serve(worker, stream, client).await;
             }

@@ -62,7 +62,7 @@ impl Wire {
 const SMALL: usize = 128;
 const KIB: usize = 1024;
 /// As many connections as a busy site has open, and as HAProxy takes where a process may have 20,000 descriptors.
-const IDLE: usize = 9_500;
+const IDLE: usize = 9_000;
 const PROXIES: &[Who] = &[Mainstay, Haproxy, Nginx, Relay];
 const ENCRYPTING: &[Who] = &[Mainstay, Haproxy, Nginx];
 const FILE_SERVERS: &[Who] = &[Mainstay, Nginx];

@@ -259,7 +259,7 @@ fn haproxy(case: &Case, folder: &Path) -> Result<Vec<String>> {
         _ => ("", ""),
     };
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 9900\n  log {HAPROXY}:5140 local0\n\
+        "global\n  nbthread 1\n  maxconn 9400\n  log {HAPROXY}:5140 local0\n\
          defaults\n  mode http\n  log global\n  option httplog\n  option forwardfor\n  option http-keep-alive\n  http-reuse always\n\
          \x20 timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n  timeout http-request 10s\n  timeout http-keep-alive 60s\n\
          {store}\
