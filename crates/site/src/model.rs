@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
+mod web;
+
+pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
+
 /// The format of the declaration, of every state file, and of every `--json` answer that this build writes.
 pub const FORMAT: u32 = 1;
 
@@ -216,95 +220,6 @@ impl AppKind {
             AppKind::Wsgi { .. } | AppKind::Asgi { .. } | AppKind::Php { .. } => Speaks::Http1,
         }
     }
-}
-
-/// The web tier.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Web {
-    /// How requests are spread over the application servers.
-    pub algorithm: Algorithm,
-    /// Whether a visitor stays with an application server.
-    #[serde(default)]
-    pub sticky: bool,
-    /// How requests are logged.
-    #[serde(default)]
-    pub log: LogFormat,
-    /// What the applications answer is kept by each web server, as far as they allow it (RFC 9111).
-    pub cache: Option<Cache>,
-}
-
-impl Default for Web {
-    /// Caches: nothing is kept that the application does not allow.
-    fn default() -> Self {
-        Web { algorithm: Algorithm::default(), sticky: false, log: LogFormat::default(), cache: Some(Cache::default()) }
-    }
-}
-
-/// A cache of answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cache {
-    /// Bytes on each server.
-    pub memory_bytes: u64,
-}
-
-impl Default for Cache {
-    /// 64 MiB: the pages, pictures and scripts that most visitors of a site ask for, and little beside its applications.
-    fn default() -> Self {
-        Cache { memory_bytes: 64 * 1024 * 1024 }
-    }
-}
-
-/// How requests are logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// A JSON object a line, with all that is known. The default.
-    #[default]
-    Json,
-    /// nginx's `combined`, for programs that read access logs.
-    Combined,
-}
-
-/// How much of the site one visitor may take. The front door holds to it, each on its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Connections of one address (of IPv6: of one network of 64 bits), this machine's own included; as the engine has it if
-    /// `None`.
-    pub address_connections_max: Option<u32>,
-    /// How often may be asked; no bound if there is none, since many visitors may share an address.
-    pub rates: Vec<Rate>,
-}
-
-/// How often may be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rate {
-    /// Who is counted as one.
-    pub per: Per,
-    /// Only requests for this host; any if `None`.
-    pub host: Option<String>,
-    /// Only paths below this prefix.
-    pub prefix: String,
-    /// Requests in `seconds`, in the long run.
-    pub requests: u32,
-    /// See `requests`.
-    pub seconds: u32,
-    /// Requests that may come at once after a pause.
-    pub burst: u32,
-}
-
-/// Who is counted as one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Per {
-    /// Each address.
-    Address,
-    /// Each value of a header; without it the address.
-    Key {
-        /// Its name, lower case.
-        header: String,
-    },
-    /// All together.
-    Route,
 }
 
 /// The balancer tier.

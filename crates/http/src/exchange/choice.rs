@@ -40,8 +40,7 @@ impl Trip<'_> {
 
     /// Whether the visitor came by https, which the front door says to the tiers behind it.
     fn is_encrypted(&self) -> bool {
-        let said = if self.config.front { None } else { self.request.head.of_kind(Kind::ForwardedProto) };
-        said.unwrap_or(self.proto.as_bytes()) == b"https"
+        self.scheme() == "https"
     }
 
     /// Who asked the front door, which says so in the first place of `X-Forwarded-For`.

@@ -121,7 +121,7 @@ impl Trip<'_> {
         response: &mut Response,
         progress: &Progress<'_>,
     ) -> Download {
-        let mut out = Vec::with_capacity(1024);
+        let mut out = Vec::new();
         for _ in 0..INTERIM_MAX {
             if let Err(ended) = self.response_head(backend, pending, response, progress).await {
                 return ended;

@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 
 use super::inbound::{Inbound, gone};
 use super::io::Io;
-use super::outbound::Outbound;
+use super::outbound::{self, Outbound};
 use super::{SEND_BYTES_MAX, STREAM_WINDOW_BYTES, WRITTEN, head};
 use crate::codec::{Body, Framing, Method, Request};
 use crate::patience::within;
@@ -102,14 +102,7 @@ impl Asked {
 
     /// Writes a part of the request.
     pub(crate) async fn write(&self, bytes: &[u8], deadline: Duration) -> io::Result<()> {
-        if let Some(outbound) = self.outbound.get() {
-            return outbound.write(bytes, deadline).await;
-        }
-        let body = self.begin(bytes)?;
-        match self.outbound.get() {
-            Some(outbound) if !body.is_empty() => outbound.write(&body, deadline).await,
-            _ => Ok(()),
-        }
+        outbound::write(&self.outbound, bytes, deadline, |bytes| self.begin(bytes)).await
     }
 
     /// Sends the head once it is whole; what is left belongs to the body.

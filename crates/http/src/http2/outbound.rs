@@ -1,6 +1,6 @@
 //! What the engine writes as HTTP/1.1, sent on a stream.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
@@ -12,6 +12,24 @@ use super::head::trailers;
 use super::inbound::gone;
 use crate::codec::Body;
 use crate::patience::within;
+
+/// Writes the next bytes of a message: to `begin`, which makes the body once the head is whole and gives back what belongs
+/// to it, then to that.
+pub(super) async fn write(
+    body: &OnceCell<Outbound>,
+    bytes: &[u8],
+    deadline: Duration,
+    begin: impl FnOnce(&[u8]) -> io::Result<Vec<u8>>,
+) -> io::Result<()> {
+    if let Some(body) = body.get() {
+        return body.write(bytes, deadline).await;
+    }
+    let rest = begin(bytes)?;
+    match body.get() {
+        Some(body) if !rest.is_empty() => body.write(&rest, deadline).await,
+        _ => Ok(()),
+    }
+}
 
 /// A body on its way out.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 
 use super::inbound::{Inbound, gone};
-use super::outbound::Outbound;
+use super::outbound::{self, Outbound};
 use super::{WRITTEN, head};
 use crate::codec::{Body, Framing, Response, ResponseContext};
 use crate::patience::within;
@@ -97,14 +97,7 @@ impl Served {
 
     /// Writes a part of the answer.
     pub(crate) async fn write(&self, bytes: &[u8], deadline: Duration) -> io::Result<()> {
-        if let Some(outbound) = self.outbound.get() {
-            return outbound.write(bytes, deadline).await;
-        }
-        let body = self.begin(bytes)?;
-        match self.outbound.get() {
-            Some(outbound) if !body.is_empty() => outbound.write(&body, deadline).await,
-            _ => Ok(()),
-        }
+        outbound::write(&self.outbound, bytes, deadline, |bytes| self.begin(bytes)).await
     }
 
     /// Sends the heads that are whole, interim ones first; what is left belongs to the body.

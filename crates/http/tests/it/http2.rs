@@ -197,6 +197,13 @@ fn block(headers: &[(&[u8], &[u8])]) -> Vec<u8> {
     block
 }
 
+/// The headers of a request for `/` of the host `h`, and more.
+fn head(method: &'static [u8], more: &[(&'static [u8], &'static [u8])]) -> Vec<u8> {
+    let plain: [(&[u8], &[u8]); 4] =
+        [(b":method", method), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/")];
+    block(&[&plain[..], more].concat())
+}
+
 #[test]
 fn nothing_is_smuggled_through_the_translation() {
     type Headers<'h> = &'h [(&'h [u8], &'h [u8])];
@@ -262,14 +269,7 @@ fn a_body_that_is_not_as_long_as_it_said_never_ends_well() {
     let engine = Engine::new(&[measuring()]);
     for body in [b"1234".as_slice(), b"123456"] {
         let mut frames = Frames::connect(&engine);
-        let head: [(&[u8], &[u8]); 5] = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":authority", b"h"),
-            (b":path", b"/"),
-            (b"content-length", b"5"),
-        ];
-        frames.send(HEADERS, END_HEADERS, 1, &block(&head));
+        frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", &[(b"content-length", b"5")]));
         frames.send(0, END_STREAM, 1, body);
         let verdict = frames.verdict();
         assert!(["reset", "goaway", "closed", "400"].contains(&verdict.as_str()), "{verdict}");
@@ -280,32 +280,22 @@ fn a_body_that_is_not_as_long_as_it_said_never_ends_well() {
 fn an_end_behind_the_body_is_waited_for() {
     let engine = Engine::new(&[measuring()]);
     let mut frames = Frames::connect(&engine);
-    let head: [(&[u8], &[u8]); 5] = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":authority", b"h"),
-        (b":path", b"/"),
-        (b"content-length", b"5"),
-    ];
-    frames.send(HEADERS, END_HEADERS, 1, &block(&head));
+    frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", &[(b"content-length", b"5")]));
     frames.send(0, 0, 1, b"12345");
     assert_eq!(frames.verdict(), "200");
     // Whoever is cut off gets its RST_STREAM before the answer to a later request.
-    let get: [(&[u8], &[u8]); 4] =
-        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/")];
-    frames.send(HEADERS, END_STREAM | END_HEADERS, 3, &block(&get));
+    let get = head(b"GET", &[]);
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 3, &get);
     assert_eq!(frames.verdict(), "200");
     frames.send(0, END_STREAM, 1, b"");
-    frames.send(HEADERS, END_STREAM | END_HEADERS, 5, &block(&get));
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 5, &get);
     assert_eq!(frames.verdict(), "200");
 }
 
 #[test]
 fn floods_end_their_connection_and_no_other() {
     let engine = Engine::new(&[echo("app")]);
-    let get: [(&[u8], &[u8]); 4] =
-        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/")];
-    let get = block(&get);
+    let get = head(b"GET", &[]);
     type Send<'s> = &'s dyn Fn(&mut Frames, u32);
     let floods: [(&str, Send<'_>); 6] = [
         ("ping", &|frames, _| frames.send(6, 0, 0, &[0; 8])),
@@ -346,9 +336,7 @@ fn a_client_that_cancels_frees_its_backend() {
     let engine = Engine::with(&[silent], mainstay_http::Limits { answer_within: PATIENCE, ..limits() });
     let held = || engine.pool.backends().map(|(_, figures)| figures.outstanding.load(Ordering::SeqCst)).sum::<u32>();
     let mut frames = Frames::connect(&engine);
-    let get: [(&[u8], &[u8]); 4] =
-        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/")];
-    frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &block(&get));
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &head(b"GET", &[]));
     until("it is asked", || held() == 1);
     frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
     until("it is let go", || held() == 0);

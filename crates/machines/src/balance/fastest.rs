@@ -24,24 +24,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
+    use super::super::latency::{ASK_AGAIN, HALF_LIFE, pick};
     use super::*;
-
-    fn all(outstanding: u32, weight: u16) -> Load {
-        Load { outstanding, weight, drawn: false }
-    }
-
-    fn pick(
-        weights: &[u16],
-        turn: u64,
-        now: Time,
-        latency: impl Fn(usize) -> Latency,
-        outstanding: impl Fn(usize) -> u32,
-        free: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let score = |place: usize| score(&latency(place), now, &all(outstanding(place), weights[place]));
-        lowest(weights.len(), turn, score, free)
-    }
 
     #[test]
     fn what_waits_does_not_count() {
@@ -52,7 +36,7 @@ mod tests {
         };
         let latency = |place: usize| [of(10), of(11)][place];
         let outstanding = |place: usize| [100, 0][place];
-        assert_eq!(pick(&[1, 1], 0, Time::ZERO, latency, outstanding, |_| true), Some(0));
+        assert_eq!(pick((score, &[1, 1]), 0, Time::ZERO, latency, outstanding, |_| true), Some(0));
     }
 
     proptest! {
@@ -67,7 +51,7 @@ mod tests {
             let mut chosen = Vec::new();
             for turn in 0..3 * stated {
                 let now = Time::from_millis(turn * gap);
-                let place = pick(&weights, turn, now, |place| latencies[place], |_| 0, |_| true).unwrap();
+                let place = pick((score, &weights), turn, now, |place| latencies[place], |_| 0, |_| true).unwrap();
                 latencies[place].sample(now, Duration::from_millis(took[place]));
                 chosen.push(place);
             }
@@ -85,10 +69,11 @@ mod tests {
         let mut slow = Latency::new(Time::ZERO);
         slow.sample(Time::ZERO, Duration::from_secs(1));
         let known = [slow, Latency::new(Time::ZERO)];
-        let choose = |free: [bool; 2]| pick(&[1, 1], 0, Time::ZERO, |place| known[place], |_| 0, |place| free[place]);
+        let choose =
+            |free: [bool; 2]| pick((score, &[1, 1]), 0, Time::ZERO, |place| known[place], |_| 0, |place| free[place]);
         assert_eq!(choose([true, true]), Some(1));
         assert_eq!(choose([true, false]), Some(0));
         assert_eq!(choose([false, false]), None);
-        assert_eq!(pick(&[], 3, Time::ZERO, |_| slow, |_| 0, |_| true), None);
+        assert_eq!(pick((score, &[]), 3, Time::ZERO, |_| slow, |_| 0, |_| true), None);
     }
 }

@@ -114,6 +114,11 @@ pub struct Load {
 }
 
 impl Load {
+    /// That of a member among all of its pool.
+    pub fn whole(outstanding: u32, weight: u16) -> Load {
+        Load { outstanding, weight, drawn: false }
+    }
+
     /// Requests for each unit of weight, the new one counted.
     pub fn total(&self) -> f64 {
         let (outstanding, weight) = (f64::from(self.outstanding), f64::from(self.weight.max(1)));
@@ -142,6 +147,23 @@ pub(super) fn lowest(
         }
     }
     best.map(|(place, _)| place)
+}
+
+#[cfg(test)]
+type Score = fn(&Latency, Time, &Load) -> f64;
+
+/// Chooses of a small pool by one of the algorithms that score latencies.
+#[cfg(test)]
+pub(super) fn pick(
+    (score, weights): (Score, &[u16]),
+    turn: u64,
+    now: Time,
+    latency: impl Fn(usize) -> Latency,
+    outstanding: impl Fn(usize) -> u32,
+    free: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let score = |place: usize| score(&latency(place), now, &Load::whole(outstanding(place), weights[place]));
+    lowest(weights.len(), turn, score, free)
 }
 
 #[cfg(test)]

@@ -14,12 +14,8 @@ mod tests {
     use super::super::latency::lowest;
     use super::*;
 
-    fn all(outstanding: u32, weight: u16) -> Load {
-        Load { outstanding, weight, drawn: false }
-    }
-
     fn pick(weights: &[u16], turn: u64, loads: &[u32], free: impl Fn(usize) -> bool) -> Option<usize> {
-        lowest(weights.len(), turn, |place| score(&all(loads[place], weights[place])), free)
+        lowest(weights.len(), turn, |place| score(&Load::whole(loads[place], weights[place])), free)
     }
 
     proptest! {

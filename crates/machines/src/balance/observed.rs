@@ -26,10 +26,6 @@ mod tests {
     use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
     use super::*;
 
-    fn all(outstanding: u32, weight: u16) -> Load {
-        Load { outstanding, weight, drawn: false }
-    }
-
     /// Serves requests that come each `gap` ms and overlap: a member of `took` ms ends each so much later. Returns who
     /// was chosen.
     fn serve(took: &[u64], gap: u64, requests: u64, weights: &[u16]) -> Vec<usize> {
@@ -45,7 +41,7 @@ mod tests {
             });
             let outstanding = |place: usize| running.iter().filter(|(_, at)| *at == place).count() as u32;
             let now = Time::from_millis(at);
-            let score = |place: usize| score(&latencies[place], now, &all(outstanding(place), weights[place]));
+            let score = |place: usize| score(&latencies[place], now, &Load::whole(outstanding(place), weights[place]));
             let chosen = lowest(took.len(), turn, score, |_| true).unwrap();
             running.push((at + took[chosen], chosen));
             chosen
@@ -75,7 +71,7 @@ mod tests {
         let of = |millis: u64| {
             let mut latency = Latency::new(Time::ZERO);
             latency.sample(Time::ZERO, Duration::from_millis(millis));
-            move |outstanding| score(&latency, Time::ZERO, &all(outstanding, 1))
+            move |outstanding| score(&latency, Time::ZERO, &Load::whole(outstanding, 1))
         };
         let (quick, slow) = (of(10), of(25));
         assert!(quick(0) < slow(0) && quick(1) < slow(0) && quick(2) > slow(0));

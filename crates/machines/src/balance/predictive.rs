@@ -22,24 +22,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::latency::{ASK_AGAIN, HALF_LIFE, lowest};
+    use super::super::latency::{ASK_AGAIN, HALF_LIFE, pick};
     use super::*;
-
-    fn all(outstanding: u32, weight: u16) -> Load {
-        Load { outstanding, weight, drawn: false }
-    }
-
-    fn pick(
-        weights: &[u16],
-        turn: u64,
-        now: Time,
-        latency: impl Fn(usize) -> Latency,
-        outstanding: impl Fn(usize) -> u32,
-        free: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let score = |place: usize| score(&latency(place), now, &all(outstanding(place), weights[place]));
-        lowest(weights.len(), turn, score, free)
-    }
 
     /// Requests come every `gap` ms, one at a time; each takes what `took` says of place and time in ms. Returns who
     /// was chosen.
@@ -47,7 +31,7 @@ mod tests {
         let mut latencies = vec![Latency::new(Time::ZERO); weights.len()];
         let request = |turn: u64| {
             let now = Time::from_millis(turn * gap);
-            let chosen = pick(weights, turn, now, |place| latencies[place], |_| 0, |_| true).unwrap();
+            let chosen = pick((score, weights), turn, now, |place| latencies[place], |_| 0, |_| true).unwrap();
             let took = Duration::from_millis(took(chosen, turn * gap));
             latencies[chosen].sample(now + took.min(Duration::from_millis(gap)), took);
             chosen
@@ -78,7 +62,8 @@ mod tests {
         for turn in 0..100_000u64 {
             let now = Time::from_millis(turn * 10);
             other.sample(now, Duration::from_millis(5));
-            let chosen = pick(&[1, 1], turn, now, |place| [other, hung][place], |place| [0, waiting][place], |_| true);
+            let chosen =
+                pick((score, &[1, 1]), turn, now, |place| [other, hung][place], |place| [0, waiting][place], |_| true);
             waiting += u32::from(chosen == Some(1));
         }
         let lapses = 1_000.0 / (HALF_LIFE.as_secs_f64() * f64::from(ASK_AGAIN));
@@ -95,7 +80,7 @@ mod tests {
         }
         let now = Time::from_millis(20_000);
         assert!(rising.average(now, 0) < steady.average(now, 0));
-        assert_eq!(pick(&[1, 1], 0, now, |place| [rising, steady][place], |_| 0, |_| true), Some(1));
+        assert_eq!(pick((score, &[1, 1]), 0, now, |place| [rising, steady][place], |_| 0, |_| true), Some(1));
     }
 
     proptest! {
@@ -113,10 +98,10 @@ mod tests {
             };
             let weights: Vec<_> = members.iter().map(|member| member.0).collect();
             let free = |place: usize| members[place].2;
-            let chosen = pick(&weights, turn, now, latency, |place| members[place].1, free);
+            let chosen = pick((score, &weights), turn, now, latency, |place| members[place].1, free);
             let free: Vec<_> = (0..members.len()).filter(|place| free(*place)).collect();
             prop_assert_eq!(chosen.is_some(), !free.is_empty());
-            let of = |place: usize| score(&latency(place), now, &all(members[place].1, weights[place]));
+            let of = |place: usize| score(&latency(place), now, &Load::whole(members[place].1, weights[place]));
             prop_assert!(chosen.is_none_or(|chosen| free.iter().all(|other| of(chosen) <= of(*other))));
         }
 

@@ -91,17 +91,22 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The named tables within, in the order of the file.
-    pub(super) fn named(&self, name: &str, errors: &mut Errors) -> Vec<(At<String>, Section<'a>)> {
+    /// What is in the table `name`, in the order of the file; nothing if it is none, which is said as `wanted`.
+    fn entries(&self, name: &str, wanted: &str, errors: &mut Errors) -> Vec<(At<String>, &'a Spanned<DeValue<'a>>)> {
         let Some(value) = self.value(name) else { return Vec::new() };
-        let Kind::Named(keys) = self.kind(name) else { return Vec::new() };
         let DeValue::Table(table) = value.get_ref() else {
-            Self::wanted(name, "a table", value, errors);
+            Self::wanted(name, wanted, value, errors);
             return Vec::new();
         };
+        let entries = table.iter();
+        entries.map(|(key, value)| (At { value: key.get_ref().to_string(), span: key.span() }, value)).collect()
+    }
+
+    /// The named tables within, in the order of the file.
+    pub(super) fn named(&self, name: &str, errors: &mut Errors) -> Vec<(At<String>, Section<'a>)> {
+        let Kind::Named(keys) = self.kind(name) else { return Vec::new() };
         let mut found = Vec::new();
-        for (key, value) in table.iter() {
-            let at = At { value: key.get_ref().to_string(), span: key.span() };
+        for (at, value) in self.entries(name, "a table", errors) {
             match value.get_ref() {
                 DeValue::Table(table) => {
                     let label = format!("[{name}.{}]", at.value);
@@ -240,19 +245,11 @@ impl<'a> Section<'a> {
 
     /// A table of texts: key, value.
     pub(super) fn text_map(&self, name: &str, errors: &mut Errors) -> Vec<(At<String>, At<String>)> {
-        let Some(value) = self.value(name) else { return Vec::new() };
-        let DeValue::Table(table) = value.get_ref() else {
-            Self::wanted(name, "a table of texts", value, errors);
-            return Vec::new();
-        };
         let mut found = Vec::new();
-        for (key, value) in table.iter() {
+        for (at, value) in self.entries(name, "a table of texts", errors) {
             match value.get_ref() {
-                DeValue::String(text) => found.push((
-                    At { value: key.get_ref().to_string(), span: key.span() },
-                    At { value: text.to_string(), span: value.span() },
-                )),
-                _ => Self::wanted(key.get_ref(), "text", value, errors),
+                DeValue::String(text) => found.push((at, At { value: text.to_string(), span: value.span() })),
+                _ => Self::wanted(&at.value, "text", value, errors),
             }
         }
         found
@@ -260,15 +257,9 @@ impl<'a> Section<'a> {
 
     /// A table of texts or tables: key, value.
     pub(super) fn text_or_section_map(&self, name: &str, errors: &mut Errors) -> Vec<(At<String>, TextOr<'a>)> {
-        let Some(value) = self.value(name) else { return Vec::new() };
         let Kind::TextOrKeysMap(keys) = self.kind(name) else { return Vec::new() };
-        let DeValue::Table(table) = value.get_ref() else {
-            Self::wanted(name, "a table", value, errors);
-            return Vec::new();
-        };
         let mut found = Vec::new();
-        for (key, value) in table.iter() {
-            let at = At { value: key.get_ref().to_string(), span: key.span() };
+        for (at, value) in self.entries(name, "a table", errors) {
             let read = match value.get_ref() {
                 DeValue::String(text) => TextOr::Text(At { value: text.to_string(), span: value.span() }),
                 DeValue::Table(table) => {
