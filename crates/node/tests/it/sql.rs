@@ -27,6 +27,7 @@ impl Endpoints {
         let config = plan::Sql {
             primary: (ServerName::from("db1"), primary),
             replicas: replicas.iter().enumerate().map(named).collect(),
+            store: Vec::new(),
         };
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (writer, reader) = (listen(), listen());

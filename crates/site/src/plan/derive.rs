@@ -252,7 +252,11 @@ impl Tiers<'_> {
             per_core: false,
         };
         let at = |database: &&Server| (database.name.clone(), self.database_address(database));
-        let config = Sql { primary: at(&self.databases[0]), replicas: self.databases[1..].iter().map(at).collect() };
+        let config = Sql {
+            primary: at(&self.databases[0]),
+            replicas: self.databases[1..].iter().map(at).collect(),
+            store: Vec::new(),
+        };
         let talks = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL")).collect();
         let listens = vec![listen("writer", self.site.ports.sql_writer), listen("reader", self.site.ports.sql_reader)];
         Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
@@ -283,6 +287,7 @@ impl Tiers<'_> {
             replicas: self.databases.len() - 1,
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
+            store: Vec::new(),
         };
         let writes = vec!["data/database".into()];
         Service { writes, ..service("database", Role::Database, Vec::new(), talks, Config::Database(config)) }

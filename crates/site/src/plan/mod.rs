@@ -325,6 +325,9 @@ pub struct Sql {
     pub primary: (ServerName, SocketAddr),
     /// The declared replicas.
     pub replicas: Vec<(ServerName, SocketAddr)>,
+    /// Where the servers agree on who the primary is; empty: it is the declared one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
 }
 
 /// MariaDB on one server.
@@ -344,6 +347,9 @@ pub struct Database {
     pub schemas: Vec<String>,
     /// The data directory, relative to the state directory.
     pub data: String,
+    /// Where the servers agree on who the primary is; empty: it is the declared one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
 }
 
 /// What a database server is.
