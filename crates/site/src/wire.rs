@@ -15,6 +15,8 @@
 //! A service answers its supervisor in the same way on a socket of its own: `GET /v1/report` → [`Report`]; `PUT /v1/launch` has it
 //! follow another plan without a restart; `POST /v1/purge` → how many addresses were taken out of its cache, a number.
 
+pub mod database;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
