@@ -314,6 +314,9 @@ pub struct AppDatabase {
     pub writer: SocketAddr,
     /// Serves reads, possibly a moment behind.
     pub reader: SocketAddr,
+    /// Serves reads that see everything written before the connection was made; `None` in plans of before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<SocketAddr>,
     /// The schema; the account has the same name.
     pub schema: String,
 }
@@ -325,6 +328,14 @@ pub struct Sql {
     pub primary: (ServerName, SocketAddr),
     /// The declared replicas.
     pub replicas: Vec<(ServerName, SocketAddr)>,
+    /// Milliseconds; a replica further behind is not read from.
+    #[serde(default = "max_lag_ms")]
+    pub max_lag_ms: u64,
+}
+
+/// Of plans of before it could be declared.
+fn max_lag_ms() -> u64 {
+    crate::model::Reads::default().max_lag.as_millis() as u64
 }
 
 /// MariaDB on one server.
@@ -344,6 +355,9 @@ pub struct Database {
     pub schemas: Vec<String>,
     /// The data directory, relative to the state directory.
     pub data: String,
+    /// The backups that this server makes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<crate::model::Backup>,
 }
 
 /// What a database server is.
