@@ -14,7 +14,7 @@ use crate::http2::{self, PREFACE};
 use crate::page::{self, Page};
 use crate::stream::Stream;
 use crate::trace::Trace;
-use crate::wire::{Wire, fill};
+use crate::wire::{Wire, fill, fill_idly};
 use crate::worker::Worker;
 
 /// Paths below it are answered by whoever receives them, never passed on.
@@ -58,13 +58,13 @@ async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
         let config = worker.config.load();
         (config.limits.idle_within, config.limits.last_within)
     };
-    let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
-    tokio::select! {
-        biased;
-        first = fill(&wire.stream, &mut wire.pending, &worker.scratch, idle) => return first,
-        _ = stop.wait_for(|stop| *stop) => {}
+    let _idle = worker.lane.idle();
+    match fill_idly(&wire.stream, &mut wire.pending, &worker.scratch, idle).await {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut && worker.is_stopping() => {
+            fill(&wire.stream, &mut wire.pending, &worker.scratch, last).await
+        }
+        first => first,
     }
-    fill(&wire.stream, &mut wire.pending, &worker.scratch, last).await
 }
 
 /// Waits for the next request head; what the engine follows since that has begun.

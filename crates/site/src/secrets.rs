@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::FORMAT;
-use crate::names::AppName;
+use crate::names::{AppName, ServerName};
 
 /// Length of every secret before it is written as hexadecimal: 256 bits, so that none is ever the weakest link.
 const SECRET_BYTES: usize = 32;
@@ -35,6 +35,14 @@ pub struct Secrets {
     /// What visitors are shown over HTTPS; `None` without `[tls]`.
     #[serde(default)]
     pub certificate: Option<KeyPair>,
+    /// The site's own certificate authority, by which its servers know each other. Its key is where the site is put
+    /// together, never on a server that does not need it, and with no service: there it is empty.
+    #[serde(default)]
+    pub authority: Option<KeyPair>,
+    /// What each server shows the others: signed by the authority, for its name and address. A service has only its own
+    /// server's.
+    #[serde(default)]
+    pub identities: BTreeMap<ServerName, KeyPair>,
 }
 
 /// A certificate with its private key, both PEM.
@@ -80,6 +88,8 @@ impl Secrets {
             database_check: String::new(),
             sticky: String::new(),
             certificate: None,
+            authority: None,
+            identities: BTreeMap::new(),
         });
         for later in [&mut secrets.database_check, &mut secrets.sticky] {
             if later.is_empty() {

@@ -45,7 +45,6 @@ pub struct Leadership {
 }
 
 /// Where it is known from who leads.
-#[cfg_attr(not(test), expect(dead_code, reason = "until the store is followed"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The plan: there is no coordination, and the declared primary leads for ever.
@@ -61,7 +60,6 @@ impl Leadership {
     /// The declared primary, the first of the servers.
     pub const PLANNED: Leadership = Leadership { leader: Some(0), epoch: 0, source: Source::Plan };
     /// Nothing is known yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until the store is followed"))]
     pub const UNKNOWN: Leadership = Leadership { leader: None, epoch: 0, source: Source::StoreLost };
 }
 

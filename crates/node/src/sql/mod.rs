@@ -11,6 +11,7 @@ mod check;
 mod choice;
 mod endpoint;
 mod fresh;
+mod leadership;
 mod packet;
 mod relay;
 mod report;
@@ -31,6 +32,7 @@ use self::choice::Leadership;
 use self::endpoint::{Endpoint, Kind, Places};
 use self::servers::Servers;
 use crate::service::Context;
+use crate::store::{self, Store};
 
 /// How often the report is renewed.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +46,9 @@ pub enum Error {
     /// A socket is missing.
     #[error("the SQL endpoints were given no socket called \"{0}\"; their plan must list one")]
     NoSocket(&'static str),
+    /// Who leads cannot be asked for.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The runtime or a socket failed.
     #[error("the SQL endpoints cannot use their sockets")]
     Io(#[from] io::Error),
@@ -58,7 +63,10 @@ pub fn run(context: Context, config: &plan::Sql) -> Result<(), Error> {
 }
 
 async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
-    let servers = Arc::new(Servers::new(config, Leadership::PLANNED, &context.launch.secrets.database_check));
+    let launch = &context.launch;
+    let store = Store::of(&launch.site, &launch.server, &config.store, &launch.secrets)?;
+    let leadership = if store.is_some() { Leadership::UNKNOWN } else { Leadership::PLANNED };
+    let servers = Arc::new(Servers::new(config, leadership, &launch.secrets.database_check));
     let (mut endpoints, mut accepting) = (Vec::new(), Vec::new());
     let (writing, reading) = (Places::default(), Places::default());
     for (kind, places) in [(Kind::Writer, &writing), (Kind::Reader, &reading), (Kind::Fresh, &reading)] {
@@ -76,6 +84,9 @@ async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
     }
     for index in 0..servers.count() {
         tokio::spawn(check::check(servers.clone(), index));
+    }
+    if let Some(store) = store {
+        tokio::spawn(leadership::follow(store, servers.clone()));
     }
     let mut shutdown = context.shutdown.clone();
     tokio::select! {

@@ -139,7 +139,6 @@ impl Servers {
     }
 
     /// Somebody leads, or nobody any more: every server is asked at once what that means to it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until the store is followed"))]
     pub fn follow(&self, leadership: Leadership) {
         let changed = self.world.send_if_modified(|world| {
             let changed = world.leadership != leadership;
@@ -153,6 +152,11 @@ impl Servers {
             tracing::info!(leader, epoch = leadership.epoch, source = ?leadership.source, "who leads");
             self.servers.iter().for_each(|server| server.urgent.notify_one());
         }
+    }
+
+    /// The place of the server called `name`.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.servers.iter().position(|server| server.name == name)
     }
 
     /// Notes what a server said.

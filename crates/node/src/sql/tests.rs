@@ -50,6 +50,7 @@ impl Scene {
             primary: (ServerName::from("db1"), first),
             replicas: vec![(ServerName::from("db2"), second)],
             max_lag_ms: 5_000,
+            store: Vec::new(),
         };
         let servers = Arc::new(Servers::new(&config, Leadership::UNKNOWN, ""));
         let (writer, counted) = open(&servers, Kind::Writer).await;

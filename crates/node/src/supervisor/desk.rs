@@ -23,7 +23,7 @@ use super::run::Run;
 use super::upgrade::{self, Mover};
 use crate::clock::unix_ms;
 use crate::platform::notify::Notify;
-use crate::store::{PlanSwap, Store};
+use crate::store::embedded::{Embedded, PlanSwap};
 
 /// A keeper and how to tell it what is wanted.
 struct Kept {
@@ -37,7 +37,7 @@ struct Kept {
 pub(super) struct Desk {
     house: Arc<House>,
     view: Arc<View>,
-    store: Store,
+    store: Embedded,
     plan: Plan,
     kept: BTreeMap<ServiceName, Kept>,
 }
@@ -62,7 +62,7 @@ impl Desk {
     pub(super) async fn open(
         house: Arc<House>,
         view: Arc<View>,
-        store: Store,
+        store: Embedded,
         plan: Plan,
         mut inherited: Inherited,
     ) -> Desk {

@@ -137,6 +137,8 @@ fn none() -> Secrets {
         database_check: String::new(),
         sticky: String::new(),
         certificate: None,
+        authority: None,
+        identities: Default::default(),
     }
 }
 

@@ -49,7 +49,7 @@ use crate::clock::unix_ms;
 use crate::control;
 use crate::platform::notify::Notify;
 use crate::platform::{folder, inherit};
-use crate::store::{self, PlanSwap, Store};
+use crate::store::embedded::{self, Embedded, PlanSwap};
 use desk::{Desk, Leave, StopSignals};
 use house::House;
 use inherited::Inherited;
@@ -115,7 +115,7 @@ pub enum Error {
     },
     /// The store cannot be used.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] embedded::Error),
     /// No plan was given, and none is stored.
     #[error("there is no plan for {0} yet: give --plan FILE or --declaration FILE")]
     NoPlan(ServerName),
@@ -144,7 +144,7 @@ impl Error {
         match self {
             Error::Upgrade
             | Error::Machine(..)
-            | Error::Store(store::Error::Storage(_) | store::Error::Open { .. }) => 1,
+            | Error::Store(embedded::Error::Storage(_) | embedded::Error::Open { .. }) => 1,
             _ => 2,
         }
     }
@@ -163,7 +163,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     raise_open_files();
     let state = prepare_state(&options.state)?;
     let _lock = lock(&state, &options.server)?;
-    let store = Store::open(&state.join("store.redb"))?;
+    let store = Embedded::open(&state.join("store.redb"))?;
     let plan = choose_plan(&store, &options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(machine("the event loop"))?;
@@ -176,7 +176,7 @@ fn machine(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 async fn supervise(
     state: PathBuf,
-    store: Store,
+    store: Embedded,
     plan: Plan,
     notify: Notify,
     handed: Vec<(String, OwnedFd)>,
@@ -261,7 +261,7 @@ fn lock(state: &Path, server: &ServerName) -> Result<File, Error> {
 }
 
 /// The newer of the given and the stored plan. A given one that is stale is told in the status.
-fn choose_plan(store: &Store, options: &Options) -> Result<Plan, Error> {
+fn choose_plan(store: &Embedded, options: &Options) -> Result<Plan, Error> {
     let stored = store.plan()?;
     let declared;
     let given = match &options.plan {

@@ -44,6 +44,7 @@ impl Server {
             replicas,
             schemas: vec!["site".into()],
             data: "data/database/mariadb".into(),
+            store: Vec::new(),
             backup: None,
         };
         Server { config, folder }

@@ -28,6 +28,7 @@ impl Endpoints {
         let config = plan::Sql {
             primary: (ServerName::from("db1"), primary),
             replicas: replicas.iter().enumerate().map(named).collect(),
+            store: Vec::new(),
             max_lag_ms: 5_000,
         };
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();

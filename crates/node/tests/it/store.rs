@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use mainstay_node::store::{ABSENT, Store, Swap};
+use mainstay_node::store::embedded::{ABSENT, Embedded, Swap};
 
 /// Names the store that a child of this test writes to.
 const PATH: &str = "MAINSTAY_TEST_STORE";
@@ -13,7 +13,7 @@ const PATH: &str = "MAINSTAY_TEST_STORE";
 #[ignore = "runs as the child of the test below"]
 fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(PATH) else { return };
-    let store = Store::open(path.as_ref()).unwrap();
+    let store = Embedded::open(path.as_ref()).unwrap();
     let mut revision = store.get("key").unwrap().map_or(ABSENT, |(revision, _)| revision);
     loop {
         let value = vec![(revision % 251) as u8; 3000];
@@ -41,7 +41,7 @@ fn what_was_acknowledged_survives_a_kill() {
         child.kill().unwrap();
         child.wait().unwrap();
         let acknowledged = wrote.last().unwrap_or(seen);
-        let (revision, value) = Store::open(&path).unwrap().get("key").unwrap().unwrap();
+        let (revision, value) = Embedded::open(&path).unwrap().get("key").unwrap().unwrap();
         assert!(revision >= acknowledged && acknowledged > known, "{revision} {acknowledged} {known}");
         assert!(value.len() == 3000 && value.iter().all(|byte| *byte == ((revision - 1) % 251) as u8));
         known = revision;

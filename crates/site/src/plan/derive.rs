@@ -256,6 +256,7 @@ impl Tiers<'_> {
         let config = Sql {
             primary: at(&self.databases[0]),
             replicas: self.databases[1..].iter().map(at).collect(),
+            store: Vec::new(),
             max_lag_ms: self.site.database.as_ref().map_or_else(Reads::default, |it| it.reads).max_lag.as_millis()
                 as u64,
         };
@@ -294,6 +295,7 @@ impl Tiers<'_> {
             replicas: self.databases.len() - 1,
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
+            store: Vec::new(),
             backup: backup.cloned(),
         };
         let folder = backup.map(|backup| backup.to.clone());

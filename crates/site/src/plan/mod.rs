@@ -328,6 +328,9 @@ pub struct Sql {
     pub primary: (ServerName, SocketAddr),
     /// The declared replicas.
     pub replicas: Vec<(ServerName, SocketAddr)>,
+    /// Where the servers agree on who the primary is; empty: it is the declared one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
     /// Milliseconds; a replica further behind is not read from.
     #[serde(default = "max_lag_ms")]
     pub max_lag_ms: u64,
@@ -355,6 +358,9 @@ pub struct Database {
     pub schemas: Vec<String>,
     /// The data directory, relative to the state directory.
     pub data: String,
+    /// Where the servers agree on who the primary is; empty: it is the declared one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
     /// The backups that this server makes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<crate::model::Backup>,

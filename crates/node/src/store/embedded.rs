@@ -82,7 +82,7 @@ pub enum PlanSwap {
 }
 
 /// An open store. One process at a time can have it open.
-pub struct Store {
+pub struct Embedded {
     database: Database,
 }
 
@@ -91,18 +91,18 @@ fn storage<E: Into<redb::Error>>(error: E) -> Error {
     Error::Storage(error.into())
 }
 
-impl Store {
+impl Embedded {
     /// Opens or creates the store.
     ///
     /// # Errors
     /// If the file cannot be opened, another process has it open, or a newer Mainstay wrote it.
-    pub fn open(path: &Path) -> Result<Store, Error> {
+    pub fn open(path: &Path) -> Result<Embedded, Error> {
         let open = |source| Error::Open { path: path.to_owned(), source };
         // A plan holds the applications' settings, which are nobody else's business.
         let file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
         let file = file.map_err(|error| open(redb::Error::Io(error)))?;
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file);
-        let store = Store { database: database.map_err(|error| open(error.into()))? };
+        let store = Embedded { database: database.map_err(|error| open(error.into()))? };
         match store.stamp()? {
             found if found > u64::from(FORMAT) => Err(Error::Newer { path: path.to_owned(), found }),
             _ => Ok(store),
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn swaps_only_what_it_expected() {
         let (_folder, path) = scratch();
-        let store = Store::open(&path).unwrap();
+        let store = Embedded::open(&path).unwrap();
         assert_eq!(store.get("a").unwrap(), None);
         assert_eq!(store.compare_and_swap("a", 7, b"x").unwrap(), Swap::Conflict(ABSENT));
         assert_eq!(store.compare_and_swap("a", ABSENT, b"1").unwrap(), Swap::Done(1));
@@ -233,13 +233,13 @@ mod tests {
         assert_eq!(store.compare_and_swap("a", ABSENT, b"3").unwrap(), Swap::Conflict(1));
         assert_eq!(store.compare_and_swap("a", 1, b"3").unwrap(), Swap::Done(3));
         drop(store);
-        assert_eq!(Store::open(&path).unwrap().get("a").unwrap(), Some((3, b"3".to_vec())));
+        assert_eq!(Embedded::open(&path).unwrap().get("a").unwrap(), Some((3, b"3".to_vec())));
     }
 
     #[test]
     fn a_plan_never_goes_back() {
         let (_folder, path) = scratch();
-        let store = Store::open(&path).unwrap();
+        let store = Embedded::open(&path).unwrap();
         assert_eq!(store.put_plan(&plan(2)).unwrap(), PlanSwap::Done);
         assert_eq!(store.put_plan(&plan(2)).unwrap(), PlanSwap::Done);
         assert_eq!(store.put_plan(&plan(1)).unwrap(), PlanSwap::Stale(Generation(2)));
@@ -252,19 +252,19 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused() {
         let (_folder, path) = scratch();
-        let store = Store::open(&path).unwrap();
+        let store = Embedded::open(&path).unwrap();
         let write = store.database.begin_write().unwrap();
         write.open_table(META).unwrap().insert(FORMAT_KEY, u64::from(FORMAT) + 1).unwrap();
         write.commit().unwrap();
         drop(store);
-        let refusal = Store::open(&path).err().unwrap().to_string();
+        let refusal = Embedded::open(&path).err().unwrap().to_string();
         assert!(refusal.contains("run the newer mainstay"), "{refusal}");
     }
 
     #[test]
     fn only_one_has_it_open() {
         let (_folder, path) = scratch();
-        let _store = Store::open(&path).unwrap();
-        assert!(matches!(Store::open(&path), Err(Error::Open { .. })));
+        let _store = Embedded::open(&path).unwrap();
+        assert!(matches!(Embedded::open(&path), Err(Error::Open { .. })));
     }
 }
