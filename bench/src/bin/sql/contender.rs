@@ -151,7 +151,7 @@ fn haproxy(folder: &Path) -> Result<Vec<String>> {
         "global\n  nbthread 1\n  maxconn 1000\n\
          defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 60s\n  timeout server 60s\n\
          frontend front\n  bind {HAPROXY}:{PORT}\n  default_backend database\n\
-         backend database\n  option mysql-check user mainstay_check\n  server db1 {DATABASE}:{PORT} check inter 1s\n"
+         backend database\n  option mysql-check user haproxy\n  server db1 {DATABASE}:{PORT} check inter 1s\n"
     );
     fs::write(&config, text)?;
     let program = arena::peer("sbin/haproxy")?;

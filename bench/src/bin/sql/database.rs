@@ -34,12 +34,14 @@ impl Database {
         ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
         let accounts = folder.join("accounts.sql");
         let account = |name: &str, grant: &str| {
-            format!("CREATE USER {name}@'%' IDENTIFIED BY '{PASSWORD}'; GRANT {grant} TO {name}@'%';\n")
+            format!("CREATE USER {name}@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT {grant} TO {name}@'%';\n")
         };
         let statements = [
             format!("CREATE DATABASE {CLIENT};\n"),
             account(CLIENT, &format!("ALL ON {CLIENT}.*")),
             account("mainstay_check", "SLAVE MONITOR ON *.*"),
+            // Its check logs in without a password.
+            "CREATE USER haproxy@'%';\n".into(),
         ];
         fs::write(&accounts, statements.concat())?;
         let output = File::create(folder.join("database.output"))?;
