@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
+mod database;
 mod web;
 
+pub use database::{Backup, Reads};
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
 
 /// The format of the declaration, of every state file, and of every `--json` answer that this build writes.
@@ -298,6 +300,12 @@ pub struct Database {
     pub failover: Failover,
     /// What a commit waits for.
     pub durability: Durability,
+    /// How replicas are read from.
+    #[serde(default)]
+    pub reads: Reads,
+    /// Backups that are made by themselves.
+    #[serde(default)]
+    pub backup: Option<Backup>,
 }
 
 /// Who replaces a dead primary.
@@ -433,6 +441,8 @@ pub struct Ports {
     pub sql_writer: u16,
     /// The reader endpoint: 6447, as MySQL Router's read-only port.
     pub sql_reader: u16,
+    /// The reader endpoint that waits for what was written before: 6448, the next.
+    pub sql_fresh: u16,
     /// Where visitors find the site if that is not here: HTTP and HTTPS of a lab, published on its host.
     #[serde(default)]
     pub published: Option<(u16, u16)>,
@@ -442,7 +452,8 @@ impl Ports {
     /// The port of the application at `place` (from 0): from [`Ports::app`] upwards, leaving out what another service of
     /// the same server may listen on.
     pub fn app_at(&self, place: usize) -> u16 {
-        let taken = [self.http, self.https, self.dns, self.web, self.database, self.sql_writer, self.sql_reader];
+        let sql = [self.sql_writer, self.sql_reader, self.sql_fresh];
+        let taken = [[self.http, self.https, self.dns].as_slice(), &[self.web, self.database], &sql].concat();
         (self.app..=u16::MAX).filter(|port| !taken.contains(port)).nth(place).unwrap_or(u16::MAX)
     }
 }
@@ -458,6 +469,7 @@ impl Default for Ports {
             database: 3306,
             sql_writer: 6446,
             sql_reader: 6447,
+            sql_fresh: 6448,
             published: None,
         }
     }

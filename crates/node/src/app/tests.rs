@@ -273,6 +273,7 @@ fn a_database_that_is_away_is_waited_for() {
         app.database = Some(plan::AppDatabase {
             writer: ([127, 0, 0, 1], 1).into(),
             reader: ([127, 0, 0, 1], 1).into(),
+            fresh: None,
             schema: "site".into(),
         });
     });

@@ -65,7 +65,7 @@ fn of_two_servers_one_migrates_and_both_serve() {
         // Long enough for the other to come to the lock meanwhile.
         config.migrate = Some(format!("echo $DB_NAME >> {}; sleep 1", runs.display()));
         let address = database.config.address;
-        config.database = Some(AppDatabase { writer: address, reader: address, schema: "site".into() });
+        config.database = Some(AppDatabase { writer: address, reader: address, fresh: None, schema: "site".into() });
         run(&state, config)
     };
     let (one, two) = (server("one"), server("two"));

@@ -45,6 +45,7 @@ impl Server {
             schemas: vec!["site".into()],
             data: "data/database/mariadb".into(),
             store: Vec::new(),
+            backup: None,
         };
         Server { config, folder }
     }

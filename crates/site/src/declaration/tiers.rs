@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::database;
 use super::diagnostic::Errors;
 use super::keys::CACHE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault, size};
-use crate::model::{Algorithm, Cache, ClusterMode, Durability, Failover, Firewall, LogFormat, Monitor, Web, Www};
+use crate::model::{
+    Algorithm, Backup, Cache, ClusterMode, Durability, Failover, Firewall, LogFormat, Monitor, Reads, Web, Www,
+};
 use crate::names::Domain;
 
 /// Less holds no page, more no server.
@@ -155,6 +158,8 @@ pub(super) struct DatabaseDraft {
     pub(super) span: Option<Span>,
     pub(super) failover: Option<At<Failover>>,
     pub(super) durability: Option<At<Durability>>,
+    pub(super) reads: Reads,
+    pub(super) backup: Option<Backup>,
 }
 
 pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft {
@@ -173,7 +178,8 @@ pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft
         },
         span: at.span,
     });
-    DatabaseDraft { span: Some(span), failover, durability }
+    let (reads, backup) = (database::reads(&section, errors), database::backup(&section, errors));
+    DatabaseDraft { span: Some(span), failover, durability, reads, backup }
 }
 
 pub(super) fn firewall(file: &Section<'_>, errors: &mut Errors) -> Option<Firewall> {

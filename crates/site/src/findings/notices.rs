@@ -28,6 +28,9 @@ pub fn notices(site: &Site) -> Vec<Notice> {
         if database.failover == Failover::Automatic {
             add("database.failover = \"automatic\"".into(), "the primary stays the first database server of the file");
         }
+        if database.backup.is_some() {
+            add("database.backup".into(), "no backup is made by itself");
+        }
         if database.durability == Durability::Galera {
             add("database.durability = \"galera\"".into(), "the servers replicate asynchronously from the first");
         }

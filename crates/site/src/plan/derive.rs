@@ -7,7 +7,7 @@ use super::{
     Plan, Pool, Redirect, Route, Service, Sql, Static, Transport, Web,
 };
 use crate::findings::notices;
-use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks, Tls};
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
 
 /// The path that every tier answers by itself.
@@ -219,9 +219,10 @@ impl Tiers<'_> {
         let database = (!self.databases.is_empty()).then(|| AppDatabase {
             writer: SocketAddr::new(own, ports.sql_writer),
             reader: SocketAddr::new(own, ports.sql_reader),
+            fresh: Some(SocketAddr::new(own, ports.sql_fresh)),
             schema: schema(app),
         });
-        let endpoints = database.iter().flat_map(|it| [it.writer, it.reader]);
+        let endpoints = database.iter().flat_map(|it| [Some(it.writer), Some(it.reader), it.fresh]).flatten();
         let talks = endpoints.map(|address| flow(server, "sql", address, "MySQL")).collect();
         let mut writes: Vec<String> = vec![format!("data/{name}")];
         writes.extend(app.shared.iter().map(|path| shared(app, path)));
@@ -256,9 +257,13 @@ impl Tiers<'_> {
             primary: at(&self.databases[0]),
             replicas: self.databases[1..].iter().map(at).collect(),
             store: Vec::new(),
+            max_lag_ms: self.site.database.as_ref().map_or_else(Reads::default, |it| it.reads).max_lag.as_millis()
+                as u64,
         };
         let talks = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL")).collect();
-        let listens = vec![listen("writer", self.site.ports.sql_writer), listen("reader", self.site.ports.sql_reader)];
+        let ports = &self.site.ports;
+        let listens = [("writer", ports.sql_writer), ("reader", ports.sql_reader), ("fresh", ports.sql_fresh)];
+        let listens = listens.into_iter().map(|(name, port)| listen(name, port)).collect();
         Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
     }
 
@@ -279,6 +284,9 @@ impl Tiers<'_> {
         } else {
             vec![flow(primary, "database", self.database_address(primary), "replication")]
         };
+        // The last is a replica as long as there are any and nobody has died: a backup then takes nothing from the primary.
+        let last = self.databases.last().is_some_and(|last| last.name == server.name);
+        let backup = self.site.database.as_ref().and_then(|it| it.backup.as_ref()).filter(|_| last);
         let config = Database {
             address: self.database_address(server),
             server_id: index as u32 + 1,
@@ -288,8 +296,10 @@ impl Tiers<'_> {
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
             store: Vec::new(),
+            backup: backup.cloned(),
         };
-        let writes = vec!["data/database".into()];
+        let folder = backup.map(|backup| backup.to.clone());
+        let writes = ["data/database".into()].into_iter().chain(folder).collect();
         Service { writes, ..service("database", Role::Database, Vec::new(), talks, Config::Database(config)) }
     }
 }

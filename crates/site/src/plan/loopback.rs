@@ -14,6 +14,7 @@ const PORTS: Ports = Ports {
     database: 3306,
     sql_writer: 6446,
     sql_reader: 6447,
+    sql_fresh: 6448,
     published: None,
 };
 

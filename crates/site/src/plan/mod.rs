@@ -314,6 +314,9 @@ pub struct AppDatabase {
     pub writer: SocketAddr,
     /// Serves reads, possibly a moment behind.
     pub reader: SocketAddr,
+    /// Serves reads that see everything written before the connection was made; `None` in plans of before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<SocketAddr>,
     /// The schema; the account has the same name.
     pub schema: String,
 }
@@ -328,6 +331,14 @@ pub struct Sql {
     /// Where the servers agree on who the primary is; empty: it is the declared one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub store: Vec<(ServerName, SocketAddr)>,
+    /// Milliseconds; a replica further behind is not read from.
+    #[serde(default = "max_lag_ms")]
+    pub max_lag_ms: u64,
+}
+
+/// Of plans of before it could be declared.
+fn max_lag_ms() -> u64 {
+    crate::model::Reads::default().max_lag.as_millis() as u64
 }
 
 /// MariaDB on one server.
@@ -350,6 +361,9 @@ pub struct Database {
     /// Where the servers agree on who the primary is; empty: it is the declared one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub store: Vec<(ServerName, SocketAddr)>,
+    /// The backups that this server makes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<crate::model::Backup>,
 }
 
 /// What a database server is.
