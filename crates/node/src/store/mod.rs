@@ -157,8 +157,8 @@ pub trait Coordination: Send + Sync {
     fn watch(&self, prefix: &str, after: Revision) -> Watch;
     /// Makes a lease; returns for how long it was made, which may be longer than asked.
     fn grant(&self, ttl: Duration) -> Answer<'_, (LeaseId, Duration)>;
-    /// Has a lease begin anew; returns for how long.
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration>;
+    /// Has a lease begin anew, for as long as it was made.
+    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()>;
     /// Ends a lease, which deletes its keys.
     fn revoke(&self, lease: LeaseId) -> Answer<'_, ()>;
 }
@@ -263,8 +263,8 @@ impl Lease {
     /// [`Error::LeaseEnded`]; any other leaves the deadline where it was and may be tried again.
     pub async fn keep_alive(&mut self) -> Result<Time, Error> {
         let asked = boot_time();
-        let ttl = self.store.0.keep_alive(self.id).await?;
-        self.deadline = self.deadline.max(asked + ttl);
+        self.store.0.keep_alive(self.id).await?;
+        self.deadline = self.deadline.max(asked + self.ttl);
         Ok(self.deadline)
     }
 
