@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::diagnostic::Errors;
 use super::reader::Section;
 use super::syntax::{duration, seconds};
-use crate::model::{Backup, Reads};
+use crate::model::{Backup, Lease, Reads};
 
 /// MariaDB counts lag in whole seconds (`Seconds_Behind_Master`); an hour is no longer a replica to read from.
 const MAX_LAG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -21,6 +21,20 @@ pub(super) fn reads(section: &Section<'_>, errors: &mut Errors) -> Reads {
                 .label("from 1s to 1h")
                 .hint("for example max-lag = \"5s\"");
             Reads::default()
+        }
+    }
+}
+
+pub(super) fn lease(section: &Section<'_>, errors: &mut Errors) -> Lease {
+    let Some(at) = section.text("lease", errors) else { return Lease::default() };
+    match seconds(&at.value).filter(|lease| (Lease::LEAST..=Lease::MOST).contains(lease)) {
+        Some(lease) => Lease(lease),
+        None => {
+            errors
+                .add(&at.span, format!("`{}` is no lease", at.value))
+                .label("from 3s to 60s")
+                .hint("the store's leases are whole seconds, and it needs about one to replace its own leader: lease = \"3s\"");
+            Lease::default()
         }
     }
 }

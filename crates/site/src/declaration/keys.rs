@@ -66,6 +66,7 @@ pub(super) const SPEAKS: [&str; 2] = ["http1", "http2"];
 pub(super) const MODES: [&str; 2] = ["active-passive", "active-active"];
 pub(super) const FAILOVER: [&str; 2] = ["manual", "automatic"];
 pub(super) const DURABILITY: [&str; 3] = ["async", "semi-sync", "galera"];
+pub(super) const SEMI_SYNC: [&str; 2] = ["available", "strict"];
 pub(super) const CERTIFICATES: [&str; 2] = ["self-signed", "acme"];
 pub(super) const LOGS: [&str; 2] = ["json", "combined"];
 pub(super) const PER: [&str; 3] = ["address", "key", "route"];
@@ -229,6 +230,16 @@ const BACKUP: &[Key] = &[
 const DATABASE: &[Key] = &[
     key("failover", Kind::Word(&FAILOVER), "Who replaces a dead primary (default manual)."),
     key("durability", Kind::Word(&DURABILITY), "What a commit waits for (default semi-sync: a replica has it too)."),
+    key(
+        "semi-sync",
+        Kind::Word(&SEMI_SYNC),
+        "What a commit does while no replica can acknowledge it: available (the default), it goes on; strict, it waits.",
+    ),
+    key(
+        "lease",
+        Kind::Text,
+        "After how long without a sign of life the primary is replaced, and closes by itself: 3s (the default) to 60s.",
+    ),
     key("max-lag", Kind::Text, "A replica further behind is not read from: 1s to 1h (default 5s)."),
     key("backup", Kind::Keys(BACKUP), "Backups that are made by themselves (default: none)."),
 ];

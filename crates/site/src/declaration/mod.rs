@@ -123,6 +123,8 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let database = (count(Role::Database) > 0).then(|| Database {
         failover: database.failover.map_or_else(Default::default, |at| at.value),
         durability: database.durability.map_or_else(Default::default, |at| at.value),
+        semi_sync: database.semi_sync.map_or_else(Default::default, |at| at.value),
+        lease: database.lease,
         reads: database.reads,
         backup: database.backup,
     });

@@ -13,7 +13,8 @@ use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, network_fault, size};
 use crate::model::{
-    Algorithm, Backup, Cache, ClusterMode, Durability, Failover, Firewall, LogFormat, Monitor, Reads, Web, Www,
+    Algorithm, Backup, Cache, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat, Monitor, Reads, SemiSync,
+    Web, Www,
 };
 use crate::names::Domain;
 
@@ -158,6 +159,8 @@ pub(super) struct DatabaseDraft {
     pub(super) span: Option<Span>,
     pub(super) failover: Option<At<Failover>>,
     pub(super) durability: Option<At<Durability>>,
+    pub(super) semi_sync: Option<At<SemiSync>>,
+    pub(super) lease: Lease,
     pub(super) reads: Reads,
     pub(super) backup: Option<Backup>,
 }
@@ -178,8 +181,13 @@ pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft
         },
         span: at.span,
     });
+    let semi_sync = section.word("semi-sync", errors).map(|at| At {
+        value: if at.value == "strict" { SemiSync::Strict } else { SemiSync::Available },
+        span: at.span,
+    });
+    let lease = database::lease(&section, errors);
     let (reads, backup) = (database::reads(&section, errors), database::backup(&section, errors));
-    DatabaseDraft { span: Some(span), failover, durability, reads, backup }
+    DatabaseDraft { span: Some(span), failover, durability, semi_sync, lease, reads, backup }
 }
 
 pub(super) fn firewall(file: &Section<'_>, errors: &mut Errors) -> Option<Firewall> {

@@ -19,6 +19,37 @@ impl Default for Reads {
     }
 }
 
+/// What a commit does while no replica can acknowledge it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SemiSync {
+    /// It goes on, on the primary's disk alone, and nobody is promoted until a replica has caught up. The default: losing the
+    /// replica must not stop the site.
+    #[default]
+    Available,
+    /// It waits.
+    Strict,
+}
+
+/// How long a leader of the database leads without being heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lease(pub Duration);
+
+impl Default for Lease {
+    fn default() -> Self {
+        Lease(Lease::LEAST)
+    }
+}
+
+impl Lease {
+    /// etcd's leases are whole seconds, and etcd needs about one to replace its own leader: with less than three, a leader
+    /// that lost one sign of life would lose its office too.
+    pub const LEAST: Duration = Duration::from_secs(3);
+    /// A site that may be without writes for longer is better served by an operator.
+    pub const MOST: Duration = Duration::from_secs(60);
+}
+
 /// Backups that are made by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, NEVER_SENT,
-    Plan, Pool, Redirect, Route, Service, Sql, Static, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, Member,
+    NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Transport, Web,
 };
 use crate::findings::notices;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
@@ -271,6 +271,26 @@ impl Tiers<'_> {
         SocketAddr::new(server.address, self.site.ports.database)
     }
 
+    /// Where one without data is given a copy.
+    fn copies(&self, server: &Server) -> Listen {
+        let address = SocketAddr::new(server.address, self.site.ports.copies);
+        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false }
+    }
+
+    /// Every database server, for each other.
+    fn members(&self) -> Vec<Member> {
+        let ports = &self.site.ports;
+        let servers = self.site.servers.iter().enumerate().filter(|(_, server)| server.has(Role::Database));
+        let member = |(index, server): (usize, &Server)| Member {
+            server: server.name.clone(),
+            server_id: server_id(index),
+            address: self.database_address(server),
+            replication: SocketAddr::new(server.address, ports.replication),
+            copies: SocketAddr::new(server.address, ports.copies),
+        };
+        servers.map(member).collect()
+    }
+
     fn database(&self, index: usize, server: &Server) -> Service {
         let primary = self.databases[0];
         let is_primary = primary.name == server.name;
@@ -286,22 +306,33 @@ impl Tiers<'_> {
         };
         // The last is a replica as long as there are any and nobody has died: a backup then takes nothing from the primary.
         let last = self.databases.last().is_some_and(|last| last.name == server.name);
-        let backup = self.site.database.as_ref().and_then(|it| it.backup.as_ref()).filter(|_| last);
+        let declared = self.site.database.as_ref();
+        let backup = declared.and_then(|it| it.backup.as_ref()).filter(|_| last);
         let config = Database {
             address: self.database_address(server),
-            server_id: index as u32 + 1,
+            server_id: server_id(index),
             role,
-            durability: self.site.database.as_ref().map_or_else(Default::default, |it| it.durability),
+            durability: declared.map_or_else(Default::default, |it| it.durability),
             replicas: self.databases.len() - 1,
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
             store: Vec::new(),
+            members: self.members(),
+            failover: declared.map_or_else(Default::default, |it| it.failover),
+            semi_sync: declared.map_or_else(Default::default, |it| it.semi_sync),
+            lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
             backup: backup.cloned(),
         };
         let folder = backup.map(|backup| backup.to.clone());
         let writes = ["data/database".into()].into_iter().chain(folder).collect();
-        Service { writes, ..service("database", Role::Database, Vec::new(), talks, Config::Database(config)) }
+        let listens = if self.databases.len() > 1 { vec![self.copies(server)] } else { Vec::new() };
+        Service { writes, ..service("database", Role::Database, listens, talks, Config::Database(config)) }
     }
+}
+
+/// From 1, by the place in the file.
+fn server_id(index: usize) -> u32 {
+    index as u32 + 1
 }
 
 /// MySQL takes `-` in a name only in quotes; code that forgets them is common.

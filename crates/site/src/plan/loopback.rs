@@ -12,6 +12,8 @@ const PORTS: Ports = Ports {
     web: 8081,
     app: 8100,
     database: 3306,
+    replication: 3307,
+    copies: 3308,
     sql_writer: 6446,
     sql_reader: 6447,
     sql_fresh: 6448,
