@@ -42,7 +42,7 @@ impl fmt::Display for Epoch {
 }
 
 /// `database/leader`: who may become or be the primary. It lives by a lease; the revision at which it was made is the epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Leader {
     /// Who.
     pub server: Server,
@@ -52,7 +52,7 @@ pub struct Leader {
 
 /// `database/cluster`: the record that safety rests on. It is changed only by the leader, comparing its own revision and the
 /// epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cluster {
     /// The last leadership that was recorded. A leader whose own is another one has not been promoted (yet).
     pub epoch: Epoch,
@@ -89,7 +89,7 @@ pub enum Mode {
 }
 
 /// One leadership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reign {
     /// Its number.
     pub epoch: Epoch,
@@ -102,7 +102,7 @@ pub struct Reign {
 }
 
 /// `database/members/NAME`: what a member says of itself. Only itself writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The last leadership whose writes it took, as primary or replica: all its data are of this one or earlier ones.
     pub epoch: Epoch,
@@ -175,7 +175,7 @@ impl State {
 
 /// `database/orders`: what an operator asked for. There is at most one: it is written where there is none, and deleted by
 /// who carries it out or finds that it cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Order {
     /// What.
     #[serde(flatten)]
@@ -185,7 +185,7 @@ pub struct Order {
 }
 
 /// What an operator may ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Wish {
     /// The primary hands over, losing nothing.
