@@ -1,5 +1,6 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
 pub mod app;
+pub mod authority;
 pub mod balancer;
 pub mod certificate;
 pub mod clock;

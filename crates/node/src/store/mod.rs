@@ -5,6 +5,7 @@
 //! site: `database/leader`.
 
 pub mod embedded;
+pub mod etcd;
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use embedded::Embedded;
+pub use etcd::Etcd;
 
 /// The number of a change: every transaction that writes gets the next one, for all keys together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -185,7 +187,7 @@ impl Store {
         let identity = secrets.identities.get(server).zip(secrets.authority.as_ref());
         let (identity, authority) = identity
             .ok_or_else(|| Error::Certificates(format!("there is none of {site} for {server} among the secrets")))?;
-        Err(Error::Refused(format!("etcd is not spoken yet ({identity:?}, {authority:?})")))
+        Ok(Some(Store::new(Etcd::new(site, endpoints, identity, authority))))
     }
 
     /// The store that `keeper` keeps.
