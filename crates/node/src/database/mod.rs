@@ -5,14 +5,21 @@
 
 mod accounts;
 mod admin;
+mod clone;
+mod cluster;
 mod configuration;
+mod copies;
 mod crashes;
+mod engine;
 mod errors;
+mod follow;
 mod install;
+mod mariadb;
 mod places;
 mod process;
 mod programs;
 mod report;
+mod rescue;
 mod role;
 mod steps;
 
@@ -82,6 +89,27 @@ pub enum Error {
     /// A statement failed.
     #[error(transparent)]
     Statement(#[from] Fault),
+    /// The plan knows no such database server.
+    #[error("{0} is no database server of the plan")]
+    NoMember(String),
+    /// It does not lead, or not long enough.
+    #[error("the lease ends too soon to let clients in")]
+    NotLeading,
+    /// It does not end.
+    #[error("mariadbd {pid} does not end after SIGKILL: its disk does not answer")]
+    Unkillable {
+        /// Its number.
+        pid: u32,
+    },
+    /// What was received before a start cannot be applied.
+    #[error("what was received before the start cannot be applied: {0}")]
+    Rescue(String),
+    /// A copy could not be made usable.
+    #[error("the copy of the data cannot be used: {0}")]
+    Copy(String),
+    /// No copy was given.
+    #[error(transparent)]
+    Copies(#[from] copies::Failure),
     /// A file or process operation failed.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -8,7 +8,7 @@ use mainstay_site::model::Durability;
 use mainstay_site::plan::{self, DatabaseRole};
 use mainstay_site::wire::{Part, Report, State};
 
-use super::admin::{Replication, Seen};
+use super::engine::{Replication, Seen};
 use super::process::Process;
 
 /// A replica further behind than this is degraded, and the SQL endpoints read elsewhere.
@@ -46,7 +46,7 @@ pub fn running(around: &Around, seen: &Seen) -> Report {
     let (state, because) = judge(around, seen, free);
     let mut facts = vec![
         ("role".into(), role(around.config)),
-        ("gtid".into(), seen.variables.position.clone()),
+        ("gtid".into(), seen.variables.position.to_string()),
         ("connections".into(), seen.number("Threads_connected").to_string()),
     ];
     facts.extend(seen.replication.as_ref().map(|replication| ("replication".into(), behind(replication))));

@@ -13,6 +13,7 @@ use mainstay_site::names::{Domain, ServerName, ServiceName};
 use mainstay_site::plan::{Balancer, Config, Service};
 use mainstay_site::secrets::Secrets;
 
+use super::fence;
 use super::sockets::Sockets;
 use crate::platform::folder;
 use crate::platform::notify::Notify;
@@ -85,6 +86,22 @@ impl House {
                 .map_err(|source| Obstacle::Folder { path: self.state.join(path).display().to_string(), source })?;
         }
         Ok(())
+    }
+
+    /// Takes a database role's orders about the clients' port, where it shares the database with others.
+    pub(super) fn keep_fence(&self, service: &Service) {
+        let Config::Database(database) = &service.config else { return };
+        if database.store.is_empty() {
+            return;
+        }
+        let made = self.make_folders(service).map_err(|obstacle| obstacle.to_string());
+        let run = self.state.join("run").join(service.name.as_str());
+        let kept = made.and_then(|()| {
+            fence::keep(&run, database.address, service.user, self.root).map_err(|error| error.to_string())
+        });
+        if let Err(why) = kept {
+            tracing::error!("the database has no fence: {why}");
+        }
     }
 
     /// What tells whether `secrets.json` is another one than it was.
