@@ -14,7 +14,7 @@ use crate::http2::{self, PREFACE};
 use crate::page::{self, Page};
 use crate::stream::Stream;
 use crate::trace::Trace;
-use crate::wire::{Wire, fill};
+use crate::wire::{Wire, fill, fill_idly};
 use crate::worker::Worker;
 
 /// Paths below it are answered by whoever receives them, never passed on.
@@ -58,13 +58,13 @@ async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
         let config = worker.config.load();
         (config.limits.idle_within, config.limits.last_within)
     };
-    let (mut stop, _idle) = (worker.stop.clone(), worker.lane.idle());
-    tokio::select! {
-        biased;
-        first = fill(&wire.stream, &mut wire.pending, &worker.scratch, idle) => return first,
-        _ = stop.wait_for(|stop| *stop) => {}
+    let _idle = worker.lane.idle();
+    match fill_idly(&wire.stream, &mut wire.pending, &worker.scratch, idle).await {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut && worker.is_stopping() => {
+            fill(&wire.stream, &mut wire.pending, &worker.scratch, last).await
+        }
+        first => first,
     }
-    fill(&wire.stream, &mut wire.pending, &worker.scratch, last).await
 }
 
 /// Waits for the next request head; what the engine follows since that has begun.
@@ -74,7 +74,7 @@ async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bo
     }
     let config = worker.config.load_full();
     let limits = &config.limits;
-    let began = Instant::now();
+    let mut began = None;
     loop {
         let http2 = first && wire.pending.starts_with(&PREFACE[..PREFACE.len().min(wire.pending.len())]);
         if http2 && wire.pending.len() >= PREFACE.len() {
@@ -85,7 +85,7 @@ async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bo
             wire.consume(length);
             return Ok(config);
         }
-        let left = limits.head_within.saturating_sub(began.elapsed());
+        let left = limits.head_within.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
         match fill(&wire.stream, &mut wire.pending, &worker.scratch, left).await {
             Ok(0) => return Err(End::Quiet),
             Ok(_) => {}

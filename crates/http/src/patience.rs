@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ struct Table {
     free: Vec<usize>,
     /// Somebody looks through it.
     watched: bool,
+    /// The engine ends: nobody waits idly any more.
+    ending: bool,
 }
 
 enum Slot {
@@ -35,35 +37,69 @@ enum Slot {
     Waits {
         until: u64,
         waker: Waker,
+        idle: bool,
     },
     /// The deadline has passed, and the task was woken to see it.
     Late,
 }
 
-/// Runs `wait`, which must be within a `LocalSet`, for at most `deadline`.
+/// Runs `wait`, which must be within a `LocalSet`, for at most `deadline`. What cannot be moved is given pinned where it stands:
+/// an `async fn` that takes a future holds it twice, and waits are nested deep.
 ///
 /// # Errors
 /// What `wait` says, or `TimedOut`.
-pub(crate) async fn within<T>(deadline: Duration, wait: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let mut wait = pin!(wait);
-    let mut place = Place(None);
-    std::future::poll_fn(|context| {
-        if let Poll::Ready(done) = wait.as_mut().poll(context) {
-            return Poll::Ready(done);
-        }
-        place.wait(deadline, context)
+pub(crate) fn within<T>(
+    deadline: Duration,
+    wait: impl Future<Output = io::Result<T>> + Unpin,
+) -> impl Future<Output = io::Result<T>> + Unpin {
+    wait_for(Place { at: None, idle: false }, deadline, wait)
+}
+
+/// The same for who may be sent away: it is late as soon as the engine [`end`]s.
+///
+/// # Errors
+/// What `wait` says, or `TimedOut`.
+pub(crate) fn idly<T>(
+    deadline: Duration,
+    wait: impl Future<Output = io::Result<T>> + Unpin,
+) -> impl Future<Output = io::Result<T>> + Unpin {
+    wait_for(Place { at: None, idle: true }, deadline, wait)
+}
+
+fn wait_for<T>(
+    mut place: Place,
+    deadline: Duration,
+    mut wait: impl Future<Output = io::Result<T>> + Unpin,
+) -> impl Future<Output = io::Result<T>> + Unpin {
+    std::future::poll_fn(move |context| match Pin::new(&mut wait).poll(context) {
+        Poll::Pending => place.wait(deadline, context),
+        done => done,
     })
-    .await
+}
+
+/// Ends the idle waits of this thread, and those that begin from now on.
+pub(crate) fn end() {
+    let woken = TABLE.with_borrow_mut(|table| {
+        table.ending = true;
+        table.late(|_, idle| idle)
+    });
+    woken.into_iter().for_each(Waker::wake);
 }
 
 /// A wait's place in the table; given back when dropped.
-struct Place(Option<usize>);
+struct Place {
+    at: Option<usize>,
+    idle: bool,
+}
 
 impl Place {
     fn wait<T>(&mut self, deadline: Duration, context: &Context<'_>) -> Poll<io::Result<T>> {
         TABLE.with_borrow_mut(|table| {
-            let Some(place) = self.0 else {
-                self.0 = Some(table.enter(deadline, context.waker().clone()));
+            let Some(place) = self.at else {
+                if self.idle && table.ending {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                self.at = Some(table.enter(deadline, context.waker().clone(), self.idle));
                 return Poll::Pending;
             };
             match &mut table.slots[place] {
@@ -78,7 +114,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(place) = self.0 {
+        if let Some(place) = self.at {
             TABLE.with_borrow_mut(|table| {
                 table.slots[place] = Slot::Free;
                 table.free.push(place);
@@ -88,14 +124,14 @@ impl Drop for Place {
 }
 
 impl Table {
-    fn enter(&mut self, deadline: Duration, waker: Waker) -> usize {
+    fn enter(&mut self, deadline: Duration, waker: Waker, idle: bool) -> usize {
         if !self.watched {
             self.watched = true;
             spawn_local(watch());
         }
         let ticks = u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX);
         // The present tick has begun already.
-        let slot = Slot::Waits { until: self.now.saturating_add(ticks).saturating_add(1), waker };
+        let slot = Slot::Waits { until: self.now.saturating_add(ticks).saturating_add(1), waker, idle };
         match self.free.pop() {
             Some(place) => {
                 self.slots[place] = slot;
@@ -111,17 +147,24 @@ impl Table {
     /// Who is to be woken: outside the table, into which a woken task may reach.
     fn tick(&mut self) -> Vec<Waker> {
         self.now += 1;
+        let now = self.now;
+        let late = self.late(|until, _| until <= now);
+        // After a crowd has left, its room goes too.
+        if self.free.len() == self.slots.len() && self.slots.len() > 1024 {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+        late
+    }
+
+    /// Makes those late who are, by when their deadline is and whether they wait idly.
+    fn late(&mut self, is_late: impl Fn(u64, bool) -> bool) -> Vec<Waker> {
         let mut late = Vec::new();
         for slot in &mut self.slots {
-            if matches!(slot, Slot::Waits { until, .. } if *until <= self.now)
+            if matches!(slot, Slot::Waits { until, idle, .. } if is_late(*until, *idle))
                 && let Slot::Waits { waker, .. } = std::mem::replace(slot, Slot::Late)
             {
                 late.push(waker);
             }
-        }
-        // After a crowd has left, its room goes too.
-        if self.free.len() == self.slots.len() && self.slots.len() > 1024 {
-            (self.slots, self.free) = (Vec::new(), Vec::new());
         }
         late
     }
@@ -133,7 +176,10 @@ async fn watch() {
     impl Drop for Watched {
         fn drop(&mut self) {
             // At the end of a thread the table may be gone already.
-            let _ = TABLE.try_with(|table| table.borrow_mut().watched = false);
+            let _ = TABLE.try_with(|table| {
+                let mut table = table.borrow_mut();
+                (table.watched, table.ending) = (false, false);
+            });
         }
     }
     let _watched = Watched;
@@ -153,8 +199,8 @@ mod tests {
 
     use super::*;
 
-    async fn never() -> io::Result<()> {
-        std::future::pending().await
+    fn never() -> impl Future<Output = io::Result<()>> + Unpin {
+        std::future::pending()
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,15 +221,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_sends_away_who_waits_idly_and_nobody_else() {
+        let waits = async {
+            let day = Duration::from_secs(86_400);
+            let mut busy = within(day, never());
+            assert!(std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut busy).poll(context))).await.is_pending());
+            let idle = spawn_local(idly(day, never()));
+            tokio::task::yield_now().await;
+            end();
+            assert_eq!(idle.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert!(std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut busy).poll(context))).await.is_pending());
+            assert!(idly(day, never()).await.is_err(), "it is too late to begin to wait");
+        };
+        LocalSet::new().run_until(waits).await;
+    }
+
+    #[tokio::test]
     async fn what_is_there_is_not_waited_for_and_places_are_used_again() {
         let start = Instant::now();
         let waits = async {
             for _ in 0..100 {
-                assert_eq!(within(Duration::MAX, async { Ok(7) }).await.unwrap(), 7);
-                let yielding = async {
+                assert_eq!(within(Duration::MAX, std::future::ready(Ok(7))).await.unwrap(), 7);
+                let yielding = std::pin::pin!(async {
                     tokio::task::yield_now().await;
                     Ok(())
-                };
+                });
                 within(Duration::from_secs(60), yielding).await.unwrap();
             }
             TABLE.with_borrow(|table| assert_eq!(table.slots.len(), 1));

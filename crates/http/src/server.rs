@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -171,8 +172,7 @@ fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Work
         }
         spawn_local(keep_flushing(worker.clone()));
         spawn_local(keep_sweeping(worker.clone()));
-        let mut stop = worker.stop.clone();
-        let _ = stop.wait_for(|stop| *stop).await;
+        worker.stopped().await;
         // Closes the listeners.
         accepting.shutdown().await;
         let drain_within = worker.config.load().limits.drain_within;
@@ -252,12 +252,12 @@ fn begin(
     spawn_local(async move {
         let _held = (seat, place);
         let client = client.ip().to_canonical().to_string();
-        let serving = async {
+        let serving = pin!(async {
             match scheme {
                 Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client.clone()).await,
                 Scheme::Https => encrypted(&worker, stream, client.clone()).await,
             }
-        };
+        });
         survive(&worker.counters, &client, serving).await;
     });
 }
@@ -274,7 +274,7 @@ async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: S
     match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(session) => {
             count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
-            let (two, stream) = (session.is_h2(), Stream::Tls(Box::new(session)));
+            let (two, stream) = (session.is_h2(), Stream::Tls(session));
             if two {
                 Box::pin(http2::serve(worker, stream, Vec::new(), client)).await;
             } else {

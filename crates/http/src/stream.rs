@@ -1,5 +1,6 @@
 //! Connections: TCP or Unix, read and written without giving buffers away.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -85,8 +86,8 @@ impl Stream {
                 Address::Tcp(address) => tcp(address).await.map(Stream::Tcp),
                 Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
                 Address::Tls(backend) => {
-                    let session = Session::connect(tcp(&backend.address).await?, backend, two, deadline).await?;
-                    Ok(Stream::Tls(Box::new(session)))
+                    let tcp = tcp(&backend.address).await?;
+                    Ok(Stream::Tls(Session::connect(tcp, backend, two, deadline).await?))
                 }
             }
         };
@@ -146,11 +147,24 @@ impl Stream {
         let _ = each!(self, stream => stream.try_io(Interest::READABLE, nothing));
     }
 
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    /// Whether there may be something to read; one task at a time is told.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Http2(served) => served.readable().await,
-            Stream::Asked(asked) => asked.readable().await,
-            _ => each!(self, stream => stream.readable().await),
+            Stream::Tcp(stream) => stream.poll_read_ready(context),
+            Stream::Unix(stream) => stream.poll_read_ready(context),
+            Stream::Tls(session) => session.tcp.poll_read_ready(context),
+            Stream::Http2(served) => served.poll_readable(context),
+            Stream::Asked(asked) => asked.poll_readable(context),
+        }
+    }
+
+    /// Whether there may be room to write; one task at a time is told. Streams of HTTP/2 look after that themselves.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => stream.poll_write_ready(context),
+            Stream::Unix(stream) => stream.poll_write_ready(context),
+            Stream::Tls(session) => session.tcp.poll_write_ready(context),
+            Stream::Http2(_) | Stream::Asked(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -229,15 +243,20 @@ impl Stream {
         each!(self, stream => stream.try_io(Interest::WRITABLE, || call(stream.as_fd())))
     }
 
-    async fn when_writable<T>(&self, deadline: Duration, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        loop {
-            match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    within(deadline, async { each!(self, stream => stream.writable().await) }).await?;
+    fn when_writable<T>(
+        &self,
+        deadline: Duration,
+        mut attempt: impl FnMut() -> io::Result<T> + Unpin,
+    ) -> impl Future<Output = io::Result<T>> + Unpin {
+        let attempted = poll_fn(move |context| {
+            loop {
+                match attempt() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(context))?,
+                    done => return Poll::Ready(done),
                 }
-                done => return done,
             }
-        }
+        });
+        within(deadline, attempted)
     }
 
     /// Says that nothing more will be written. A connection that is gone already needs no telling.
@@ -255,12 +274,7 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
-            ready!(match self {
-                Stream::Unix(stream) => stream.poll_read_ready(context),
-                Stream::Tcp(stream) => stream.poll_read_ready(context),
-                Stream::Tls(session) => session.tcp.poll_read_ready(context),
-                Stream::Http2(_) | Stream::Asked(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
-            })?;
+            ready!(self.poll_readable(context))?;
         }
     }
 
@@ -274,11 +288,7 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
-            ready!(match self {
-                Stream::Tcp(stream) => stream.poll_write_ready(context),
-                Stream::Unix(stream) => stream.poll_write_ready(context),
-                _ => Poll::Ready(Ok(())),
-            })?;
+            ready!(self.poll_writable(context))?;
         }
     }
 

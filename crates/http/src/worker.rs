@@ -1,6 +1,6 @@
 //! What the connections of one thread share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,6 +14,7 @@ use crate::files::Shelf;
 use crate::http2::Peers;
 use crate::idle::Idle;
 use crate::observe::{Lane, Scene};
+use crate::patience;
 use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
@@ -27,6 +28,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: Scratch,
     pub(crate) idle: Idle,
     pub(crate) stop: watch::Receiver<bool>,
+    stopping: Cell<bool>,
     pub(crate) shelf: Shelf,
     /// Connections to backends by HTTP/2.
     pub(crate) peers: Peers,
@@ -46,6 +48,7 @@ impl Worker {
             log,
             scratch: Scratch::new(),
             idle: Idle::default(),
+            stopping: Cell::default(),
             stop,
             shelf: Shelf::new(),
             peers: Peers::default(),
@@ -56,7 +59,15 @@ impl Worker {
 
     /// Whether the engine ends: answers then say that the connection closes.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.stopping.get()
+    }
+
+    /// Waits until the engine ends, and tells everyone on this thread.
+    pub(crate) async fn stopped(&self) {
+        // Nobody left who could say stop is the same as stop.
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+        self.stopping.set(true);
+        patience::end();
     }
 
     /// An id that no other request of the site has.

@@ -1,5 +1,6 @@
 //! A request to a backend that speaks FastCGI.
 
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::spawn_local;
@@ -38,7 +39,7 @@ impl Trip<'_> {
             self.watch(&wire.stream, &mut wire.pending).await
         };
         let download = self.pass_on(&backend, &mut answer, &wire.stream, &progress);
-        let ended = both_ways(upload, download).await;
+        let ended = both_ways(pin!(upload), pin!(download)).await;
         // It can be sent again, body and all.
         let attempt = self.settled(ended, &lease, true);
         match answer.state {

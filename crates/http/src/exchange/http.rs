@@ -1,6 +1,7 @@
 //! A request to a backend that speaks HTTP/1.1.
 
 use std::io;
+use std::pin::pin;
 use std::time::Instant;
 
 use super::fetch::Fetch;
@@ -35,7 +36,7 @@ impl Trip<'_> {
         let (mut response, progress) = (Response::default(), self.progress(&lease));
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
-        let ended = both_ways(upload, download).await;
+        let ended = both_ways(pin!(upload), pin!(download)).await;
         if let Ok(Download::Switched { status }) = ended {
             lease.answered(status);
             let bytes = self.tunnel(wire, &mut back).await;

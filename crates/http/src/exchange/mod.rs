@@ -19,7 +19,7 @@ mod unheard;
 
 use std::cell::Cell;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -157,14 +157,14 @@ impl Trip<'_> {
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
             Speaks::Http if let Some(cache) = &route.cache => {
-                self.cached(cache, (&route.pool, &Given::Request), wire).await
+                Box::pin(self.cached(cache, (&route.pool, &Given::Request), wire)).await
             }
             Speaks::Http2 if let Some(cache) = &route.cache => {
-                self.cached(cache, (&route.pool, &Given::Stream), wire).await
+                Box::pin(self.cached(cache, (&route.pool, &Given::Stream), wire)).await
             }
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
             Speaks::Http2 => self.run(&route.pool, &Given::Stream, wire).await,
-            Speaks::FastCgi(gateway) => self.script(&route.pool, gateway, wire).await,
+            Speaks::FastCgi(gateway) => Box::pin(self.script(&route.pool, gateway, wire)).await,
         }
     }
 
@@ -174,7 +174,7 @@ impl Trip<'_> {
         let (wanted, mut tried) = (self.wanted(pool), Vec::new());
         loop {
             let wanted = Wanted { tried: &tried, ..wanted };
-            let lease = match Stages::timed(&self.stages.queue, pool.lease(&wanted)).await {
+            let lease = match Stages::timed(&self.stages.queue, pin!(pool.lease(&wanted))).await {
                 Ok(lease) => lease,
                 Err(Refused::Moved) if let Some(next) = pool.successor() => {
                     // Its backends have other numbers there; the log's names are those of `pool`.
@@ -265,7 +265,7 @@ impl Trip<'_> {
     /// A connection to the backend of `lease`, where `kept` is none.
     async fn connected(&self, lease: &Lease, kept: Option<Stream>) -> Result<Stream, Attempt> {
         let Some(stream) = kept else {
-            let connecting = Stream::connect(&lease.address, self.limits().connect_within);
+            let connecting = pin!(Stream::connect(&lease.address, self.limits().connect_within));
             return self.reached(lease, Stages::timed(&self.stages.connect, connecting).await);
         };
         Ok(stream)
@@ -273,7 +273,7 @@ impl Trip<'_> {
 
     /// A stream of a connection to the backend of `lease` by HTTP/2.
     async fn stream(&self, lease: &Lease) -> Result<Stream, Attempt> {
-        let connecting = http2::connect(&self.worker.peers, &lease.address, self.limits().connect_within);
+        let connecting = pin!(http2::connect(&self.worker.peers, &lease.address, self.limits().connect_within));
         self.reached(lease, Stages::timed(&self.stages.connect, connecting).await)
     }
 
@@ -396,10 +396,9 @@ impl Progress<'_> {
 
 /// Runs both directions until the answer is through or nothing can come any more.
 async fn both_ways(
-    upload: impl Future<Output = Upload>,
-    download: impl Future<Output = Download>,
+    mut upload: Pin<&mut impl Future<Output = Upload>>,
+    mut download: Pin<&mut impl Future<Output = Download>>,
 ) -> Result<Download, Upload> {
-    let (mut upload, mut download) = (pin!(upload), pin!(download));
     let mut uploading = true;
     loop {
         tokio::select! {

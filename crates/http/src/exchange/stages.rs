@@ -1,7 +1,7 @@
 //! Where a request's time goes.
 
 use std::cell::Cell;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,8 @@ pub(crate) struct Stages {
 impl Stages {
     /// Awaits `wait` and adds what it took to `stage`. What is there at once takes nothing, and no clock is read: nearly
     /// always somebody is free.
-    pub(super) async fn timed<T>(stage: &Cell<u64>, wait: impl Future<Output = T>) -> T {
-        let mut wait = pin!(wait);
-        let looked = std::future::poll_fn(|context| Poll::Ready(wait.as_mut().poll(context)));
+    pub(super) async fn timed<T>(stage: &Cell<u64>, mut wait: impl Future<Output = T> + Unpin) -> T {
+        let looked = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut wait).poll(context)));
         if let Poll::Ready(done) = looked.await {
             return done;
         }
@@ -38,19 +37,21 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn only_waiting_takes_time() {
         let stages = Stages::default();
-        assert_eq!(Stages::timed(&stages.queue, async { 7 }).await, 7);
+        assert_eq!(Stages::timed(&stages.queue, std::future::ready(7)).await, 7);
         assert_eq!(stages.queue.get(), 0);
         let nap = Duration::from_millis(2);
-        Stages::timed(&stages.queue, tokio::time::sleep(nap)).await;
+        Stages::timed(&stages.queue, pin!(tokio::time::sleep(nap))).await;
         let once = stages.queue.get();
         // The first look comes before the clock is read.
         assert!(once >= 1_000, "{once}");
-        Stages::timed(&stages.queue, tokio::time::sleep(nap)).await;
+        Stages::timed(&stages.queue, pin!(tokio::time::sleep(nap))).await;
         assert!(stages.queue.get() >= once + 1_000);
     }
 }

@@ -1,7 +1,7 @@
 //! A panic costs the connection in whose task it happens, and nothing else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use crate::counters::{Counters, count};
@@ -10,8 +10,7 @@ use crate::counters::{Counters, count};
 ///
 /// What the task shares with others holds no promise half kept when a poll unwinds: tables are borrowed between two waits
 /// and each time left whole, counts go back when their guards are dropped, locks ignore poison.
-pub(crate) async fn survive(counters: &Counters, client: &str, task: impl Future<Output = ()>) {
-    let mut task = pin!(task);
+pub(crate) async fn survive(counters: &Counters, client: &str, mut task: Pin<&mut impl Future<Output = ()>>) {
     let survived = std::future::poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
         polled.map_or(Poll::Ready(false), |polled| polled.map(|()| true))

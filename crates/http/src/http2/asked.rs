@@ -39,7 +39,7 @@ pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Dur
     }
     let stream = Stream::reach(address, true, deadline).await?;
     let shaking = builder().handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
-    let (sender, connection) = within(deadline, async { shaking.await.map_err(gone) }).await?;
+    let (sender, connection) = within(deadline, Box::pin(async { shaking.await.map_err(gone) })).await?;
     spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to a backend by HTTP/2 ended");
@@ -61,8 +61,9 @@ fn builder() -> h2::client::Builder {
 }
 
 /// Waits until the backend takes another stream.
-async fn ready(sender: SendRequest<Bytes>, deadline: Duration) -> io::Result<SendRequest<Bytes>> {
-    within(deadline, async { sender.ready().await.map_err(gone) }).await
+async fn ready(mut sender: SendRequest<Bytes>, deadline: Duration) -> io::Result<SendRequest<Bytes>> {
+    within(deadline, poll_fn(|context| sender.poll_ready(context).map_err(gone))).await?;
+    Ok(sender)
 }
 
 /// The stream.
@@ -130,12 +131,8 @@ impl Asked {
         }
     }
 
-    /// Waits until there is something to read.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        poll_fn(|context| self.poll(context)).await
-    }
-
-    fn poll(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether there is something to read.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut answer = self.answer.borrow_mut();
         if let Answer::Waits { response, head_only } = &mut *answer {
             let (parts, receive) = ready!(std::pin::Pin::new(response).poll(context)).map_err(gone)?.into_parts();

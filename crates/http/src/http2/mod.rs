@@ -10,6 +10,7 @@ mod outbound;
 mod served;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,7 @@ fn open(peer: &Rc<Peer>, request: http::Request<RecvStream>, respond: SendRespon
     let peer = peer.clone();
     spawn_local(async move {
         let client = peer.client.clone();
-        survive(&peer.worker.counters, &client, one(&peer, request, respond)).await;
+        survive(&peer.worker.counters, &client, pin!(one(&peer, request, respond))).await;
     });
 }
 

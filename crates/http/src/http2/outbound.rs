@@ -66,8 +66,11 @@ impl Outbound {
     async fn send(&self, mut data: Bytes, end: bool, deadline: Duration) -> io::Result<()> {
         while !data.is_empty() {
             self.send.borrow_mut().reserve_capacity(data.len());
-            let room = poll_fn(|context| self.send.borrow_mut().poll_capacity(context));
-            let room = within(deadline, async { room.await.transpose().map_err(gone) }).await?;
+            let room = poll_fn(|context| {
+                let room = self.send.borrow_mut().poll_capacity(context);
+                room.map(|room| room.transpose().map_err(gone))
+            });
+            let room = within(deadline, room).await?;
             let room = room.ok_or(io::ErrorKind::BrokenPipe)?.min(data.len());
             let piece = data.split_to(room);
             let last = end && data.is_empty();

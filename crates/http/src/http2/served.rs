@@ -76,12 +76,8 @@ impl Served {
         self.inbound.borrow_mut().read(buffer)
     }
 
-    /// Waits until there is something to read: the body, or that the client has gone.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        poll_fn(|context| self.poll(context)).await
-    }
-
-    fn poll(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether there is something to read: the body, or that the client has gone.
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inbound = self.inbound.borrow_mut();
         let filled = inbound.poll(context)?;
         if filled.is_pending() || !inbound.ready.is_empty() {

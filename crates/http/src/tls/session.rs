@@ -1,6 +1,7 @@
 //! A TLS connection over TCP, read and written as any other.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -52,9 +53,9 @@ impl Write for Socket<'_> {
 
 impl Session {
     /// Lets a visitor in, within `deadline` for each wait.
-    pub(crate) async fn accept(tcp: TcpStream, tls: ServerTls, deadline: Duration) -> io::Result<Session> {
+    pub(crate) async fn accept(tcp: TcpStream, tls: ServerTls, deadline: Duration) -> io::Result<Box<Session>> {
         let session = ServerConnection::new(tls).map_err(io::Error::other)?;
-        Session::shake_hands(tcp, session.into(), deadline).await
+        Session::new(tcp, session.into()).shake_hands(deadline).await
     }
 
     /// Meets a backend and makes sure that it is who it must be; `two`: it is to speak HTTP/2.
@@ -63,24 +64,27 @@ impl Session {
         backend: &Encrypted,
         two: bool,
         deadline: Duration,
-    ) -> io::Result<Session> {
+    ) -> io::Result<Box<Session>> {
         let session = ClientConnection::new(backend.config(two), backend.name.clone()).map_err(io::Error::other)?;
-        let session = Session::shake_hands(tcp, session.into(), deadline).await?;
+        let session = Session::new(tcp, session.into()).shake_hands(deadline).await?;
         if two && !session.is_h2() {
             return Err(io::Error::other("it does not speak HTTP/2 over TLS"));
         }
         Ok(session)
     }
 
-    async fn shake_hands(tcp: TcpStream, mut session: Connection, deadline: Duration) -> io::Result<Session> {
+    fn new(tcp: TcpStream, mut session: Connection) -> Box<Session> {
         session.set_buffer_limit(Some(WAITING_BYTES_MAX));
-        let session = Session { tcp, session: RefCell::new(session), drained: Cell::new(false) };
+        Box::new(Session { tcp, session: RefCell::new(session), drained: Cell::new(false) })
+    }
+
+    async fn shake_hands(self: Box<Session>, deadline: Duration) -> io::Result<Box<Session>> {
         loop {
-            session.flush(deadline).await?;
-            if !session.session.borrow().is_handshaking() {
-                return Ok(session);
+            self.flush(deadline).await?;
+            if !self.session.borrow().is_handshaking() {
+                return Ok(self);
             }
-            match session.receive(&mut session.session.borrow_mut()) {
+            match self.receive(&mut self.session.borrow_mut()) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => {
@@ -88,7 +92,7 @@ impl Session {
                     continue;
                 }
             }
-            within(deadline, session.tcp.readable()).await?;
+            within(deadline, poll_fn(|context| self.tcp.poll_read_ready(context))).await?;
         }
     }
 
@@ -174,17 +178,20 @@ impl Session {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            within(deadline, self.tcp.writable()).await?;
+            self.room(deadline).await?;
         }
+    }
+
+    /// Waits until something can be sent.
+    fn room(&self, deadline: Duration) -> impl Future<Output = io::Result<()>> + Unpin {
+        within(deadline, poll_fn(|context| self.tcp.poll_write_ready(context)))
     }
 
     pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
         loop {
             match self.try_write(bytes) {
                 Ok(taken) => bytes = &bytes[taken..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    within(deadline, self.tcp.writable()).await?
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room(deadline).await?,
                 Err(error) => return Err(error),
             }
             if bytes.is_empty() {
