@@ -42,8 +42,10 @@ pub async fn prepare(admin: &mut Admin, config: &plan::Database, secrets: &Secre
 }
 
 fn wanted<'a>(config: &'a plan::Database, secrets: &'a Secrets) -> Result<Vec<Account<'a>>, Error> {
-    let replication = |name| Account { name, password: &secrets.replication, global: "REPLICATION SLAVE", schema: None };
-    let check = Account { name: CHECK.into(), password: &secrets.database_check, global: "SLAVE MONITOR", schema: None };
+    let replication =
+        |name| Account { name, password: &secrets.replication, global: "REPLICATION SLAVE", schema: None };
+    let check =
+        Account { name: CHECK.into(), password: &secrets.database_check, global: "SLAVE MONITOR", schema: None };
     let mut accounts: Vec<Account<'a>> = replicas(config).into_iter().map(replication).collect();
     accounts.push(check);
     for schema in &config.schemas {

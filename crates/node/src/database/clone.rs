@@ -186,7 +186,12 @@ fn gtids(text: &str) -> impl Iterator<Item = Gtid> {
         Position::parse(plain).ok().and_then(|position| position.iter().next().copied())
     };
     let notes = text.lines().filter(|line| line.starts_with('#'));
-    notes.flat_map(str::split_whitespace).flat_map(|part| part.split(',')).filter_map(word).collect::<Vec<_>>().into_iter()
+    notes
+        .flat_map(str::split_whitespace)
+        .flat_map(|part| part.split(','))
+        .filter_map(word)
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// Whether `ours` has what `theirs` has not, and behind which transaction that begins; the inner `None`: with the first.
@@ -196,13 +201,19 @@ fn first_unknown(ours: &BTreeMap<(u32, u32), Gtid>, theirs: &str) -> Option<Opti
         let last = known.entry((gtid.domain, gtid.server)).or_insert(gtid);
         *last = (*last).max(gtid);
     }
-    let errant = ours.iter().filter(|(whose, gtid)| known.get(whose).is_none_or(|theirs| theirs.sequence < gtid.sequence));
+    let errant =
+        ours.iter().filter(|(whose, gtid)| known.get(whose).is_none_or(|theirs| theirs.sequence < gtid.sequence));
     let begins: Vec<Option<Gtid>> = errant.map(|(whose, _)| known.get(whose).copied()).collect();
     if begins.is_empty() {
         return None;
     }
     // The earliest of several; from the first if one has nothing in common.
-    Some(begins.into_iter().collect::<Option<Vec<Gtid>>>().and_then(|all| all.into_iter().min_by_key(|gtid| gtid.sequence)))
+    Some(
+        begins
+            .into_iter()
+            .collect::<Option<Vec<Gtid>>>()
+            .and_then(|all| all.into_iter().min_by_key(|gtid| gtid.sequence)),
+    )
 }
 
 fn last_line(output: &[u8]) -> String {

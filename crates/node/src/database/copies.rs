@@ -62,7 +62,8 @@ type Chain = Vec<CertificateDer<'static>>;
 fn identity(secrets: &Secrets, own: &ServerName) -> Result<(Chain, PrivateKeyDer<'static>, RootCertStore), Failure> {
     let pair = secrets.identities.get(own).ok_or_else(|| unusable(format!("there is none for {own}")))?;
     let authority = secrets.authority.as_ref().ok_or_else(|| unusable("there is no authority"))?;
-    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<Chain, _>>().map_err(unusable)?;
+    let chain =
+        CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<Chain, _>>().map_err(unusable)?;
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(unusable)?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.certificate.as_bytes()) {
@@ -128,7 +129,8 @@ impl Giver {
             io::Result::Ok((stream, word))
         };
         let (mut stream, word) = timeout(GREETING, greeting).await??;
-        let stands = if word == self.secrets.replication { self.stands().await } else { Err("who asks is no database".into()) };
+        let stands =
+            if word == self.secrets.replication { self.stands().await } else { Err("who asks is no database".into()) };
         match stands {
             Ok(stands) => stream.write_all(format!("+{stands}\n").as_bytes()).await?,
             Err(why) => return refuse(stream.get_mut(), &why).await,

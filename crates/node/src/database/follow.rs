@@ -33,8 +33,7 @@ pub async fn follow(
     let unknown = || Error::NoMember(source.to_string());
     let member = config.members.iter().find(|member| Server::from(&member.server) == *source).ok_or_else(unknown)?;
     let own = config.members.iter().find(|member| member.server_id == config.server_id).ok_or_else(unknown)?;
-    let following =
-        Following { source: member.replication, account: replication_account(&own.server), acknowledges };
+    let following = Following { source: member.replication, account: replication_account(&own.server), acknowledges };
     admin.close().await?;
     let seen = admin.observe().await?;
     match seen.replication.clone() {

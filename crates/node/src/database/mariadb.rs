@@ -41,7 +41,8 @@ const REPLICAS: &str = "SELECT USER, ID, COMMAND, TIME FROM information_schema.P
 const CLIENTS: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER NOT LIKE 'mainstay\\_%' \
                        AND USER <> 'system user' AND USER <> 'event_scheduler'";
 
-const OTHERS: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'mainstay_admin' AND ID <> CONNECTION_ID()";
+const OTHERS: &str =
+    "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'mainstay_admin' AND ID <> CONNECTION_ID()";
 
 const BLOCKED: &str = "SELECT User FROM mysql.global_priv WHERE User LIKE 'mainstay\\_replication\\_%' \
                        AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')";

@@ -31,6 +31,7 @@ use tokio::runtime;
 
 use self::admin::{ADMIN, Fault};
 use crate::service::Context;
+use crate::store;
 
 /// The account that replicas log in with.
 const REPLICATION: &str = "mainstay_replication";
@@ -101,6 +102,9 @@ pub enum Error {
         /// Its number.
         pid: u32,
     },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// What was received before a start cannot be applied.
     #[error("what was received before the start cannot be applied: {0}")]
     Rescue(String),
@@ -122,6 +126,10 @@ pub enum Error {
 /// tried again.
 pub fn run(context: Context, config: &plan::Database) -> Result<(), Error> {
     let places = places::Places::new(&context.launch, config)?;
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(role::serve(context, config, places));
-    Ok(())
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    if config.store.is_empty() {
+        runtime.block_on(role::serve(context, config, places));
+        return Ok(());
+    }
+    runtime.block_on(cluster::serve(context, config, places))
 }

@@ -90,7 +90,8 @@ async fn nothing_behind(read: &Output, files: &[PathBuf], applied: &Position) ->
     let all = reader(files)?.output().await?;
     let text = String::from_utf8_lossy(&all.stdout);
     let mut last = Position::START;
-    let names = text.lines().filter_map(|line| line.split_once("\tGTID ")).filter_map(|(_, rest)| rest.split(' ').next());
+    let names =
+        text.lines().filter_map(|line| line.split_once("\tGTID ")).filter_map(|(_, rest)| rest.split(' ').next());
     for position in names.filter_map(|name| Position::parse(name).ok()) {
         position.iter().for_each(|gtid| last.reach(*gtid));
     }

@@ -363,7 +363,8 @@ impl Hands {
 
     /// A replica that comes back does not acknowledge again what it had before: what waits for that waits until the next one.
     fn nudge_if_stuck(&mut self, seen: &Seen) {
-        let (waiting, done) = (seen.number("Rpl_semi_sync_master_wait_sessions"), seen.number("Rpl_semi_sync_master_yes_tx"));
+        let (waiting, done) =
+            (seen.number("Rpl_semi_sync_master_wait_sessions"), seen.number("Rpl_semi_sync_master_yes_tx"));
         let helpless = waiting == 0 || seen.number("Rpl_semi_sync_master_clients") == 0;
         match self.state.waiting_since {
             _ if helpless => self.state.waiting_since = None,

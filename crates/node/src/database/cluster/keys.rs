@@ -3,9 +3,7 @@
 use mainstay_machines::election::{
     Change, Compare, Entry, Key, Mirror, Revision, Server, Swap, Transaction, Value, Write,
 };
-use mainstay_site::wire::database::{
-    CLUSTER, LEADER, ORDERS, Unreadable, decode, encode, member_key, member_of,
-};
+use mainstay_site::wire::database::{CLUSTER, LEADER, ORDERS, Unreadable, decode, encode, member_key, member_of};
 use serde::de::DeserializeOwned;
 
 use crate::store::{self, LeaseId};

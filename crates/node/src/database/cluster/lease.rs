@@ -68,7 +68,8 @@ impl Holder {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let signs = Arc::new(Signs::default());
         let ttl = Duration::from_millis(config.lease_ms);
-        let keeper = Keeper { ttl, margin, fence, inputs, signs: Arc::clone(&signs), lease: None, next: Instant::now() };
+        let keeper =
+            Keeper { ttl, margin, fence, inputs, signs: Arc::clone(&signs), lease: None, next: Instant::now() };
         let (launch, endpoints) = (launch.clone(), config.store.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = async move {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mainstay_machines::database::Thread;
 use mainstay_machines::election::{Observed, Process, Replication, Server, StepId, Trouble};
-use mainstay_site::plan::{self, Member};
+use mainstay_site::plan::{self, Fellow};
 
 use crate::database::engine::{self, Seen, replication_account};
 
@@ -71,7 +71,7 @@ fn trouble(seen: &engine::Replication) -> Option<Trouble> {
 }
 
 fn members(config: &plan::Database, is: impl Fn(&str) -> bool) -> BTreeSet<Server> {
-    let those = config.members.iter().filter(|member: &&Member| is(&replication_account(&member.server)));
+    let those = config.members.iter().filter(|member: &&Fellow| is(&replication_account(&member.server)));
     those.map(|member| Server::from(&member.server)).collect()
 }
 
