@@ -74,7 +74,7 @@ async fn unpack(copy: copies::Copy, to: &Path) -> Result<u64, Error> {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut input = child.stdin.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
     let bytes = copy.receive(&mut input).await?;
     drop(input);
     let output = child.wait_with_output().await?;

@@ -143,7 +143,7 @@ impl Giver {
         let mut admin =
             Admin::connect(&self.places, &self.secrets.database_admin).await.map_err(|fault| fault.to_string())?;
         let seen = admin.observe().await.map_err(|fault| fault.to_string())?;
-        admin.close().await;
+        admin.quit().await;
         Ok(format!("{},{}", seen.variables.binlog_state, seen.variables.slave_position))
     }
 

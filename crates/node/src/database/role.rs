@@ -246,7 +246,7 @@ impl<'a> Role<'a> {
     async fn stop(mut self) {
         self.say(State::Stopping, "mariadbd is ending as asked".into());
         if let Some(admin) = self.admin.take() {
-            admin.close().await;
+            admin.quit().await;
         }
         if let Some(process) = self.process.take() {
             process.stop(STOP).await;

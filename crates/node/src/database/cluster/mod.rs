@@ -69,7 +69,7 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
     let working = tokio::spawn(hands.work(asked));
     let mut role = Role {
         election: Election::new(settings, boot_time()),
-        view: report::View::new(config.clone(), places),
+        view: report::View::new(places),
         store,
         holder,
         acts,

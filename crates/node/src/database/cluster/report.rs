@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use mainstay_machines::database::Thread;
 use mainstay_machines::election::{self, Cluster, Election, Mode, Reason};
-use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
 
 use super::hands::Glance;
@@ -21,7 +20,6 @@ const FREE_BYTES_MIN: u64 = 256 << 20;
 
 /// What the report is made from besides the machine.
 pub struct View {
-    config: plan::Database,
     places: Places,
     since_ms: u64,
     state: election::State,
@@ -30,8 +28,8 @@ pub struct View {
 
 impl View {
     /// Of a member that has done nothing yet.
-    pub fn new(config: plan::Database, places: Places) -> View {
-        View { config, places, since_ms: now_ms(), state: election::State::Booting, last: None }
+    pub fn new(places: Places) -> View {
+        View { places, since_ms: now_ms(), state: election::State::Booting, last: None }
     }
 
     /// Takes note of a transition.
