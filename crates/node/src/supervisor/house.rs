@@ -105,6 +105,10 @@ impl House {
                 all.database.retain(|name, _| *name == app.app);
                 Ok(Secrets { app_keys: all.app_keys, database: all.database, ..none() })
             }
+            Config::Store(_) => {
+                let Secrets { authority, identities, .. } = read(&self.state.join("secrets.json"))?.of(&self.server);
+                Ok(Secrets { authority, identities, ..none() })
+            }
             Config::Sql(_) => {
                 let all = read(&self.state.join("secrets.json"))?.of(&self.server);
                 let Secrets { database_check, authority, identities, .. } = all;
