@@ -174,6 +174,20 @@ fn a_folder_beside_the_applications_route_has_a_route_of_its_own() {
     assert_eq!(web.routes[0].pool, web.routes[1].pool, "one pool, checked once");
 }
 
+#[test]
+fn a_balancer_keeps_answers_only_where_it_is_asked_to() {
+    let cache = |declared: &str| {
+        let plans = plans(&tier(&format!("[balancer]\n{declared}\n"), &[("lb", 1, "balancer"), ("s", 1, "web app")]));
+        let Some(Config::Balancer(it)) = plans[0].service(&"balancer".into()).map(|it| it.config.clone()) else {
+            panic!("no balancer");
+        };
+        it.cache.map(|cache| cache.memory_bytes)
+    };
+    assert_eq!(cache(""), None);
+    assert_eq!(cache("cache = true"), Some(64 << 20));
+    assert_eq!(cache("cache = { memory = \"1 GiB\" }"), Some(1 << 30));
+}
+
 /// The plans grow with the pools that they hold and with nothing else.
 #[test]
 fn a_thousand_servers_know_only_whom_they_ask() {
