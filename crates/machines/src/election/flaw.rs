@@ -65,6 +65,41 @@ pub(super) enum Flaw {
     NeverShrink,
 }
 
+#[cfg(test)]
+impl Flaw {
+    pub(super) const ALL: [Flaw; 29] = [
+        Flaw::ClaimUnfrozen,
+        Flaw::ClaimUncompared,
+        Flaw::ClaimBehind,
+        Flaw::ClaimReceiving,
+        Flaw::PublishBeforeFreezing,
+        Flaw::PublishUnknown,
+        Flaw::ReceiveBeforePublishing,
+        Flaw::ReceiveUncompared,
+        Flaw::KeepSyncAtPromotion,
+        Flaw::OpenBeforeRecord,
+        Flaw::PromoteUndrained,
+        Flaw::RecordUncompared,
+        Flaw::ShrinkUnblocked,
+        Flaw::ShrinkUnproven,
+        Flaw::SyncOffBeforeRecord,
+        Flaw::GrowUncaught,
+        Flaw::GrowUnheld,
+        Flaw::UnblockEarly,
+        Flaw::HandOverUncaught,
+        Flaw::HandOverOpen,
+        Flaw::TruncateUnled,
+        Flaw::FollowDiverged,
+        Flaw::OpenUnblocked,
+        Flaw::StandWithoutData,
+        Flaw::HandOverForEver,
+        Flaw::OpenWithoutLease,
+        Flaw::NeverSettle,
+        Flaw::NeverReclaim,
+        Flaw::NeverShrink,
+    ];
+}
+
 impl Election {
     /// Whether the machine is to be wrong in this way.
     #[cfg(test)]

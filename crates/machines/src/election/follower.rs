@@ -73,7 +73,9 @@ impl Election {
     /// It replays nobody: it was a primary, or is new.
     fn join(&self, primary: &Server, epoch: Epoch, cluster: &Cluster, seen: &Observed) -> Intent {
         let at = seen.received.clone();
-        let from_the_beginning = cluster.history.len() == 1 && cluster.history[0].from_gtid.is_start();
+        // The primary itself began with nothing, so its binary log is whole; or nothing is all that there was to copy.
+        let from_the_beginning =
+            cluster.history.last().is_some_and(|reign| reign.from_gtid.is_start()) || self.memory.cloned == Some(epoch);
         if at.is_start() {
             let joins = || self.reach(primary, epoch, cluster, seen);
             return if from_the_beginning { joins() } else { self.copy(Reason::Empty, cluster, primary) };
