@@ -166,7 +166,7 @@ impl Election {
         if seen.process != Process::Running {
             return Some(Limitation::ServerDown);
         }
-        if !seen.is_frozen() && !self.flawed(Flaw::ClaimReceiving) {
+        if !seen.is_frozen() {
             return Some(Limitation::Receiving);
         }
         self.unfit(seen)

@@ -7,20 +7,14 @@ use super::Election;
 pub(super) enum Flaw {
     /// Claims without waiting for all of S to freeze.
     ClaimUnfrozen,
-    /// Claims without comparing the records of the frozen.
-    ClaimUncompared,
     /// Claims although another one has more.
     ClaimBehind,
-    /// Claims although it still receives.
-    ClaimReceiving,
     /// Says that it does not receive before it stopped.
     PublishBeforeFreezing,
     /// Says that it has stopped receiving before it knows what it has received.
     PublishUnknown,
     /// Receives again before its record says so.
     ReceiveBeforePublishing,
-    /// Receives again comparing its own record only.
-    ReceiveUncompared,
     /// Keeps all of S at a promotion, whatever the others have.
     KeepSyncAtPromotion,
     /// Opens before the record names it.
@@ -67,15 +61,12 @@ pub(super) enum Flaw {
 
 #[cfg(test)]
 impl Flaw {
-    pub(super) const ALL: [Flaw; 29] = [
+    pub(super) const ALL: [Flaw; 26] = [
         Flaw::ClaimUnfrozen,
-        Flaw::ClaimUncompared,
         Flaw::ClaimBehind,
-        Flaw::ClaimReceiving,
         Flaw::PublishBeforeFreezing,
         Flaw::PublishUnknown,
         Flaw::ReceiveBeforePublishing,
-        Flaw::ReceiveUncompared,
         Flaw::KeepSyncAtPromotion,
         Flaw::OpenBeforeRecord,
         Flaw::PromoteUndrained,

@@ -102,7 +102,7 @@ impl Election {
         seen: &Observed,
     ) -> Intent {
         let at = seen.received.clone();
-        if let Some(Trouble::Diverged(_)) = replication.error {
+        if matches!(replication.error, Some(Trouble::Diverged(_))) && !self.flawed(Flaw::FollowDiverged) {
             return self.copy(Reason::Diverged { at, fork: None }, cluster, primary);
         }
         let follows_it = replication.source.as_ref() == Some(primary);
@@ -173,8 +173,7 @@ impl Election {
             // Another reign: what it had beyond this one's beginning is no loss.
             (member.gtid_current, member.gtid_received) = (seen.current.clone(), seen.received.clone());
         }
-        let all = vec![own.clone(), led(epoch), Compare::Changed(Key::Cluster, cluster)];
-        let compares = if self.flawed(Flaw::ReceiveUncompared) { vec![own] } else { all };
+        let compares = vec![own, led(epoch), Compare::Changed(Key::Cluster, cluster)];
         Transaction { compares, writes: vec![Write::Member(me.clone(), member)] }
     }
 

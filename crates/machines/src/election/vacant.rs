@@ -135,7 +135,7 @@ impl Election {
     /// The leader's key is made, if nothing has changed that was relied on.
     fn claims(&self, cluster: &Cluster, by_election: bool) -> Transaction {
         let mut transaction = self.claims_alone(true);
-        if by_election && !self.flawed(Flaw::ClaimUncompared) {
+        if by_election {
             transaction.compares.extend(self.sync_others(cluster).into_iter().map(|server| {
                 let changed = self.mirror.members.get(&server).map_or(Revision::default(), |entry| entry.changed);
                 Compare::Changed(Key::Member(server), changed)
