@@ -29,6 +29,10 @@ pub enum Fault {
     Failover,
     Rejoin(usize),
     AllOff,
+    /// The server is off and has lost its data.
+    Wipe(usize),
+    /// Clients are served now.
+    Served,
 }
 
 impl World {
@@ -57,6 +61,8 @@ impl World {
             Fault::Switchover(to) => self.order(Wish::Switchover { to: to.map(name) }),
             Fault::Failover => self.order(Wish::Failover { to: None, force: false }),
             Fault::Rejoin(id) => self.order(Wish::Rejoin { server: name(id) }),
+            Fault::Wipe(id) => self.wipe(id),
+            Fault::Served => self.check_served(),
             Fault::AllOff => (0..NODES).for_each(|id| self.power_off(id)),
         }
     }

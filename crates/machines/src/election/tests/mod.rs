@@ -4,6 +4,7 @@ mod db;
 mod exhaustive;
 mod faults;
 mod mutants;
+mod plots;
 mod seeded;
 mod store;
 mod world;

@@ -81,17 +81,20 @@ pub fn play(seed: u64, mode: Mode, automatic: bool, flaw: Option<Flaw>, tally: &
         let pause = [20, 200, 1_000, 5_000][dice.below(4) as usize];
         world.run(1 + dice.below(pause));
     }
-    let wrong = |what: String, world: &World| {
-        Err(format!("seed {seed} {mode:?}: {what}\n  {weather:?} {faults:?}\n{}", world.report()))
-    };
+    settle(world, mode, &format!("seed {seed} {mode:?} {weather:?} {faults:?}"), SETTLES_MS / 2, tally)
+}
+
+/// Everything works again: nothing is lost, all is as it should be.
+pub fn settle(mut world: World, mode: Mode, about: &str, writes_ms: u64, tally: &mut Tally) -> Result<(), String> {
+    let wrong = |what: String, world: &World| Err(format!("{what}\n  {about}\n{}", world.report()));
     world.mend();
-    world.run(SETTLES_MS / 2);
+    world.run(writes_ms);
     world.writing = false;
-    world.run(3_000);
+    world.run(1_000);
     let mut waited = 0;
     while world.unsettled().is_some() && waited < SETTLES_MS && world.broken.is_none() {
-        world.run(1_000);
-        waited += 1_000;
+        world.run(500);
+        waited += 500;
     }
     tally.histories += 1;
     tally.acknowledged += world.acknowledged.len() as u64;

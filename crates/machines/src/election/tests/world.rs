@@ -113,6 +113,9 @@ pub struct World {
     /// When each server last began to take writes as a primary on record.
     opened: BTreeMap<usize, Time>,
     forced: bool,
+    served_at: Time,
+    /// Since when each server is open without a lease.
+    unleased: BTreeMap<usize, Time>,
     pub broken: Option<String>,
     pub promotions: u64,
     pub clones: u64,
@@ -153,6 +156,8 @@ impl World {
             acknowledged: BTreeSet::new(),
             opened: BTreeMap::new(),
             forced: false,
+            served_at: Time::ZERO,
+            unleased: BTreeMap::new(),
             broken: None,
             promotions: 0,
             clones: 0,
@@ -220,6 +225,19 @@ impl World {
     pub fn power_off(&mut self, id: usize) {
         self.kill_role(id);
         self.kill_db(id);
+    }
+
+    pub fn wipe(&mut self, id: usize) {
+        self.power_off(id);
+        self.dbs[id] = Db::new(id);
+    }
+
+    /// Clients were served within the last second.
+    pub fn check_served(&mut self) {
+        if self.served_at + Duration::from_secs(1) < self.now {
+            let since = self.served_at.as_nanos() / 1_000_000;
+            self.fail(format!("nobody is served since {since} ms"));
+        }
     }
 
     pub fn pause_role(&mut self, id: usize, paused: bool) {
@@ -471,7 +489,7 @@ impl World {
             _ if !answers => return Err("MariaDB does not answer"),
             _ => {}
         }
-        let mut done = Vec::new();
+        let (mut done, mut thrown_away) = (Vec::new(), 0);
         let db = &mut self.dbs[id];
         match step {
             Step::Close if !db.waiting.is_empty() => return Err("commits wait (1205)"),
@@ -485,8 +503,10 @@ impl World {
                 }
             }
             Step::Prepare => self.nodes[id].prepared = true,
+            Step::Freeze | Step::Follow { .. } if db.stranded => thrown_away = db.relay.len(),
             Step::Freeze => db.freeze(),
             Step::Rescue => db.rescue(),
+            Step::Promote if !db.relay.is_empty() => thrown_away = db.relay.len(),
             Step::Promote => db.promote(),
             Step::Follow { source, acknowledge } => db.follow(number(source), *acknowledge),
             Step::Block(server) => {
@@ -502,6 +522,9 @@ impl World {
             Step::Freeze | Step::Promote | Step::Follow { .. } => self.cut_connections(id),
             Step::Open => self.open(id),
             _ => {}
+        }
+        if thrown_away > 0 {
+            self.fail(format!("db{} throws {thrown_away} received transactions away ({step})", id + 1));
         }
         for write in done {
             self.done(id, write);
@@ -682,6 +705,7 @@ impl World {
     fn write(&mut self) {
         let ms = 4 + self.dice.below(8);
         self.at(ms, Event::Write);
+        self.check_roles();
         if !self.writing {
             return;
         }
@@ -701,6 +725,30 @@ impl World {
 
     // ---- what must hold
 
+    /// A living role keeps to its times.
+    fn check_roles(&mut self) {
+        for id in 0..NODES {
+            let (node, db) = (&self.nodes[id], &self.dbs[id]);
+            let Some(role) = node.role.as_ref().filter(|_| !node.paused && db.answers()) else {
+                self.unleased.remove(&id);
+                continue;
+            };
+            let late = role.memory.handover.as_ref().map(|handover| handover.since + Duration::from_secs(6));
+            let open = !db.read_only && db.waiting.is_empty() && role.listed;
+            if open && role.lease.is_none_or(|until| until < self.now) {
+                let since = *self.unleased.entry(id).or_insert(self.now);
+                if since + Duration::from_secs(3) < self.now {
+                    self.fail(format!("db{} is open without a lease", id + 1));
+                }
+            } else {
+                self.unleased.remove(&id);
+            }
+            if late.is_some_and(|late| late < self.now) {
+                self.fail(format!("db{} hands over and does not come to an end", id + 1));
+            }
+        }
+    }
+
     fn fail(&mut self, what: String) {
         self.broken.get_or_insert(format!("{} ms: {what}", self.now.as_nanos() / 1_000_000));
     }
@@ -709,6 +757,7 @@ impl World {
     fn done(&mut self, id: usize, write: u64) {
         let Some(&(_, arrived)) = self.arrived.get(&write) else { return };
         self.acknowledged.insert(write);
+        self.served_at = self.now;
         let later =
             self.opened.iter().find(|(other, at)| **other != id && **at < arrived && self.opened.get(&id) < Some(at));
         if let Some((other, at)) = later
@@ -726,7 +775,7 @@ impl World {
     fn open(&mut self, id: usize) {
         let cluster = self.store.mirror.cluster.as_ref().map(|entry| &entry.value);
         let recorded = cluster.is_some_and(|cluster| cluster.primary == name(id));
-        if self.opened.get(&id).is_none()
+        if !self.opened.contains_key(&id)
             || self.opened.iter().any(|(other, at)| *other != id && Some(at) > self.opened.get(&id))
         {
             self.promotions += 1;
