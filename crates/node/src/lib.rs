@@ -1,5 +1,6 @@
 //! What runs on a server: the supervisor, and one module per service. Service modules never import a sibling.
 pub mod app;
+pub mod authority;
 pub mod balancer;
 pub mod certificate;
 pub mod clock;
@@ -8,6 +9,7 @@ pub mod database;
 pub mod dns;
 mod door;
 pub mod engine;
+pub mod etcd;
 pub mod harness;
 pub mod log;
 pub mod page;

@@ -13,8 +13,8 @@ use mainstay_site::names::{Role, ServerName};
 use mainstay_site::secrets::Secrets;
 use rustix::process::geteuid;
 
-use crate::certificate;
 use crate::release::{self, Release};
+use crate::{authority, certificate};
 
 /// Why a server cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum Error {
     /// The certificate.
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
+    /// What the servers show each other.
+    #[error(transparent)]
+    Authority(#[from] authority::Error),
     /// The secrets cannot be read or written.
     #[error("{}: {source}", path.display())]
     Secrets {
@@ -103,6 +106,10 @@ pub fn secrets(site: &Site, server: &ServerName, declared_in: &Path, state: &Pat
         return Err(failed(error));
     }
     secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
+    // Servers that each made an authority would not believe each other.
+    if site.servers.len() == 1 || secrets.authority.is_some() {
+        authority::complete(site, &mut secrets)?;
+    }
     if known.as_ref() != Some(&secrets) {
         write(&path, &secrets).map_err(failed)?;
     }

@@ -233,6 +233,9 @@ pub struct Balancer {
     /// How requests are logged.
     #[serde(default)]
     pub log: LogFormat,
+    /// Answers that are kept here too, before they are asked of a web server; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }
@@ -433,16 +436,32 @@ pub struct Ports {
     pub sql_writer: u16,
     /// The reader endpoint: 6447, as MySQL Router's read-only port.
     pub sql_reader: u16,
+    /// Members of the store, asked by the site's servers: 2379, etcd's registered port.
+    #[serde(default = "store_client")]
+    pub store_client: u16,
+    /// Members of the store among themselves: 2380, etcd's registered port.
+    #[serde(default = "store_peer")]
+    pub store_peer: u16,
     /// Where visitors find the site if that is not here: HTTP and HTTPS of a lab, published on its host.
     #[serde(default)]
     pub published: Option<(u16, u16)>,
+}
+
+const fn store_client() -> u16 {
+    2379
+}
+
+const fn store_peer() -> u16 {
+    2380
 }
 
 impl Ports {
     /// The port of the application at `place` (from 0): from [`Ports::app`] upwards, leaving out what another service of
     /// the same server may listen on.
     pub fn app_at(&self, place: usize) -> u16 {
-        let taken = [self.http, self.https, self.dns, self.web, self.database, self.sql_writer, self.sql_reader];
+        let inner = [self.database, self.sql_writer, self.sql_reader, self.store_client, self.store_peer];
+        let taken = [self.http, self.https, self.dns, self.web];
+        let taken: Vec<u16> = taken.into_iter().chain(inner).collect();
         (self.app..=u16::MAX).filter(|port| !taken.contains(port)).nth(place).unwrap_or(u16::MAX)
     }
 }
@@ -458,6 +477,8 @@ impl Default for Ports {
             database: 3306,
             sql_writer: 6446,
             sql_reader: 6447,
+            store_client: store_client(),
+            store_peer: store_peer(),
             published: None,
         }
     }

@@ -36,7 +36,7 @@ pub struct Secrets {
     #[serde(default)]
     pub certificate: Option<KeyPair>,
     /// The site's own certificate authority, by which its servers know each other. Its key is where the site is put
-    /// together, never on a server that does not need it, and with no service: there it is empty.
+    /// together; elsewhere, and with every service, it is empty.
     #[serde(default)]
     pub authority: Option<KeyPair>,
     /// What each server shows the others: signed by the authority, for its name and address. A service has only its own
@@ -101,6 +101,18 @@ impl Secrets {
             secrets.database.entry(app.clone()).or_insert_with(&mut fresh);
         }
         secrets
+    }
+}
+
+impl Secrets {
+    /// What the server called `name` may know: of the identities its own, and of the authority no key.
+    pub fn of(&self, name: &ServerName) -> Secrets {
+        let mut own = self.clone();
+        own.identities.retain(|server, _| server == name);
+        if let Some(authority) = &mut own.authority {
+            authority.key.clear();
+        }
+        own
     }
 }
 

@@ -5,6 +5,7 @@
 //! site: `database/leader`.
 
 pub mod embedded;
+pub mod etcd;
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use embedded::Embedded;
+pub use etcd::Etcd;
 
 /// The number of a change: every transaction that writes gets the next one, for all keys together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -157,8 +159,8 @@ pub trait Coordination: Send + Sync {
     fn watch(&self, prefix: &str, after: Revision) -> Watch;
     /// Makes a lease; returns for how long it was made, which may be longer than asked.
     fn grant(&self, ttl: Duration) -> Answer<'_, (LeaseId, Duration)>;
-    /// Has a lease begin anew; returns for how long.
-    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, Duration>;
+    /// Has a lease begin anew, for as long as it was made.
+    fn keep_alive(&self, lease: LeaseId) -> Answer<'_, ()>;
     /// Ends a lease, which deletes its keys.
     fn revoke(&self, lease: LeaseId) -> Answer<'_, ()>;
 }
@@ -185,7 +187,7 @@ impl Store {
         let identity = secrets.identities.get(server).zip(secrets.authority.as_ref());
         let (identity, authority) = identity
             .ok_or_else(|| Error::Certificates(format!("there is none of {site} for {server} among the secrets")))?;
-        Err(Error::Refused(format!("etcd is not spoken yet ({identity:?}, {authority:?})")))
+        Ok(Some(Store::new(Etcd::new(site, endpoints, identity, authority))))
     }
 
     /// The store that `keeper` keeps.
@@ -263,8 +265,8 @@ impl Lease {
     /// [`Error::LeaseEnded`]; any other leaves the deadline where it was and may be tried again.
     pub async fn keep_alive(&mut self) -> Result<Time, Error> {
         let asked = boot_time();
-        let ttl = self.store.0.keep_alive(self.id).await?;
-        self.deadline = self.deadline.max(asked + ttl);
+        self.store.0.keep_alive(self.id).await?;
+        self.deadline = self.deadline.max(asked + self.ttl);
         Ok(self.deadline)
     }
 

@@ -97,7 +97,7 @@ impl House {
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {
             Config::Dns(_) => Ok(none()),
-            Config::Balancer(Balancer { pool, door }) => self.tier(pool.sticky.is_some(), door.https),
+            Config::Balancer(Balancer { pool, door, .. }) => self.tier(pool.sticky.is_some(), door.https),
             Config::Web(web) => self.tier(web.routes.iter().any(|route| route.pool.sticky.is_some()), web.door.https),
             Config::App(app) => {
                 let mut all = read(&self.state.join("secrets.json"))?;
@@ -105,12 +105,17 @@ impl House {
                 all.database.retain(|name, _| *name == app.app);
                 Ok(Secrets { app_keys: all.app_keys, database: all.database, ..none() })
             }
+            Config::Store(_) => {
+                let Secrets { authority, identities, .. } = read(&self.state.join("secrets.json"))?.of(&self.server);
+                Ok(Secrets { authority, identities, ..none() })
+            }
             Config::Sql(_) => {
-                let all = read(&self.state.join("secrets.json"))?;
-                Ok(Secrets { database_check: all.database_check, ..none() })
+                let all = read(&self.state.join("secrets.json"))?.of(&self.server);
+                let Secrets { database_check, authority, identities, .. } = all;
+                Ok(Secrets { database_check, authority, identities, ..none() })
             }
             Config::Database(_) => {
-                let all = read(&self.state.join("secrets.json"))?;
+                let all = read(&self.state.join("secrets.json"))?.of(&self.server);
                 Ok(Secrets { app_keys: none().app_keys, sticky: none().sticky, certificate: None, ..all })
             }
         }

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod app;
+mod coordination;
 mod database;
 mod dns;
+mod etcd;
 mod mariadb;
+mod member;
 mod php;
 mod sql;
 mod store;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use mainstay_node::store::embedded::{ABSENT, Embedded, Swap};
+use mainstay_node::store::{Compare, Embedded, Revision, Swap, Write};
 
 /// Names the store that a child of this test writes to.
 const PATH: &str = "MAINSTAY_TEST_STORE";
@@ -14,12 +14,15 @@ const PATH: &str = "MAINSTAY_TEST_STORE";
 fn writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(PATH) else { return };
     let store = Embedded::open(path.as_ref()).unwrap();
-    let mut revision = store.get("key").unwrap().map_or(ABSENT, |(revision, _)| revision);
+    let mut revision = store.get("key").unwrap().map(|entry| entry.changed);
     loop {
-        let value = vec![(revision % 251) as u8; 3000];
-        let Swap::Done(next) = store.compare_and_swap("key", revision, &value).unwrap() else { panic!("a conflict") };
-        revision = next;
-        println!("\nwrote {revision}");
+        let key = "key".to_owned();
+        let compare = revision.map_or(Compare::Absent(key.clone()), |it| Compare::Changed(key.clone(), it));
+        let value = vec![(revision.unwrap_or_default().0 % 251) as u8; 3000];
+        let swap = store.transact(&[compare], &[Write::Put { key, value, lease: None }]).unwrap();
+        let Swap::Done(next) = swap else { panic!("a conflict") };
+        revision = Some(next);
+        println!("\nwrote {next}");
     }
 }
 
@@ -41,7 +44,8 @@ fn what_was_acknowledged_survives_a_kill() {
         child.kill().unwrap();
         child.wait().unwrap();
         let acknowledged = wrote.last().unwrap_or(seen);
-        let (revision, value) = Embedded::open(&path).unwrap().get("key").unwrap().unwrap();
+        let entry = Embedded::open(&path).unwrap().get("key").unwrap().unwrap();
+        let (Revision(revision), value) = (entry.changed, entry.value);
         assert!(revision >= acknowledged && acknowledged > known, "{revision} {acknowledged} {known}");
         assert!(value.len() == 3000 && value.iter().all(|byte| *byte == ((revision - 1) % 251) as u8));
         known = revision;

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, NEVER_SENT,
-    Plan, Pool, Redirect, Route, Service, Sql, Static, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, Member,
+    NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
 };
 use crate::findings::notices;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks, Tls};
-use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
+use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName};
+use crate::votes::votes;
 
 /// The path that every tier answers by itself.
 const HEALTH_PATH: &str = "/.mainstay/health";
@@ -47,7 +48,7 @@ struct Tiers<'s> {
 impl Tiers<'_> {
     /// From the bottom of the drawing to its top, so that nobody is started before those it asks.
     fn services(&self, index: usize, server: &Server) -> Vec<Service> {
-        let mut services = Vec::new();
+        let mut services: Vec<Service> = self.store(server).into_iter().collect();
         for role in [Role::Database, Role::App, Role::Web, Role::Balancer, Role::Dns] {
             if !server.has(role) {
                 continue;
@@ -96,7 +97,8 @@ impl Tiers<'_> {
         let talks = flows(&pool, "web", "HTTP");
         let listens = self.doors(server.address);
         let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
-        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door }))
+        let cache = self.site.balancer.as_ref().and_then(|it| it.cache);
+        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door, cache }))
     }
 
     fn door(&self, front: bool, log: LogFormat) -> Door {
@@ -255,11 +257,43 @@ impl Tiers<'_> {
         let config = Sql {
             primary: at(&self.databases[0]),
             replicas: self.databases[1..].iter().map(at).collect(),
-            store: Vec::new(),
+            store: self.endpoints(),
         };
-        let talks = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL")).collect();
+        let databases = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL"));
+        let talks = databases.chain(self.votes()).collect();
         let listens = vec![listen("writer", self.site.ports.sql_writer), listen("reader", self.site.ports.sql_reader)];
         Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
+    }
+
+    /// The member of the store on `server`, if it has a vote.
+    fn store(&self, server: &Server) -> Option<Service> {
+        let members = self.members();
+        members.iter().find(|member| member.server == server.name)?;
+        let others = members.iter().filter(|member| member.server != server.name);
+        let talks = others.map(|member| store_flow(&member.server, member.peer, "Raft")).collect();
+        let databases = self.databases.iter().map(|server| server.name.clone()).collect();
+        let config = Store { members, databases, data: "data/store/etcd".into() };
+        let writes = vec!["data/store".into()];
+        Some(Service { writes, ..service("store", Role::Store, Vec::new(), talks, Config::Store(config)) })
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let at = |server: &Server, port| SocketAddr::new(server.address, port);
+        let member = |server: &Server| Member {
+            server: server.name.clone(),
+            client: at(server, self.site.ports.store_client),
+            peer: at(server, self.site.ports.store_peer),
+        };
+        votes(self.site).into_iter().map(member).collect()
+    }
+
+    fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        self.members().into_iter().map(|member| (member.server, member.client)).collect()
+    }
+
+    /// To every member of the store.
+    fn votes(&self) -> impl Iterator<Item = Flow> {
+        self.endpoints().into_iter().map(|(server, address)| store_flow(&server, address, "etcd"))
     }
 
     fn database_address(&self, server: &Server) -> SocketAddr {
@@ -274,11 +308,8 @@ impl Tiers<'_> {
         } else {
             DatabaseRole::Replica { of: primary.name.clone(), address: self.database_address(primary) }
         };
-        let talks = if is_primary {
-            Vec::new()
-        } else {
-            vec![flow(primary, "database", self.database_address(primary), "replication")]
-        };
+        let replicates = flow(primary, "database", self.database_address(primary), "replication");
+        let talks = (!is_primary).then_some(replicates).into_iter().chain(self.votes()).collect();
         let config = Database {
             address: self.database_address(server),
             server_id: index as u32 + 1,
@@ -287,7 +318,7 @@ impl Tiers<'_> {
             replicas: self.databases.len() - 1,
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
-            store: Vec::new(),
+            store: self.endpoints(),
         };
         let writes = vec!["data/database".into()];
         Service { writes, ..service("database", Role::Database, Vec::new(), talks, Config::Database(config)) }
@@ -327,6 +358,10 @@ fn health(path: &str) -> Health {
 
 fn flow(server: &Server, service: &str, address: SocketAddr, protocol: &str) -> Flow {
     Flow { server: server.name.clone(), service: service.into(), address, protocol: protocol.into() }
+}
+
+fn store_flow(server: &ServerName, address: SocketAddr, protocol: &str) -> Flow {
+    Flow { server: server.clone(), service: "store".into(), address, protocol: protocol.into() }
 }
 
 fn flows(pool: &Pool, service: &str, protocol: &str) -> Vec<Flow> {

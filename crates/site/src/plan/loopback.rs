@@ -14,6 +14,8 @@ const PORTS: Ports = Ports {
     database: 3306,
     sql_writer: 6446,
     sql_reader: 6447,
+    store_client: 2379,
+    store_peer: 2380,
     published: None,
 };
 

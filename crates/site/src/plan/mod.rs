@@ -120,6 +120,8 @@ pub enum Config {
     Sql(Sql),
     /// MariaDB.
     Database(Database),
+    /// A member of the store.
+    Store(Store),
 }
 
 /// The zone to answer for.
@@ -151,6 +153,9 @@ pub struct Balancer {
     /// How it is a door.
     #[serde(default)]
     pub door: Door,
+    /// Fresh answers are kept; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 }
 
 /// Whom an HTTP tier lets in and what it tells, to the log and to those who may know.
@@ -365,6 +370,40 @@ pub enum DatabaseRole {
         /// The primary's listener.
         address: SocketAddr,
     },
+}
+
+/// A member of the etcd by which the servers agree. It binds its listeners itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Store {
+    /// Every member, this server's included, in the order of the file.
+    pub members: Vec<Member>,
+    /// The servers with a database: who has the primary shall not also lead the store.
+    pub databases: Vec<ServerName>,
+    /// The data directory, relative to the state directory.
+    pub data: String,
+}
+
+/// A member of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its server.
+    pub server: ServerName,
+    /// Where it is asked.
+    pub client: SocketAddr,
+    /// Where the other members reach it.
+    pub peer: SocketAddr,
+}
+
+impl Store {
+    /// The member on `server`.
+    pub fn member(&self, server: &ServerName) -> Option<&Member> {
+        self.members.iter().find(|member| member.server == *server)
+    }
+
+    /// Where it is asked, as whoever asks knows it.
+    pub fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        self.members.iter().map(|member| (member.server.clone(), member.client)).collect()
+    }
 }
 
 /// Something declared that this build does not enforce: said in `check`, `plan` and `status`, never passed over.

@@ -37,6 +37,10 @@ fn sockets(plans: &[Plan], one_machine: bool) -> Vec<(Option<ServerName>, Transp
             if let Config::Database(database) = &service.config {
                 all.push((server(plan), Transport::Tcp, database.address));
             }
+            if let Config::Store(store) = &service.config {
+                let own = store.member(&plan.server).unwrap();
+                all.extend([own.client, own.peer].map(|address| (server(plan), Transport::Tcp, address)));
+            }
         }
     }
     all
@@ -170,13 +174,29 @@ fn a_folder_beside_the_applications_route_has_a_route_of_its_own() {
     assert_eq!(web.routes[0].pool, web.routes[1].pool, "one pool, checked once");
 }
 
+#[test]
+fn a_balancer_keeps_answers_only_where_it_is_asked_to() {
+    let cache = |declared: &str| {
+        let plans = plans(&tier(&format!("[balancer]\n{declared}\n"), &[("lb", 1, "balancer"), ("s", 1, "web app")]));
+        let Some(Config::Balancer(it)) = plans[0].service(&"balancer".into()).map(|it| it.config.clone()) else {
+            panic!("no balancer");
+        };
+        it.cache.map(|cache| cache.memory_bytes)
+    };
+    assert_eq!(cache(""), None);
+    assert_eq!(cache("cache = true"), Some(64 << 20));
+    assert_eq!(cache("cache = { memory = \"1 GiB\" }"), Some(1 << 30));
+}
+
 /// The plans grow with the pools that they hold and with nothing else.
 #[test]
 fn a_thousand_servers_know_only_whom_they_ask() {
     let site = tier("", &[("lb", 2, "dns balancer"), ("web", 298, "web"), ("app", 690, "app"), ("db", 10, "database")]);
     let flows = plans(&site).iter().flat_map(|plan| &plan.services).map(|service| service.talks.len()).sum::<usize>();
     let (to_web, to_app, to_sql, to_database, replication) = (2 * 298, 298 * 690, 690 * 2, 690 * 10, 9);
-    assert_eq!(flows, to_web + to_app + to_sql + to_database + replication);
+    // Three have a vote: two ask the others, all SQL endpoints and databases ask all three.
+    let votes = 3 * 2 + (690 + 10) * 3;
+    assert_eq!(flows, to_web + to_app + to_sql + to_database + replication + votes);
 }
 
 /// Nobody is sent to a certificate that browsers warn of unless the owner says so; the front door alone does it.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use mainstay_node::certificate;
 use mainstay_node::release::{Release, build, install};
+use mainstay_node::{authority, certificate};
 use mainstay_site::model::{App, Codebase, Site};
 use mainstay_site::names::{Generation, Role};
 use mainstay_site::plan::{Plan, derive};
@@ -30,7 +30,7 @@ pub fn prepare(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> a
             site.apps.iter().zip(&releases).try_for_each(|(app, release)| put(app, release, &state))?;
         }
         std::fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
-        write(&state.join("secrets.json"), &secrets, 0o600)?;
+        write(&state.join("secrets.json"), &secrets.of(&server.name), 0o600)?;
     }
     folder.write("site.json", site, 0o644)?;
     folder.write("plans.json", &plans, 0o644)?;
@@ -78,6 +78,7 @@ fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Resu
     let mut secrets = Secrets::complete(folder.read("secrets.json")?, site.apps.iter().map(|app| &app.name), fill);
     failed.context("/dev/urandom cannot be read")?;
     secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
+    authority::complete(site, &mut secrets)?;
     folder.write("secrets.json", &secrets, 0o600)?;
     Ok(secrets)
 }
