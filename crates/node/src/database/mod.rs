@@ -15,6 +15,7 @@ mod programs;
 mod report;
 mod role;
 mod steps;
+mod upkeep;
 
 use std::io;
 use std::path::PathBuf;
@@ -94,6 +95,7 @@ pub enum Error {
 /// tried again.
 pub fn run(context: Context, config: &plan::Database) -> Result<(), Error> {
     let places = places::Places::new(&context.launch, config)?;
+    upkeep::start(&context, config, &places)?;
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(role::serve(context, config, places));
     Ok(())
 }
