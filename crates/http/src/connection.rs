@@ -74,7 +74,7 @@ async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bo
     }
     let config = worker.config.load_full();
     let limits = &config.limits;
-    let began = Instant::now();
+    let mut began = None;
     loop {
         let http2 = first && wire.pending.starts_with(&PREFACE[..PREFACE.len().min(wire.pending.len())]);
         if http2 && wire.pending.len() >= PREFACE.len() {
@@ -85,7 +85,7 @@ async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bo
             wire.consume(length);
             return Ok(config);
         }
-        let left = limits.head_within.saturating_sub(began.elapsed());
+        let left = limits.head_within.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
         match fill(&wire.stream, &mut wire.pending, &worker.scratch, left).await {
             Ok(0) => return Err(End::Quiet),
             Ok(_) => {}

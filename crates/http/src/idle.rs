@@ -1,35 +1,57 @@
 //! Connections to backends that wait for their next request; each thread has its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-
-use tokio::time::{Duration, Instant};
 
 use crate::pool::Lease;
 use crate::stream::{Address, Stream};
 
 /// Idle connections kept per backend and thread: more than a core keeps busy at a time are of no use.
 const KEPT_MAX: usize = 64;
-/// An idle connection older than this is not used again: granian and nginx close theirs after 60 s and more, and asking
-/// one that is just being closed costs a retry.
-const AGE_MAX: Duration = Duration::from_secs(30);
+/// An idle connection that saw as many sweeps, which come every ten seconds, is closed: granian and nginx close theirs after
+/// 60 s and more, and asking one that is just being closed costs a retry.
+const SWEEPS_MAX: u32 = 3;
 
 /// The idle connections of a thread, by where they lead.
 #[derive(Default)]
-pub(crate) struct Idle(RefCell<HashMap<Arc<Address>, Vec<Kept>>>);
+pub(crate) struct Idle {
+    kept: RefCell<HashMap<Arc<Address>, Vec<Kept>, BuildHasherDefault<Fold>>>,
+    sweeps: Cell<u32>,
+}
 
-/// A connection and since when it waits.
-type Kept = (Stream, Instant);
+/// A connection and since which sweep it waits.
+type Kept = (Stream, u32);
+
+/// A hash of a few instructions. The addresses are the site's own: nobody chooses them so that they collide.
+#[derive(Default)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for eight in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..eight.len()].copy_from_slice(eight);
+            // Of the golden ratio: spreads into the high bits, which are then folded down (Knuth, TAOCP 3, § 6.4).
+            self.0 = (self.0 ^ u64::from_le_bytes(padded)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 ^= self.0 >> 32;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Idle {
     /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice.
     pub(crate) fn take(&self, lease: &Lease, once: bool) -> Option<Stream> {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.kept.borrow_mut();
         let kept = all.get_mut(&lease.address)?;
-        while let Some((stream, since)) = kept.pop() {
+        while let Some((stream, _)) = kept.pop() {
             let quiet = if once { stream.is_quiet() } else { stream.seems_quiet() };
-            if quiet && since.elapsed() < AGE_MAX {
+            if quiet {
                 return Some(stream);
             }
         }
@@ -41,18 +63,20 @@ impl Idle {
         if !stream.is_reusable() {
             return;
         }
-        let mut all = self.0.borrow_mut();
+        let mut all = self.kept.borrow_mut();
         let kept = all.entry(lease.address.clone()).or_default();
         if kept.len() == KEPT_MAX {
             kept.remove(0);
         }
-        kept.push((stream, Instant::now()));
+        kept.push((stream, self.sweeps.get()));
     }
 
     /// Closes what has waited too long.
     pub(crate) fn sweep(&self) {
-        self.0.borrow_mut().retain(|_, kept| {
-            kept.retain(|(_, since)| since.elapsed() < AGE_MAX);
+        let now = self.sweeps.get().wrapping_add(1);
+        self.sweeps.set(now);
+        self.kept.borrow_mut().retain(|_, kept| {
+            kept.retain(|(_, since)| now.wrapping_sub(*since) < SWEEPS_MAX);
             !kept.is_empty()
         });
     }

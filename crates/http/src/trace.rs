@@ -105,9 +105,7 @@ impl Trace {
 
 /// The only `traceparent` of a request, if it is valid. Versions to come begin as this one does (§ 4.3).
 fn parent(request: &Request) -> Option<&[u8]> {
-    let mut parents = request.head.headers().filter(|(kind, ..)| *kind == Kind::TraceParent);
-    let (_, _, value) = parents.next()?;
-    (parents.next().is_none() && is_valid(value)).then_some(value)
+    request.head.only_of_kind(Kind::TraceParent).filter(|value| is_valid(value))
 }
 
 fn is_valid(value: &[u8]) -> bool {

@@ -18,4 +18,5 @@ pub mod plan;
 #[cfg(test)]
 mod properties;
 pub mod secrets;
+pub mod votes;
 pub mod wire;

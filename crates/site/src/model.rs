@@ -453,17 +453,32 @@ pub struct Ports {
     pub sql_reader: u16,
     /// The reader endpoint that waits for what was written before: 6448, the next.
     pub sql_fresh: u16,
+    /// Members of the store, asked by the site's servers: 2379, etcd's registered port.
+    #[serde(default = "store_client")]
+    pub store_client: u16,
+    /// Members of the store among themselves: 2380, etcd's registered port.
+    #[serde(default = "store_peer")]
+    pub store_peer: u16,
     /// Where visitors find the site if that is not here: HTTP and HTTPS of a lab, published on its host.
     #[serde(default)]
     pub published: Option<(u16, u16)>,
+}
+
+const fn store_client() -> u16 {
+    2379
+}
+
+const fn store_peer() -> u16 {
+    2380
 }
 
 impl Ports {
     /// The port of the application at `place` (from 0): from [`Ports::app`] upwards, leaving out what another service of
     /// the same server may listen on.
     pub fn app_at(&self, place: usize) -> u16 {
-        let sql = [self.sql_writer, self.sql_reader, self.sql_fresh, self.replication, self.copies];
-        let taken = [[self.http, self.https, self.dns].as_slice(), &[self.web, self.database], &sql].concat();
+        let sql = [self.database, self.replication, self.copies, self.sql_writer, self.sql_reader, self.sql_fresh];
+        let taken = [self.http, self.https, self.dns, self.web, self.store_client, self.store_peer];
+        let taken: Vec<u16> = taken.into_iter().chain(sql).collect();
         (self.app..=u16::MAX).filter(|port| !taken.contains(port)).nth(place).unwrap_or(u16::MAX)
     }
 }
@@ -482,6 +497,8 @@ impl Default for Ports {
             sql_writer: 6446,
             sql_reader: 6447,
             sql_fresh: 6448,
+            store_client: store_client(),
+            store_peer: store_peer(),
             published: None,
         }
     }

@@ -83,10 +83,12 @@ pub enum Role {
     Cache,
     /// A network firewall in front of the site.
     Firewall,
+    /// Has a vote in the store by which the servers agree. Nobody declares it: it follows from where the databases are.
+    Store,
 }
 
 impl Role {
-    /// Every role, top of the drawing to bottom.
+    /// Every role that can be declared, top of the drawing to bottom.
     pub const ALL: [Role; 8] =
         [Role::Dns, Role::Firewall, Role::Balancer, Role::Web, Role::App, Role::Cache, Role::Database, Role::Monitor];
 
@@ -95,6 +97,7 @@ impl Role {
         match self {
             Role::Dns => "dns",
             Role::Firewall => "firewall",
+            Role::Store => "store",
             Role::Balancer => "balancer",
             Role::Web => "web",
             Role::App => "app",
@@ -119,6 +122,7 @@ impl Role {
             Role::Monitor => 59_807,
             Role::Cache => 59_808,
             Role::Firewall => 59_809,
+            Role::Store => 59_810,
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::time::SystemTime;
 
 use super::{Entry, number};
+use crate::codec::Kind;
 
 /// Before a line: the record is to stand in the file as it is, without this byte.
 pub(super) const AS_IT_IS: u8 = 0x1f;
@@ -28,9 +29,9 @@ pub(super) fn write(entry: &Entry<'_>, now: SystemTime, line: &mut Vec<u8>) {
     number(line, u64::from(entry.status));
     line.push(b' ');
     number(line, entry.bytes);
-    for header in ["referer", "user-agent"] {
+    for kind in [Kind::Referer, Kind::UserAgent] {
         line.extend_from_slice(b" \"");
-        escaped(entry.request.head.header(header).unwrap_or(b"-"), line);
+        escaped(entry.request.head.only_of_kind(kind).unwrap_or(b"-"), line);
         line.push(b'"');
     }
     line.push(b'\n');

@@ -43,7 +43,7 @@ impl Request {
         out.extend_from_slice(b" HTTP/1.1\r\n");
         self.head.copy_lines(out, |line| forwarding.keeps(&self.head, line));
         let host = if self.authority().is_empty() { forwarding.host } else { self.authority() };
-        if self.head.of_kind(Kind::Host).is_none() {
+        if !self.head.has(Kind::Host) {
             put(out, "Host: ", &[host.as_bytes()]);
         }
         self.forwarding_headers(forwarding, host, out);
@@ -55,7 +55,7 @@ impl Request {
 
     fn forwarding_headers(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
         self.appended(out, forwarding, Kind::ForwardedFor, "X-Forwarded-For: ", &[forwarding.client.as_bytes()]);
-        let says = |kind| !forwarding.front && self.head.of_kind(kind).is_some();
+        let says = |kind| !forwarding.front && self.head.has(kind);
         if !says(Kind::ForwardedProto) {
             put(out, "X-Forwarded-Proto: ", &[forwarding.proto.as_bytes()]);
         }
@@ -73,10 +73,15 @@ impl Request {
     /// RFC 7239 § 4: the front door says everything, inner tiers add their own hop. IPv6 is quoted (§ 6).
     fn forwarded(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
         let (open, close) = if forwarding.client.contains(':') { ("\"[", "]\"") } else { ("", "") };
-        let node = [b"for=", open.as_bytes(), forwarding.client.as_bytes(), close.as_bytes()];
-        let said = [b";proto=", forwarding.proto.as_bytes(), b";host=\"", host.as_bytes(), b"\""];
-        if forwarding.front || self.head.of_kind(Kind::Forwarded).is_none() {
-            put(out, "Forwarded: ", &[&node.concat()[..], &said.concat()[..]]);
+        let node: [&[u8]; 4] = [b"for=", open.as_bytes(), forwarding.client.as_bytes(), close.as_bytes()];
+        if forwarding.front || !self.head.has(Kind::Forwarded) {
+            let [name, open, client, close] = node;
+            let proto = forwarding.proto.as_bytes();
+            put(
+                out,
+                "Forwarded: ",
+                &[name, open, client, close, b";proto=", proto, b";host=\"", host.as_bytes(), b"\""],
+            );
         } else {
             self.appended(out, forwarding, Kind::Forwarded, "Forwarded: ", &node);
         }
@@ -86,7 +91,7 @@ impl Request {
     fn appended(&self, out: &mut Vec<u8>, forwarding: &Forwarding<'_>, kind: Kind, name: &str, member: &[&[u8]]) {
         out.extend_from_slice(name.as_bytes());
         if !forwarding.front {
-            for (_, _, value) in self.head.headers().filter(|(is, _, value)| *is == kind && !value.is_empty()) {
+            for value in self.head.all_of_kind(kind).filter(|value| !value.is_empty()) {
                 out.extend_from_slice(value);
                 out.extend_from_slice(b", ");
             }

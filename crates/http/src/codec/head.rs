@@ -25,6 +25,8 @@ pub struct Head {
     pub(super) lines: Vec<Line>,
     /// Where the header lines begin, behind the first line.
     pub(super) fields: u16,
+    /// The kinds that occur, a bit each: most are asked for in vain.
+    kinds: u32,
 }
 
 /// What the header lines say of the connection and the body.
@@ -68,7 +70,28 @@ impl Head {
 
     /// The value of the first header of `kind`.
     pub fn of_kind(&self, kind: Kind) -> Option<&[u8]> {
+        if !self.has(kind) {
+            return None;
+        }
         self.lines.iter().find(|line| line.kind == kind).map(|line| self.value(line))
+    }
+
+    /// The values of all headers of `kind`, in their order.
+    pub fn all_of_kind(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+        let lines = if self.has(kind) { &self.lines[..] } else { &[] };
+        lines.iter().filter(move |line| line.kind == kind).map(|line| self.value(line))
+    }
+
+    /// The value of the only header of `kind`; `None` if it is absent or there are several.
+    pub fn only_of_kind(&self, kind: Kind) -> Option<&[u8]> {
+        let mut found = self.all_of_kind(kind);
+        let value = found.next()?;
+        found.next().is_none().then_some(value)
+    }
+
+    /// Whether any header is of `kind`.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.kinds & kind.bit() != 0
     }
 
     /// The bytes at `range`, as text.
@@ -90,7 +113,10 @@ impl Head {
         self.bytes.extend_from_slice(bytes);
         self.lines.clear();
         self.fields = memchr::memchr(b'\n', bytes).map_or(0, |feed| feed as u16 + 1);
+        self.kinds = 0;
         self.lines.extend(headers.iter().map(|header| {
+            let kind = Kind::of(header.name.as_bytes());
+            self.kinds |= kind.bit();
             let start = offset(bytes, header.name.as_bytes());
             let value_start = offset(bytes, header.value);
             Line {
@@ -98,7 +124,7 @@ impl Head {
                 name_end: start + header.name.len() as u16,
                 value_start,
                 value_end: value_start + header.value.len() as u16,
-                kind: Kind::of(header.name.as_bytes()),
+                kind,
                 dropped: false,
             }
         }));

@@ -35,6 +35,10 @@ pub enum Kind {
     TraceState,
     /// `X-Mainstay-Via`: who has handled the request so far.
     Via,
+    /// `Referer`.
+    Referer,
+    /// `User-Agent`.
+    UserAgent,
     /// One of these with `_` for `-`; dropped. CGI and WSGI give both spellings one name (RFC 3875 § 4.1.18), so that a
     /// visitor's `X_Forwarded_For` could pass for ours.
     Imitation,
@@ -49,10 +53,12 @@ impl Kind {
             4 if is(b"host") => Kind::Host,
             6 if is(b"expect") => Kind::Expect,
             7 if is(b"upgrade") => Kind::Upgrade,
+            7 if is(b"referer") => Kind::Referer,
             9 if is(b"forwarded") => Kind::Forwarded,
             10 if is(b"connection") => Kind::Connection,
             10 if is(b"keep-alive") => Kind::Hop,
             10 if is(b"tracestate") => Kind::TraceState,
+            10 if is(b"user-agent") => Kind::UserAgent,
             11 if is(b"traceparent") => Kind::TraceParent,
             12 if is(b"x-request-id") => Kind::RequestId,
             14 if is(b"content-length") => Kind::Length,
@@ -78,11 +84,19 @@ impl Kind {
         let dashed = &mut dashed[..name.len()];
         dashed.copy_from_slice(name);
         dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
-        if Kind::of(dashed) == Kind::Other { Kind::Other } else { Kind::Imitation }
+        match Kind::of(dashed) {
+            Kind::Other | Kind::Referer | Kind::UserAgent => Kind::Other,
+            _ => Kind::Imitation,
+        }
     }
 
     fn of_sixteen(name: &[u8]) -> Kind {
         if name[0].eq_ignore_ascii_case(&b'x') { Kind::ForwardedHost } else { Kind::Hop }
+    }
+
+    /// Its place in a set of kinds.
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// Whether it goes no further, whatever `Connection` names.
@@ -92,7 +106,7 @@ impl Kind {
 
     /// Whether `Connection` may name it: only what carries neither framing nor routing.
     pub fn may_be_named_by_connection(self) -> bool {
-        matches!(self, Kind::Other | Kind::Hop | Kind::Upgrade)
+        matches!(self, Kind::Other | Kind::Hop | Kind::Upgrade | Kind::Referer | Kind::UserAgent)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Request heads.
 
-use std::ops::Range;
-
 use super::head::{diagnose, table};
 use super::{Authority, Framing, Head, HeadLimits, Kind, Refusal, end, target};
 
@@ -55,9 +53,10 @@ pub struct Request {
     pub upgrade: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    method_name: Range<u16>,
-    path: Range<u16>,
-    host: Range<u16>,
+    // Texts of their own: asked for again and again, and each look at bytes as text goes through all of them.
+    method_name: String,
+    path: String,
+    host: String,
 }
 
 impl Request {
@@ -70,12 +69,12 @@ impl Request {
 
     /// `GET`
     pub fn method_name(&self) -> &str {
-        self.head.text(&self.method_name)
+        &self.method_name
     }
 
     /// Path and query, `*` if it says so; if the target has none `/`, for OPTIONS `*` (RFC 9112 § 3.2.4).
     pub fn target(&self) -> &str {
-        match self.head.text(&self.path) {
+        match self.path.as_str() {
             "" if self.method == Method::Options => "*",
             "" => "/",
             path => path,
@@ -99,7 +98,7 @@ impl Request {
 
     /// Host with port as sent; empty in HTTP/1.0 without one.
     pub fn authority(&self) -> &str {
-        self.head.text(&self.host)
+        &self.host
     }
 
     /// Host without port.
@@ -125,21 +124,20 @@ impl Request {
         self.head.keep(head, request.headers);
         self.old = version == 0;
         self.method = Method::of(method);
-        self.method_name = 0..method.len() as u16;
+        set(&mut self.method_name, method);
         if matches!(method, "CONNECT" | "TRACE") {
             return Err(Refusal::MethodNotAllowed);
         }
-        self.locate(target, method.len() + 1)?;
+        self.locate(target)?;
         self.settle()
     }
 
     /// Finds path and host, and that they agree.
-    fn locate(&mut self, target: &str, at: usize) -> Result<(), Refusal> {
+    fn locate(&mut self, target: &str) -> Result<(), Refusal> {
         let parts = target::split(target, self.method == Method::Options)?;
-        let shift = |range: &Range<usize>| (range.start + at) as u16..(range.end + at) as u16;
-        self.path = (parts.path.start + at) as u16..(parts.path.end + at) as u16;
-        let mut hosts = self.head.lines.iter().filter(|line| line.kind == Kind::Host);
-        let host = hosts.next().map(|line| self.head.value(line));
+        set(&mut self.path, &target[parts.path]);
+        let mut hosts = self.head.all_of_kind(Kind::Host);
+        let host = hosts.next();
         if hosts.next().is_some() {
             return Err(Refusal::HostRepeated);
         }
@@ -153,12 +151,12 @@ impl Request {
                 Err(Refusal::HostDisagrees)
             }
             (Some(host), _) => {
-                let start = host.as_ptr() as usize - self.head.bytes.as_ptr() as usize;
-                self.host = start as u16..(start + host.len()) as u16;
+                // What an authority may have is ASCII.
+                set(&mut self.host, std::str::from_utf8(host).unwrap_or_default());
                 Ok(())
             }
             (None, authority) => {
-                self.host = authority.as_ref().map_or(0..0, shift);
+                set(&mut self.host, authority.map_or("", |range| &target[range]));
                 Ok(())
             }
         }
@@ -180,8 +178,8 @@ impl Request {
     /// An expectation in HTTP/1.0 is ignored (RFC 9110 § 10.1.1). Several lines are one list (§ 5.3).
     fn expectation(&self) -> Result<bool, Refusal> {
         let mut expected = false;
-        for line in self.head.lines.iter().filter(|line| line.kind == Kind::Expect) {
-            if !self.head.value(line).eq_ignore_ascii_case(b"100-continue") {
+        for value in self.head.all_of_kind(Kind::Expect) {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
                 return Err(Refusal::ExpectationUnknown);
             }
             expected = true;
@@ -193,4 +191,10 @@ impl Request {
     fn asks_websocket(&self) -> bool {
         self.head.of_kind(Kind::Upgrade).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
     }
+}
+
+/// Makes `text` say `to`, in the room that it has.
+fn set(text: &mut String, to: &str) {
+    text.clear();
+    text.push_str(to);
 }

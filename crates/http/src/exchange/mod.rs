@@ -157,14 +157,14 @@ impl Trip<'_> {
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
             Speaks::Http if let Some(cache) = &route.cache => {
-                self.cached(cache, (&route.pool, &Given::Request), wire).await
+                Box::pin(self.cached(cache, (&route.pool, &Given::Request), wire)).await
             }
             Speaks::Http2 if let Some(cache) = &route.cache => {
-                self.cached(cache, (&route.pool, &Given::Stream), wire).await
+                Box::pin(self.cached(cache, (&route.pool, &Given::Stream), wire)).await
             }
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
             Speaks::Http2 => self.run(&route.pool, &Given::Stream, wire).await,
-            Speaks::FastCgi(gateway) => self.script(&route.pool, gateway, wire).await,
+            Speaks::FastCgi(gateway) => Box::pin(self.script(&route.pool, gateway, wire)).await,
         }
     }
 

@@ -139,7 +139,7 @@ impl Params {
                 self.header(name, &join(value, values, separator));
             }
         }
-        if request.head.of_kind(Kind::Via).is_none() && !gateway.via.is_empty() {
+        if !request.head.has(Kind::Via) && !gateway.via.is_empty() {
             self.header("X-Mainstay-Via", gateway.via.as_bytes());
         }
         if !gateway.traceparent.is_empty() {

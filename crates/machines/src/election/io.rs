@@ -52,6 +52,8 @@ pub struct Timing {
     pub turn: Duration,
     /// Until a leader that cannot be promoted gives up.
     pub promotion: Duration,
+    /// How long a leader that gave up does not ask for the lead again.
+    pub unfit: Duration,
     /// How long a new primary waits for a replica before it opens alone ([`Mode::Available`]).
     pub joining: Duration,
     /// How long a member of S may be away, or acknowledge nothing that waits, before it is taken out.
@@ -83,6 +85,7 @@ impl Default for Timing {
             designation: ms(1_000),
             turn: ms(150),
             promotion: Duration::from_secs(30),
+            unfit: Duration::from_secs(10),
             joining: ms(1_000),
             absence: ms(1_500),
             steady: ms(500),

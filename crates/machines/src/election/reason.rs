@@ -222,6 +222,10 @@ pub enum Limitation {
     },
     /// It is the primary.
     IsPrimary,
+    /// It led, and was not promoted in time.
+    TooSlow,
+    /// Writes would wait until it is back.
+    LastReplica,
 }
 
 fn names(servers: &BTreeSet<Server>) -> String {
@@ -327,6 +331,10 @@ impl fmt::Display for Limitation {
             Limitation::Unconnected => f.write_str("it does not read the primary's log"),
             Limitation::Unknown { server } => write!(f, "there is no database server called {server}"),
             Limitation::IsPrimary => f.write_str("it is the primary"),
+            Limitation::TooSlow => f.write_str("its promotion took too long"),
+            Limitation::LastReplica => {
+                f.write_str("it is the last that acknowledges, and without it writes would wait")
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ fn told(plan: &Plan, paint: &Paint) -> String {
     }
     for service in &plan.services {
         let _ = writeln!(out, "  {:<12} {}", service.name, paint.dim(&format!("user {}", service.user)));
-        lines(&mut out, paint, "listens", listens(service));
+        lines(&mut out, paint, "listens", listens(&plan.server, service));
         lines(&mut out, paint, "talks to", service.talks.iter().map(flow));
         lines(&mut out, paint, "writes", writes(service));
     }
@@ -86,11 +86,16 @@ fn lines(out: &mut String, paint: &Paint, label: &str, all: impl IntoIterator<It
     }
 }
 
-/// MariaDB binds its listener itself.
-fn listens(service: &Service) -> Vec<String> {
+/// MariaDB and etcd bind their listeners themselves.
+fn listens(server: &ServerName, service: &Service) -> Vec<String> {
     let mut all: Vec<String> = service.listens.iter().map(listen).collect();
     if let Config::Database(database) = &service.config {
         all.push(format!("tcp {}  mysql", database.address));
+    }
+    if let Config::Store(store) = &service.config
+        && let Some(own) = store.member(server)
+    {
+        all.extend([format!("tcp {}  etcd", own.client), format!("tcp {}  raft", own.peer)]);
     }
     all
 }

@@ -84,7 +84,7 @@ impl Admin {
     }
 
     /// Says good-bye; MariaDB logs a warning of those who do not.
-    pub async fn close(self) {
+    pub async fn quit(self) {
         let _ = within(STATEMENT, "quit", self.0.disconnect()).await;
     }
 

@@ -41,6 +41,9 @@ pub trait Engine {
     async fn observe(&mut self) -> Result<Seen, Fault>;
     /// Lets nobody write any more; fails while a commit waits for a replica.
     async fn close(&mut self) -> Result<(), Fault>;
+    /// Ends the connections of everybody but replicas and Mainstay. Only of a closed server: a commit that waits for a replica
+    /// would be done, and seen by others, if its connection were ended.
+    async fn cut_clients(&mut self) -> Result<(), Fault>;
     /// Lets clients write.
     async fn open(&mut self) -> Result<(), Fault>;
     /// Whether commits wait for a replica, for ever. Switched off, those that wait are told that they are done: only after it
@@ -61,6 +64,16 @@ pub trait Engine {
     async fn expel(&mut self, replica: &ServerName) -> Result<(), Fault>;
     /// On a primary: lets a replica come (back).
     async fn admit(&mut self, replica: &ServerName) -> Result<(), Fault>;
+    /// Has a server whose threads do not run go on, as a replica, behind all that it has.
+    async fn skip_to_applied(&mut self) -> Result<(), Fault>;
+    /// Tells a copy of another server where it stands.
+    async fn stand_at(&mut self, position: &Position) -> Result<(), Fault>;
+    /// Starts the thread that receives; both threads if the other stands still too.
+    async fn receive(&mut self, both: bool) -> Result<(), Fault>;
+    /// Starts the thread that applies.
+    async fn apply(&mut self) -> Result<(), Fault>;
+    /// Ends every other connection of Mainstay's own, with whatever it is at.
+    async fn end_others(&mut self) -> Result<(), Fault>;
     /// Writes something without meaning, so that a replica that came back acknowledges what it had before it went.
     async fn nudge(&mut self) -> Result<(), Fault>;
 }
@@ -79,6 +92,8 @@ pub struct Seen {
     pub replication: Option<Replication>,
     /// Who asks for its log.
     pub replicas: Vec<Attached>,
+    /// The accounts of replicas that may not come.
+    pub blocked: Vec<String>,
     pub(super) status: BTreeMap<String, String>,
 }
 
@@ -131,7 +146,7 @@ pub struct Variables {
     pub may_acknowledge: bool,
     /// `@@gtid_binlog_state`: the last transaction of every server that it ever had; empty if nothing was ever written.
     pub binlog_state: String,
-    /// `@@gtid_current_pos`: what is applied.
+    /// What is applied, its own and others'.
     pub position: Position,
     /// `@@gtid_slave_pos`: what is applied of others.
     pub slave_position: Position,
@@ -160,6 +175,8 @@ pub struct Replication {
     pub io_errno: u16,
     /// The last error of the thread that receives.
     pub io_error: String,
+    /// MariaDB's number of the last error of the thread that applies.
+    pub sql_errno: u16,
     /// The last error of the thread that applies.
     pub sql_error: String,
 }
@@ -169,5 +186,11 @@ impl Replication {
     pub fn diverged(&self) -> bool {
         const FATAL_ERROR_READING_BINLOG: u16 = 1236;
         self.io_errno == FATAL_ERROR_READING_BINLOG
+    }
+
+    /// What was received does not fit to the data: a row that is there already (ER_DUP_ENTRY), one that is not
+    /// (ER_KEY_NOT_FOUND), a number that was given to another transaction (ER_GTID_STRICT_OUT_OF_ORDER).
+    pub fn contradicts(&self) -> bool {
+        [1_062, 1_032, 1_950].contains(&self.sql_errno)
     }
 }

@@ -25,14 +25,27 @@ const DRAIN_LOOK_S: f32 = 0.1;
 /// A connection that was killed this many seconds ago and is still there does not end by itself.
 const STUCK_S: u64 = 2;
 
+/// Has a start cut off what the binary log holds and no replica acknowledged, if the replica's side of semi-sync is on in the
+/// file (MariaDB, "Semisynchronous Replication", `init_rpl_role`).
+pub const TRUNCATE: &str = "--init-rpl-role=SLAVE";
+
 const VARIABLES: &str = "SELECT @@global.read_only, @@global.rpl_semi_sync_master_enabled, \
-                         @@global.rpl_semi_sync_slave_enabled, @@global.gtid_binlog_state, @@global.gtid_current_pos, \
+                         @@global.rpl_semi_sync_slave_enabled, @@global.gtid_binlog_state, @@global.gtid_binlog_pos, \
                          @@global.gtid_slave_pos, @@version";
 
 const REPLICATION: &str = "SHOW SLAVE STATUS";
 
 const REPLICAS: &str = "SELECT USER, ID, COMMAND, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump' \
                         OR (COMMAND = 'Killed' AND USER LIKE 'mainstay\\_replication%')";
+
+const CLIENTS: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER NOT LIKE 'mainstay\\_%' \
+                       AND USER <> 'system user' AND USER <> 'event_scheduler'";
+
+const OTHERS: &str =
+    "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'mainstay_admin' AND ID <> CONNECTION_ID()";
+
+const BLOCKED: &str = "SELECT User FROM mysql.global_priv WHERE User LIKE 'mainstay\\_replication\\_%' \
+                       AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')";
 
 const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Queries', 'Connections', \
                       'Aborted_connects', 'Slow_queries', 'Binlog_commits', 'Innodb_row_lock_waits', \
@@ -45,10 +58,12 @@ impl Engine for Admin {
         let replication = self.rows(REPLICATION).await?;
         let status = self.rows(STATUS).await?;
         let replicas = self.rows(REPLICAS).await?;
+        let blocked = self.rows(BLOCKED).await?;
         Ok(Seen {
             variables: variables.first().map(Variables::read).unwrap_or_default(),
             replication: replication.first().map(Replication::read),
             replicas: replicas.iter().filter_map(Attached::read).collect(),
+            blocked: blocked.iter().filter_map(|row| text(row, 0)).collect(),
             status: status.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))).collect(),
         })
     }
@@ -57,6 +72,15 @@ impl Engine for Admin {
         let seconds = CLOSE.as_secs_f32();
         let statement = format!("SET STATEMENT max_statement_time = {seconds} FOR SET GLOBAL read_only = 1");
         self.run_within(CLOSE * 2, &statement).await
+    }
+
+    async fn cut_clients(&mut self) -> Result<(), Fault> {
+        for row in self.rows(CLIENTS).await? {
+            let Some(connection) = text(&row, 0) else { continue };
+            // Refused if it has gone by itself meanwhile.
+            let _ = self.run(&format!("KILL HARD CONNECTION {connection}")).await;
+        }
+        Ok(())
     }
 
     async fn open(&mut self) -> Result<(), Fault> {
@@ -76,7 +100,8 @@ impl Engine for Admin {
         }
         self.commits_wait(false).await?;
         self.may_acknowledge(following.acknowledges).await?;
-        let demote = if seen.variables.slave_position == seen.variables.position { "" } else { ", MASTER_DEMOTE_TO_SLAVE = 1" };
+        let demote =
+            if seen.variables.slave_position == seen.variables.position { "" } else { ", MASTER_DEMOTE_TO_SLAVE = 1" };
         let Following { source, account, .. } = following;
         self.run(&format!(
             "CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = '{account}', MASTER_PASSWORD = '{password}', \
@@ -172,6 +197,39 @@ impl Engine for Admin {
         self.lock_account(replica, "UNLOCK").await
     }
 
+    async fn skip_to_applied(&mut self) -> Result<(), Fault> {
+        let seen = self.observe().await?;
+        if seen.variables.position == seen.variables.slave_position {
+            return Ok(());
+        }
+        self.stand_at(&seen.variables.position).await
+    }
+
+    async fn stand_at(&mut self, position: &Position) -> Result<(), Fault> {
+        self.run(&format!("SET GLOBAL gtid_slave_pos = '{position}'")).await
+    }
+
+    async fn receive(&mut self, both: bool) -> Result<(), Fault> {
+        self.run(if both { "START SLAVE" } else { "START SLAVE IO_THREAD" }).await
+    }
+
+    async fn apply(&mut self) -> Result<(), Fault> {
+        self.run("START SLAVE SQL_THREAD").await
+    }
+
+    async fn end_others(&mut self) -> Result<(), Fault> {
+        loop {
+            let others = self.rows(OTHERS).await?;
+            if others.is_empty() {
+                return Ok(());
+            }
+            for connection in others.iter().filter_map(|row| text(row, 0)) {
+                let _ = self.run(&format!("KILL HARD CONNECTION {connection}")).await;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     // An acknowledgement covers all transactions before its own; a replica that connects again does not acknowledge what it
     // has already, so a commit that waited meanwhile would wait until the next one.
     async fn nudge(&mut self) -> Result<(), Fault> {
@@ -201,13 +259,17 @@ impl Variables {
     fn read(row: &Row) -> Variables {
         let is_on = |at| text(row, at).is_some_and(|value| value == "1" || value == "ON");
         let string = |at| text(row, at).unwrap_or_default();
+        // `gtid_current_pos` leaves out what this server has of others and did not get as their replica: a rescued relay log.
+        let slave_position = position(&string(5));
+        let mut applied = position(&string(4));
+        slave_position.iter().for_each(|gtid| applied.reach(*gtid));
         Variables {
             read_only: is_on(0),
             semi_sync: is_on(1),
             may_acknowledge: is_on(2),
             binlog_state: string(3),
-            position: position(&string(4)),
-            slave_position: position(&string(5)),
+            position: applied,
+            slave_position,
             version: string(6),
         }
     }
@@ -231,6 +293,7 @@ impl Replication {
             received: position(&string("Gtid_IO_Pos")),
             io_errno: string("Last_IO_Errno").parse().unwrap_or(0),
             io_error: string("Last_IO_Error"),
+            sql_errno: string("Last_SQL_Errno").parse().unwrap_or(0),
             sql_error: string("Last_SQL_Error"),
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
         Config::Web(config) => Ok(web::run(context, config)?),
         Config::App(config) => Ok(app::run(context, config)?),
         Config::Sql(config) => Ok(sql::run(context, config)?),
+        Config::Store(_) => Err("the store is not run yet".into()),
         Config::Database(config) => Ok(database::run(context, config)?),
     }
 }

@@ -13,6 +13,7 @@ use mainstay_site::names::{Domain, ServerName, ServiceName};
 use mainstay_site::plan::{Balancer, Config, Service};
 use mainstay_site::secrets::Secrets;
 
+use super::fence;
 use super::sockets::Sockets;
 use crate::platform::folder;
 use crate::platform::notify::Notify;
@@ -87,6 +88,22 @@ impl House {
         Ok(())
     }
 
+    /// Takes a database role's orders about the clients' port, where it shares the database with others.
+    pub(super) fn keep_fence(&self, service: &Service) {
+        let Config::Database(database) = &service.config else { return };
+        if database.store.is_empty() {
+            return;
+        }
+        let made = self.make_folders(service).map_err(|obstacle| obstacle.to_string());
+        let run = self.state.join("run").join(service.name.as_str());
+        let kept = made.and_then(|()| {
+            fence::keep(&run, database.address, service.user, self.root).map_err(|error| error.to_string())
+        });
+        if let Err(why) = kept {
+            tracing::error!("the database has no fence: {why}");
+        }
+    }
+
     /// What tells whether `secrets.json` is another one than it was.
     pub(super) fn secrets_stamp(&self) -> Option<Stamp> {
         let seen = fs::metadata(self.state.join("secrets.json")).ok()?;
@@ -104,6 +121,10 @@ impl House {
                 all.app_keys.retain(|name, _| *name == app.app);
                 all.database.retain(|name, _| *name == app.app);
                 Ok(Secrets { app_keys: all.app_keys, database: all.database, ..none() })
+            }
+            Config::Store(_) => {
+                let Secrets { authority, identities, .. } = read(&self.state.join("secrets.json"))?.of(&self.server);
+                Ok(Secrets { authority, identities, ..none() })
             }
             Config::Sql(_) => {
                 let all = read(&self.state.join("secrets.json"))?.of(&self.server);

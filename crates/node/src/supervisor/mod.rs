@@ -14,6 +14,7 @@
 //! 2 it cannot run like this, and starting it again will not help.
 
 mod desk;
+mod fence;
 mod health;
 mod house;
 mod inherited;

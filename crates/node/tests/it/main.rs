@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod app;
+mod coordination;
 mod database;
 mod dns;
+mod etcd;
 mod mariadb;
 mod php;
 mod sql;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_site::model::Backup;
 use mainstay_site::names::ServerName;
-use mainstay_site::plan::Member;
+use mainstay_site::plan::Fellow;
 use mainstay_site::wire::State;
 use mainstay_site::wire::upkeep::{Ask, Job, Outcome, Told};
 
@@ -122,7 +122,7 @@ fn backups_are_made_by_themselves_and_the_archive_follows() {
 fn what_differs_on_a_replica_is_found() {
     let mut primary = Server::primary(1);
     let replica = Server::replica_of(&primary);
-    let member = |name: &str, server: &Server| Member {
+    let member = |name: &str, server: &Server| Fellow {
         server: ServerName::from(name),
         server_id: server.config.server_id,
         address: server.config.address,

@@ -24,6 +24,8 @@ pub(super) const fn icon(role: Role) -> &'static str {
         Role::Cache => "M9 1.5L3 9h4.5L7 14.5L13 7H8.5z",
         // A drum.
         Role::Database => "M2.5 3.8c0-3 11-3 11 0v8.4c0 3-11 3-11 0zM2.5 3.8c0 3 11 3 11 0M2.5 8c0 3 11 3 11 0",
+        // A ballot.
+        Role::Store => "M2.5 2.5h11v11h-11zM5 8l2.2 2.4L11 5.6",
         // A pulse.
         Role::Monitor => "M1 8.5h3l2-5.5l3.5 10.5l2-5H15",
     }

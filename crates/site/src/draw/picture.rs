@@ -296,7 +296,7 @@ impl<'s> Sketch<'s> {
             Role::Balancer | Role::Web => Some(Stage::Web),
             Role::App => Some(Stage::App),
             Role::Cache | Role::Database => Some(Stage::Data),
-            Role::Monitor => None,
+            Role::Monitor | Role::Store => None,
         }
     }
 
@@ -317,6 +317,7 @@ impl<'s> Sketch<'s> {
             Role::Cache => self.marked("kept in memory", "the role `cache`"),
             Role::Monitor => self.marked("metrics, alerts", "the role `monitor`"),
             Role::Database => return self.database(server),
+            Role::Store => "votes".into(),
         };
         let title = if role == Role::Dns { "name server" } else { role.as_str() };
         (title.into(), detail)
@@ -390,7 +391,7 @@ impl<'s> Sketch<'s> {
             Role::App => self.inner(format!("HTTP {}", self.app_ports())),
             Role::Cache => self.inner("Redis 6379".into()),
             Role::Database => self.inner(format!("MySQL {}", ports.database)),
-            Role::Monitor => Vec::new(),
+            Role::Monitor | Role::Store => Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ mod engine;
 mod front;
 mod inner;
 mod tiers;
+mod votes;
 
 use super::{Scene, Topic};
 use crate::plan::Notice;
@@ -34,7 +35,7 @@ pub(super) struct Here {
 }
 
 /// Every component, from the visitor downwards.
-pub(super) const ALL: [Component; 15] = [
+pub(super) const ALL: [Component; 16] = [
     front::DNS,
     front::FIREWALL,
     front::CERTIFICATE,
@@ -49,6 +50,7 @@ pub(super) const ALL: [Component; 15] = [
     inner::PRIMARY,
     inner::REPLICA,
     inner::SEMI_SYNC,
+    votes::STORE,
     tiers::MONITOR,
 ];
 

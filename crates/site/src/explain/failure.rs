@@ -2,8 +2,9 @@
 
 use super::sentence::names;
 use crate::findings::{Redundancy, redundancy};
-use crate::model::{Failover, Server, Site};
+use crate::model::{Server, Site};
 use crate::names::Role;
+use crate::votes::replaces_primary;
 
 /// What happens when `server` can no longer do `role`: a clause, after "when it fails".
 pub(super) fn loss(site: &Site, role: Role, server: &Server) -> String {
@@ -35,6 +36,7 @@ pub(super) fn loss(site: &Site, role: Role, server: &Server) -> String {
         (Role::Cache, _) => format!("{} {serve} on", others()),
         (Role::Monitor, Redundancy::Single) => "nobody is told of anything, its own failure included".into(),
         (Role::Monitor, _) => format!("{} {} on", others(), verb(site, role, "watch")),
+        (Role::Store, _) => "the other members go on while they are the majority".into(),
         (Role::Database, how) => database(site, how, server),
     }
 }
@@ -55,9 +57,10 @@ fn database(site: &Site, how: Redundancy, server: &Server) -> String {
         }
         (_, true) => {
             let replicas = names(site.replicas());
-            let promoted = match site.database.as_ref().map(|it| it.failover) {
-                Some(Failover::Automatic) => "until Mainstay has promoted a replica, by itself",
-                _ => "until somebody promotes a replica by hand",
+            let promoted = if replaces_primary(site) {
+                "until Mainstay has promoted a replica, by itself"
+            } else {
+                "until somebody promotes a replica by hand"
             };
             format!("reads go on from {replicas}, but nothing can be written {promoted}")
         }

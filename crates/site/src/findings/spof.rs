@@ -1,7 +1,9 @@
 //! Single points of failure.
 
 use super::{Group, List, Redundancy, Told, names, redundancy};
+use crate::model::{Failover, Site};
 use crate::names::Role;
+use crate::votes;
 
 /// What is lost with the only server of a role, and what mends it.
 const LOSSES: [(Role, &str, &str); 7] = [
@@ -53,6 +55,7 @@ pub(super) fn find(list: &mut List<'_>) {
         list.add(Group::Spof, "monitor", one, told);
     }
     partial(list);
+    votes(list);
 }
 
 /// Several servers, of which not every one replaces every other by itself.
@@ -84,8 +87,37 @@ fn partial(list: &mut List<'_>) {
         let told = Told {
             what: format!("{} is the only database server that accepts writes", primary.name),
             consequence: "when it fails, nothing can be written until somebody promotes a replica by hand".into(),
-            remedy: "let Mainstay promote one: [database] failover = \"automatic\"".into(),
+            remedy: promotion(site).into(),
         };
         list.add(Group::Spof, "database-primary", [primary], told);
+    }
+}
+
+/// What lets Mainstay promote a replica.
+fn promotion(site: &Site) -> &'static str {
+    let declared = site.database.as_ref().is_some_and(|it| it.failover == Failover::Automatic);
+    match (declared, votes::survives_one(site)) {
+        (false, true) => "let Mainstay promote one: [database] failover = \"automatic\"",
+        (true, _) => "add a third server of any role, which gets the third vote: then Mainstay promotes one by itself",
+        (false, false) => {
+            "add a third server of any role, which gets the third vote, and let Mainstay promote one: [database] failover = \
+             \"automatic\""
+        }
+    }
+}
+
+/// Databases that are too few servers to agree among.
+fn votes(list: &mut List<'_>) {
+    let site = list.site;
+    if let [only] = votes::votes(site).as_slice() {
+        let told = Told {
+            what: format!("{} has the only vote on which server is the primary database", only.name),
+            consequence:
+                "two servers cannot outvote each other: when one is lost, only an operator can make the other the \
+                          primary"
+                    .into(),
+            remedy: "add a third server of any role, a `balancer` in front for example: it gets the third vote".into(),
+        };
+        list.add(Group::Spof, "votes", [*only], told);
     }
 }

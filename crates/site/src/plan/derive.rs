@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, Member,
-    NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Fellow, Flow, Health, Listen,
+    Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
 };
 use crate::findings::notices;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
-use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServiceName};
+use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName};
+use crate::votes::votes;
 
 /// The path that every tier answers by itself.
 const HEALTH_PATH: &str = "/.mainstay/health";
@@ -47,7 +48,7 @@ struct Tiers<'s> {
 impl Tiers<'_> {
     /// From the bottom of the drawing to its top, so that nobody is started before those it asks.
     fn services(&self, index: usize, server: &Server) -> Vec<Service> {
-        let mut services = Vec::new();
+        let mut services: Vec<Service> = self.store(server).into_iter().collect();
         for role in [Role::Database, Role::App, Role::Web, Role::Balancer, Role::Dns] {
             if !server.has(role) {
                 continue;
@@ -256,15 +257,47 @@ impl Tiers<'_> {
         let config = Sql {
             primary: at(&self.databases[0]),
             replicas: self.databases[1..].iter().map(at).collect(),
-            store: Vec::new(),
+            store: self.endpoints(),
             max_lag_ms: self.site.database.as_ref().map_or_else(Reads::default, |it| it.reads).max_lag.as_millis()
                 as u64,
         };
-        let talks = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL")).collect();
+        let databases = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL"));
+        let talks = databases.chain(self.votes()).collect();
         let ports = &self.site.ports;
         let listens = [("writer", ports.sql_writer), ("reader", ports.sql_reader), ("fresh", ports.sql_fresh)];
         let listens = listens.into_iter().map(|(name, port)| listen(name, port)).collect();
         Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
+    }
+
+    /// The member of the store on `server`, if it has a vote.
+    fn store(&self, server: &Server) -> Option<Service> {
+        let members = self.members();
+        members.iter().find(|member| member.server == server.name)?;
+        let others = members.iter().filter(|member| member.server != server.name);
+        let talks = others.map(|member| store_flow(&member.server, member.peer, "Raft")).collect();
+        let databases = self.databases.iter().map(|server| server.name.clone()).collect();
+        let config = Store { members, databases, data: "data/store/etcd".into() };
+        let writes = vec!["data/store".into()];
+        Some(Service { writes, ..service("store", Role::Store, Vec::new(), talks, Config::Store(config)) })
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let at = |server: &Server, port| SocketAddr::new(server.address, port);
+        let member = |server: &Server| Member {
+            server: server.name.clone(),
+            client: at(server, self.site.ports.store_client),
+            peer: at(server, self.site.ports.store_peer),
+        };
+        votes(self.site).into_iter().map(member).collect()
+    }
+
+    fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        self.members().into_iter().map(|member| (member.server, member.client)).collect()
+    }
+
+    /// To every member of the store.
+    fn votes(&self) -> impl Iterator<Item = Flow> {
+        self.endpoints().into_iter().map(|(server, address)| store_flow(&server, address, "etcd"))
     }
 
     fn database_address(&self, server: &Server) -> SocketAddr {
@@ -278,17 +311,17 @@ impl Tiers<'_> {
     }
 
     /// Every database server, for each other.
-    fn members(&self) -> Vec<Member> {
+    fn fellows(&self) -> Vec<Fellow> {
         let ports = &self.site.ports;
         let servers = self.site.servers.iter().enumerate().filter(|(_, server)| server.has(Role::Database));
-        let member = |(index, server): (usize, &Server)| Member {
+        let fellow = |(index, server): (usize, &Server)| Fellow {
             server: server.name.clone(),
             server_id: server_id(index),
             address: self.database_address(server),
             replication: SocketAddr::new(server.address, ports.replication),
             copies: SocketAddr::new(server.address, ports.copies),
         };
-        servers.map(member).collect()
+        servers.map(fellow).collect()
     }
 
     fn database(&self, index: usize, server: &Server) -> Service {
@@ -299,11 +332,8 @@ impl Tiers<'_> {
         } else {
             DatabaseRole::Replica { of: primary.name.clone(), address: self.database_address(primary) }
         };
-        let talks = if is_primary {
-            Vec::new()
-        } else {
-            vec![flow(primary, "database", self.database_address(primary), "replication")]
-        };
+        let replicates = flow(primary, "database", self.database_address(primary), "replication");
+        let talks = (!is_primary).then_some(replicates).into_iter().chain(self.votes()).collect();
         // The last is a replica as long as there are any and nobody has died: a backup then takes nothing from the primary.
         let last = self.databases.last().is_some_and(|last| last.name == server.name);
         let declared = self.site.database.as_ref();
@@ -316,8 +346,8 @@ impl Tiers<'_> {
             replicas: self.databases.len() - 1,
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
-            store: Vec::new(),
-            members: self.members(),
+            store: self.endpoints(),
+            members: self.fellows(),
             failover: declared.map_or_else(Default::default, |it| it.failover),
             semi_sync: declared.map_or_else(Default::default, |it| it.semi_sync),
             lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
@@ -368,6 +398,10 @@ fn health(path: &str) -> Health {
 
 fn flow(server: &Server, service: &str, address: SocketAddr, protocol: &str) -> Flow {
     Flow { server: server.name.clone(), service: service.into(), address, protocol: protocol.into() }
+}
+
+fn store_flow(server: &ServerName, address: SocketAddr, protocol: &str) -> Flow {
+    Flow { server: server.clone(), service: "store".into(), address, protocol: protocol.into() }
 }
 
 fn flows(pool: &Pool, service: &str, protocol: &str) -> Vec<Flow> {

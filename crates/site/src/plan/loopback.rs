@@ -17,6 +17,8 @@ const PORTS: Ports = Ports {
     sql_writer: 6446,
     sql_reader: 6447,
     sql_fresh: 6448,
+    store_client: 2379,
+    store_peer: 2380,
     published: None,
 };
 

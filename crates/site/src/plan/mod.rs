@@ -120,6 +120,8 @@ pub enum Config {
     Sql(Sql),
     /// MariaDB.
     Database(Database),
+    /// A member of the store.
+    Store(Store),
 }
 
 /// The zone to answer for.
@@ -363,7 +365,7 @@ pub struct Database {
     pub store: Vec<(ServerName, SocketAddr)>,
     /// Every database server, this one too, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<Member>,
+    pub members: Vec<Fellow>,
     /// Who replaces a dead primary.
     #[serde(default)]
     pub failover: Failover,
@@ -383,9 +385,9 @@ fn lease_ms() -> u64 {
     Lease::default().0.as_millis() as u64
 }
 
-/// One of the database servers.
+/// One of the database servers, for the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub struct Fellow {
     /// Its name.
     pub server: ServerName,
     /// Its identity in replication.
@@ -411,6 +413,40 @@ pub enum DatabaseRole {
         /// The primary's listener.
         address: SocketAddr,
     },
+}
+
+/// A member of the etcd by which the servers agree. It binds its listeners itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Store {
+    /// Every member, this server's included, in the order of the file.
+    pub members: Vec<Member>,
+    /// The servers with a database: who has the primary shall not also lead the store.
+    pub databases: Vec<ServerName>,
+    /// The data directory, relative to the state directory.
+    pub data: String,
+}
+
+/// A member of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its server.
+    pub server: ServerName,
+    /// Where it is asked.
+    pub client: SocketAddr,
+    /// Where the other members reach it.
+    pub peer: SocketAddr,
+}
+
+impl Store {
+    /// The member on `server`.
+    pub fn member(&self, server: &ServerName) -> Option<&Member> {
+        self.members.iter().find(|member| member.server == *server)
+    }
+
+    /// Where it is asked, as whoever asks knows it.
+    pub fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        self.members.iter().map(|member| (member.server.clone(), member.client)).collect()
+    }
 }
 
 /// Something declared that this build does not enforce: said in `check`, `plan` and `status`, never passed over.

@@ -37,6 +37,10 @@ fn sockets(plans: &[Plan], one_machine: bool) -> Vec<(Option<ServerName>, Transp
             if let Config::Database(database) = &service.config {
                 all.push((server(plan), Transport::Tcp, database.address));
             }
+            if let Config::Store(store) = &service.config {
+                let own = store.member(&plan.server).unwrap();
+                all.extend([own.client, own.peer].map(|address| (server(plan), Transport::Tcp, address)));
+            }
         }
     }
     all
@@ -176,7 +180,9 @@ fn a_thousand_servers_know_only_whom_they_ask() {
     let site = tier("", &[("lb", 2, "dns balancer"), ("web", 298, "web"), ("app", 690, "app"), ("db", 10, "database")]);
     let flows = plans(&site).iter().flat_map(|plan| &plan.services).map(|service| service.talks.len()).sum::<usize>();
     let (to_web, to_app, to_sql, to_database, replication) = (2 * 298, 298 * 690, 690 * 3, 690 * 10, 9);
-    assert_eq!(flows, to_web + to_app + to_sql + to_database + replication);
+    // Three have a vote: two ask the others, all SQL endpoints and databases ask all three.
+    let votes = 3 * 2 + (690 + 10) * 3;
+    assert_eq!(flows, to_web + to_app + to_sql + to_database + replication + votes);
 }
 
 /// Nobody is sent to a certificate that browsers warn of unless the owner says so; the front door alone does it.

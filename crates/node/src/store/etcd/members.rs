@@ -52,6 +52,13 @@ pub(super) struct Failure {
     undone: bool,
 }
 
+impl Failure {
+    /// Whether every member would say so.
+    fn everybody(&self) -> bool {
+        matches!(self.error, Error::LeaseEnded | Error::Refused(_))
+    }
+}
+
 impl Members {
     pub(super) fn new(endpoints: &[(ServerName, SocketAddr)], identity: &KeyPair, authority: &KeyPair) -> Members {
         let tls = TlsOptions::new()
@@ -135,10 +142,7 @@ impl Members {
                     self.prefer(place);
                     return Ok(answer);
                 }
-                // Everybody would say so.
-                Some(Ok((_, Err(Failure { error: error @ (Error::LeaseEnded | Error::Refused(_)), .. })))) => {
-                    return Err(error);
-                }
+                Some(Ok((_, Err(failure)))) if failure.everybody() => return Err(failure.error),
                 Some(Ok((_, Err(failure)))) => failures.push(failure.error),
                 Some(Err(_)) | None => {}
             }
@@ -163,6 +167,7 @@ impl Members {
                     self.prefer(place);
                     return Ok(done);
                 }
+                Ok(Err(failure)) if failure.everybody() => return Err(failure.error),
                 Ok(Err(failure)) if failure.undone => failures.push(failure.error),
                 Ok(Err(failure)) => {
                     self.distrust(place);
@@ -231,6 +236,8 @@ pub(super) fn failure(member: &ServerName, error: &etcd_client::Error) -> Failur
         Of::GRpcStatus(_) if text == "etcdserver: no leader" || text.contains("tcp connect error") => {
             (Error::Unreachable(said), true)
         }
+        // From the handshake, before anything was sent.
+        Of::GRpcStatus(_) if text.contains("invalid peer certificate") => (Error::Certificates(said), true),
         Of::GRpcStatus(status) if REFUSALS.contains(&i32::from(status.code())) => (Error::Refused(said), true),
         _ => (Error::Unknown(said), false),
     };

@@ -87,8 +87,8 @@ impl Follower {
         if std::mem::take(&mut self.lost) {
             self.tell(Event::Resumed).await?;
         }
-        if revision_of(&first) < self.told {
-            self.look_back().await?;
+        if revision_of(&first) < self.told && self.look_back().await? {
+            return Some(());
         }
         let end = match self.heard(&first).await {
             Ok(()) => self.listen(&mut stream).await,
@@ -144,11 +144,12 @@ impl Follower {
         Ok(())
     }
 
-    /// A member that knows less than we were told is behind, or the etcd was made anew and counts from the beginning.
-    async fn look_back(&mut self) -> Option<()> {
+    /// A member that knows less than we were told is behind, or the etcd was made anew and counts from the beginning: then
+    /// the watch must begin again.
+    async fn look_back(&mut self) -> Option<bool> {
         match self.etcd.listed(&self.prefix).await {
-            Ok((entries, at)) if at < self.told => self.relisted(entries, at).await,
-            _ => Some(()),
+            Ok((entries, at)) if at < self.told => self.relisted(entries, at).await.map(|()| true),
+            _ => Some(false),
         }
     }
 

@@ -1,0 +1,71 @@
+//! Which servers keep the store by which the others agree, and what that is worth.
+
+use crate::model::{Failover, Server, Site};
+use crate::names::Role;
+
+/// Members of a store: three go on without one of them. Five would go on without two, and cost every write more.
+const MEMBERS: usize = 3;
+
+/// The servers that have a vote, in the order of the file.
+///
+/// None where nothing has to be agreed on: with fewer than two database servers. Three where there are three servers, those
+/// without a database first, since the loss of a database server is what the vote is for; among them balancers, which do
+/// least. Two servers cannot outvote each other, so there one has the vote: the declared primary's, whose loss needs an
+/// operator anyway.
+pub fn votes(site: &Site) -> Vec<&Server> {
+    match (site.count(Role::Database), site.servers.len()) {
+        (..2, _) => Vec::new(),
+        (_, ..MEMBERS) => site.primary().into_iter().collect(),
+        _ => {
+            let mut ranked: Vec<(usize, &Server)> = site.servers.iter().enumerate().collect();
+            ranked.sort_by_key(|(_, server)| (server.has(Role::Database), !server.has(Role::Balancer)));
+            ranked.truncate(MEMBERS);
+            ranked.sort_by_key(|(place, _)| *place);
+            ranked.into_iter().map(|(_, server)| server).collect()
+        }
+    }
+}
+
+/// Whether the store goes on when one server is lost, whichever it is.
+pub fn survives_one(site: &Site) -> bool {
+    votes(site).len() >= MEMBERS
+}
+
+/// Whether a lost primary is replaced without an operator: it is declared, and enough servers can agree on it.
+pub fn replaces_primary(site: &Site) -> bool {
+    let declared = site.database.as_ref().is_some_and(|database| database.failover == Failover::Automatic);
+    declared && survives_one(site)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::tests::tier;
+
+    fn names(tiers: &[(&str, usize, &str)]) -> Vec<String> {
+        votes(&tier("", tiers)).into_iter().map(|server| server.name.to_string()).collect()
+    }
+
+    #[test]
+    fn one_database_needs_no_vote() {
+        assert!(names(&[("s", 1, "dns web app database")]).is_empty());
+        assert!(names(&[("lb", 1, "dns balancer"), ("s", 4, "web app"), ("db", 1, "database")]).is_empty());
+    }
+
+    #[test]
+    fn two_servers_cannot_outvote_each_other() {
+        assert_eq!(names(&[("s", 2, "dns web app database")]), ["s1"]);
+    }
+
+    #[test]
+    fn the_third_vote_stands_on_a_balancer() {
+        assert_eq!(names(&[("s", 2, "web app database"), ("lb", 1, "dns balancer")]), ["s1", "s2", "lb1"]);
+    }
+
+    #[test]
+    fn servers_without_a_database_come_first() {
+        let tiers = [("db", 3, "database"), ("web", 2, "web app"), ("lb", 2, "dns balancer")];
+        assert_eq!(names(&tiers), ["web1", "lb1", "lb2"]);
+        assert_eq!(names(&[("s", 3, "dns web app database")]), ["s1", "s2", "s3"]);
+    }
+}
