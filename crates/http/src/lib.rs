@@ -16,6 +16,7 @@
 mod access;
 mod cache;
 mod checks;
+mod clock;
 pub mod codec;
 mod config;
 mod connection;

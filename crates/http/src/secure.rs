@@ -27,7 +27,7 @@ impl Trip<'_> {
             return None;
         }
         let (request, target) = (self.request, self.request.target());
-        let authority = Authority::parse(request.authority().as_bytes())?;
+        let authority = Authority::parse(request.authority())?;
         let came = authority.port.unwrap_or(80);
         let doors = self.config.doors.iter().find(|doors| doors.http == came)?;
         if target == "*" || target.starts_with(CHALLENGES) {

@@ -1,8 +1,8 @@
 //! Answering a request from files.
 
 use std::io;
-use std::time::SystemTime;
 
+use crate::clock;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
 use crate::exchange::{Outcome, Trip};
@@ -12,6 +12,9 @@ use crate::wire::Wire;
 
 /// Bytes of a file copied at once: a socket's send buffer takes about as much.
 const PIECE_BYTES: u64 = 128 * 1024;
+/// Bytes that are copied out of memory, together with the head; the kernel sends more than these from its own, without a
+/// copy and for one call more.
+const COPIED_BYTES_MAX: u64 = 8 * 1024;
 /// Bytes of a file that the kernel is told to send at once. Whether they are in memory is asked before.
 const WARM_BYTES: u64 = 512 * 1024;
 
@@ -29,7 +32,7 @@ impl Trip<'_> {
         if !matches!(self.request.method, Method::Get | Method::Head) {
             return if folder.fall_through { None } else { Some(self.page(METHOD_NOT_ALLOWED, wire, 0).await) };
         }
-        let conditions = Conditions::of(self.request, SystemTime::now());
+        let conditions = Conditions::of(self.request, clock::now());
         let accepted = Accepted::read(conditions.accept_encoding);
         match self.worker.shelf.find(folder, rest, accepted, self.began).await {
             Ok(item) => Some(self.conditionally(&item, &conditions, wire).await),
@@ -75,7 +78,7 @@ impl Trip<'_> {
 
     /// Answers from a file.
     pub(crate) async fn send(&self, item: &Item, wire: &mut Wire) -> Outcome {
-        self.conditionally(item, &Conditions::of(self.request, SystemTime::now()), wire).await
+        self.conditionally(item, &Conditions::of(self.request, clock::now()), wire).await
     }
 
     async fn conditionally(&self, item: &Item, conditions: &Conditions<'_>, wire: &mut Wire) -> Outcome {
@@ -110,7 +113,8 @@ impl Trip<'_> {
     /// Sends `head` and a part of the file; how many bytes the part had.
     async fn part(&self, item: &Item, head: &[u8], part: Part, wire: &Wire) -> io::Result<u64> {
         let within = self.config.limits.progress_within;
-        if let Some(body) = item.body() {
+        let by_kernel = wire.stream.takes_files() && part.length >= COPIED_BYTES_MAX;
+        if let Some(body) = item.body().filter(|_| !by_kernel) {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
             wire.stream.write_both(head, &body[start..end], within).await?;
             return Ok(part.length);
@@ -184,7 +188,7 @@ impl Trip<'_> {
     /// Adds the connection's own headers; whether the connection goes on.
     fn close_head(&self, head: &mut Vec<u8>) -> bool {
         let persists = self.goes_on();
-        self.worker.dates.put(SystemTime::now(), head);
+        self.worker.dates.put(clock::now(), head);
         self.secured(head);
         match (persists, self.request.old) {
             (false, _) => head.extend_from_slice(b"Connection: close\r\n"),

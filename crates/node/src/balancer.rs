@@ -1,6 +1,6 @@
 //! The balancer: the front door that spreads requests over the web servers.
 
-use mainstay_http::Config;
+use mainstay_http::{Config, Route};
 use mainstay_site::plan;
 
 use crate::door;
@@ -21,7 +21,8 @@ fn make(launch: &Launch, before: Option<&Made>) -> Result<Made, Error> {
     let config = Config {
         via: format!("balancer={}", launch.server),
         front: true,
-        routes: [tier.route(None, "/", Vec::new())].into(),
+        routes: [Route { cache: engine::cache(plan.cache.as_ref(), before), ..tier.route(None, "/", Vec::new()) }]
+            .into(),
         limits: engine::limits(true),
         ..Config::default()
     };

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use mainstay_http::files::Folder;
 use mainstay_http::{
-    Address, Checked, Config, Counters, Declared, Limits, Listeners, Live, Pool, Reuse, Route, Server, Settings,
-    Speaks, Sticky, Target,
+    Address, Cache, CacheSettings, Checked, Config, Counters, Declared, Limits, Listeners, Live, Pool, Reuse, Route,
+    Server, Settings, Speaks, Sticky, Target,
 };
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_machines::{balance, outlier};
-use mainstay_site::model::Algorithm;
+use mainstay_site::model::{self, Algorithm};
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::{mpsc, watch};
@@ -76,6 +76,20 @@ impl Made {
     fn checked(&self) -> Vec<Arc<Checked>> {
         self.tiers.iter().map(|tier| tier.checked.clone()).collect()
     }
+}
+
+/// The cache of all routes: what one application does not need, another has. One of another size begins empty.
+pub(crate) fn cache(settings: Option<&model::Cache>, before: Option<&Made>) -> Option<Arc<Cache>> {
+    let settings = settings?;
+    let was = before.and_then(|made| match &made.launch.service.config {
+        plan::Config::Web(web) => web.cache.as_ref(),
+        plan::Config::Balancer(balancer) => balancer.cache.as_ref(),
+        _ => None,
+    });
+    let known = before.filter(|_| was == Some(settings));
+    let known = known.and_then(|made| made.config.routes.iter().find_map(|route| route.cache.clone()));
+    let memory_bytes = settings.memory_bytes;
+    Some(known.unwrap_or_else(|| Cache::new(CacheSettings { memory_bytes, ..CacheSettings::default() })))
 }
 
 /// A pool with what it was planned as.

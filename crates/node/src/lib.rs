@@ -9,6 +9,7 @@ pub mod database;
 pub mod dns;
 mod door;
 pub mod engine;
+pub mod etcd;
 pub mod fence;
 pub mod harness;
 pub mod log;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Cache, CacheSettings, Config, Route};
+use mainstay_http::{Config, Route};
 use mainstay_site::plan;
 
 use crate::door;
@@ -22,7 +22,7 @@ pub fn run(context: Context, _: &plan::Web) -> Result<(), Error> {
 fn make(launch: &Launch, before: Option<&Made>) -> Result<Made, Error> {
     let plan::Config::Web(plan) = &launch.service.config else { return Err(Error::Foreign) };
     let (tiers, of) = tiers(&plan.routes, launch, before)?;
-    let cache = cache(plan, before);
+    let cache = engine::cache(plan.cache.as_ref(), before);
     let route = |(route, tier): (&plan::Route, &usize)| {
         let folders = route.statics.iter().map(|it| folder(&launch.state, it)).collect::<Result<_, Error>>()?;
         Ok(Route { cache: cache.clone(), ..tiers[*tier].route(route.host.clone(), &route.prefix, folders) })
@@ -32,17 +32,6 @@ fn make(launch: &Launch, before: Option<&Made>) -> Result<Made, Error> {
     let config = Config { via, front: plan.front, routes, limits: engine::limits(plan.front), ..Config::default() };
     let config = door::with(&plan.door, launch, config, before)?;
     Ok(Made { launch: launch.clone(), config, tiers })
-}
-
-/// One for all routes: what one application does not need, another has. One of another size begins empty.
-fn cache(plan: &plan::Web, before: Option<&Made>) -> Option<Arc<Cache>> {
-    let settings = plan.cache?;
-    let known =
-        before.filter(|made| matches!(&made.launch.service.config, plan::Config::Web(was) if was.cache == plan.cache));
-    let known = known.and_then(|made| made.config.routes.iter().find_map(|route| route.cache.clone()));
-    Some(known.unwrap_or_else(|| {
-        Cache::new(CacheSettings { memory_bytes: settings.memory_bytes, ..CacheSettings::default() })
-    }))
 }
 
 /// A tier for each pool, and of each route which: a folder beside an application's route has its application's pool, which

@@ -235,6 +235,9 @@ pub struct Balancer {
     /// How requests are logged.
     #[serde(default)]
     pub log: LogFormat,
+    /// Answers that are kept here too, before they are asked of a web server; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

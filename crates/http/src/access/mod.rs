@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::codec::{Kind, Request};
 use crate::counters::Counters;
 use crate::exchange::{Stages, micros};
@@ -74,7 +75,7 @@ impl AccessLog {
 
     pub(crate) fn log(&self, entry: &Entry<'_>, format: LogFormat) {
         let mut gathered = self.gathered.borrow_mut();
-        let (before, now) = (gathered.bytes.len(), SystemTime::now());
+        let (before, now) = (gathered.bytes.len(), clock::now());
         match format {
             LogFormat::Json => entry.write(now, &mut gathered.bytes),
             LogFormat::Combined => combined::write(entry, now, &mut gathered.bytes),

@@ -57,6 +57,8 @@ pub struct Request {
     method_name: String,
     path: String,
     host: String,
+    /// Of them without the port.
+    host_bytes: usize,
 }
 
 impl Request {
@@ -103,7 +105,7 @@ impl Request {
 
     /// Host without port.
     pub fn host(&self) -> &str {
-        Authority::parse(self.authority().as_bytes()).map_or("", |authority| authority.host)
+        &self.host[..self.host_bytes]
     }
 
     fn parse(&mut self, head: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
@@ -141,25 +143,22 @@ impl Request {
         if hosts.next().is_some() {
             return Err(Refusal::HostRepeated);
         }
-        match (host, parts.authority) {
-            (None, _) if !self.old => Err(Refusal::HostMissing),
-            (Some(host), _) if Authority::parse(host).is_none() => Err(Refusal::HostInvalid),
-            (_, Some(range)) if Authority::parse(target[range.clone()].as_bytes()).is_none() => {
-                Err(Refusal::TargetInvalid)
-            }
-            (Some(host), Some(range)) if !host.eq_ignore_ascii_case(target[range.clone()].as_bytes()) => {
-                Err(Refusal::HostDisagrees)
-            }
-            (Some(host), _) => {
-                // What an authority may have is ASCII.
-                set(&mut self.host, std::str::from_utf8(host).unwrap_or_default());
-                Ok(())
-            }
-            (None, authority) => {
-                set(&mut self.host, authority.map_or("", |range| &target[range]));
-                Ok(())
-            }
+        let said = parts.authority.map(|range| &target[range]);
+        let named = match (host, said) {
+            (None, _) if !self.old => return Err(Refusal::HostMissing),
+            (Some(host), _) => std::str::from_utf8(host).map_err(|_| Refusal::HostInvalid)?,
+            (None, said) => said.unwrap_or_default(),
+        };
+        let authority = Authority::parse(named);
+        match said {
+            _ if host.is_some() && authority.is_none() => return Err(Refusal::HostInvalid),
+            Some(said) if Authority::parse(said).is_none() => return Err(Refusal::TargetInvalid),
+            Some(said) if !said.eq_ignore_ascii_case(named) => return Err(Refusal::HostDisagrees),
+            _ => {}
         }
+        self.host_bytes = authority.map_or(0, |authority| authority.host.len());
+        set(&mut self.host, named);
+        Ok(())
     }
 
     /// Decides what the header lines mean.

@@ -1,7 +1,7 @@
 //! A request to a backend that speaks FastCGI.
 
 use std::pin::pin;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::task::spawn_local;
 
@@ -9,6 +9,7 @@ use super::answer::{Answer, Cut, State};
 use super::gathered::Gathered;
 use super::unheard::unheard;
 use super::{Attempt, Download, Progress, Trip, Upload, both_ways};
+use crate::clock;
 use crate::codec::Method;
 use crate::fastcgi::{BadHead, CgiHead, Params, begin, body, end};
 use crate::pool::Lease;
@@ -172,7 +173,7 @@ impl Trip<'_> {
             _ => {}
         }
         if !head.dated {
-            self.worker.dates.put(SystemTime::now(), out);
+            self.worker.dates.put(clock::now(), out);
         }
         if let Some(connection) = self.connection(persists) {
             out.extend_from_slice(format!("Connection: {connection}\r\n").as_bytes());

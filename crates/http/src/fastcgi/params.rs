@@ -131,7 +131,7 @@ impl Params {
             let via = (kind == Kind::Via && !gateway.via.is_empty()).then_some(gateway.via.as_bytes());
             let mut values = more.chain(via).peekable();
             if kind == Kind::Host {
-                self.header(name, gateway.host(request));
+                self.header(name, gateway.host(request).as_bytes());
             } else if values.peek().is_none() {
                 self.header(name, value);
             } else {
@@ -163,9 +163,10 @@ impl Gateway<'_> {
     }
 
     /// The host as the visitor wrote it, with its port.
-    fn host<'r>(&self, request: &'r Request) -> &'r [u8] {
+    fn host<'r>(&self, request: &'r Request) -> &'r str {
         let said = if self.trusted { request.head.of_kind(Kind::ForwardedHost) } else { None };
-        said.filter(|host| Authority::parse(host).is_some()).unwrap_or(request.authority().as_bytes())
+        let said = said.and_then(|host| std::str::from_utf8(host).ok());
+        said.filter(|host| Authority::parse(host).is_some()).unwrap_or(request.authority())
     }
 
     /// The visitor's address as the front door saw it: the first of `X-Forwarded-For`, since the front door drops what

@@ -12,6 +12,9 @@ use super::cache::lasts;
 use super::encoding::{Encoding, gzip, is_compressible, is_worth};
 use super::{Miss, mime};
 
+/// What a socket buffer takes at once, and the kernel reads from a disk in one go.
+const FEW_PAGES_BYTES: u64 = 64 * 1024;
+
 /// A file that was found, and what an answer says of it. Reading does not move a position, so that one opened file can
 /// serve many answers at once.
 #[derive(Clone, Debug)]
@@ -157,11 +160,11 @@ impl Found {
     }
 
     /// Whether sending so many bytes from `offset` on will hardly wait for the disk: their first and last are in memory,
-    /// and the kernel reads ahead in between.
+    /// and the kernel reads ahead in between. Of a few pages the last one tells: they were read in one go.
     pub fn is_warm(&self, offset: u64, length: u64) -> bool {
         let mut byte = [0];
         let mut there = |at| self.read_at_nowait(at, &mut byte).is_ok_and(|count| count == 1);
-        there(offset) && there(offset + length - 1)
+        (length <= FEW_PAGES_BYTES || there(offset)) && there(offset + length - 1)
     }
 }
 

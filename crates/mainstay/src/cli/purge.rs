@@ -103,7 +103,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// One after the other: each takes milliseconds, and one that hangs, seconds.
 async fn everywhere(running: &Running, purge: &Purge) -> Vec<Server> {
     let mut servers = Vec::new();
-    for server in running.site.with_role(Role::Web) {
+    // Web servers first: what a balancer asks for anew must not be what a web server still has.
+    let balancers = running.site.with_role(Role::Balancer).filter(|server| !server.has(Role::Web));
+    let keeps = running.site.balancer.as_ref().is_some_and(|balancer| balancer.cache.is_some());
+    for server in running.site.with_role(Role::Web).chain(balancers.filter(|_| keeps)) {
         let client = Client::new(running.folder.server(&server.name).join("control.sock"));
         let (addresses, error) = match client.purge(purge).await {
             Ok(purged) => (Some(purged.iter().map(|purged| purged.addresses).sum()), None),

@@ -3,7 +3,7 @@
 use mainstay_site::plan::Config;
 
 use crate::service::Context;
-use crate::{app, balancer, database, dns, sql, web};
+use crate::{app, balancer, database, dns, etcd, sql, web};
 
 /// Why a service ended without being asked.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -17,7 +17,7 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
         Config::Web(config) => Ok(web::run(context, config)?),
         Config::App(config) => Ok(app::run(context, config)?),
         Config::Sql(config) => Ok(sql::run(context, config)?),
-        Config::Store(_) => Err("the store is not run yet".into()),
         Config::Database(config) => Ok(database::run(context, config)?),
+        Config::Store(config) => Ok(etcd::run(context, config)?),
     }
 }

@@ -3,6 +3,7 @@
 //! Not used are etcd's locks, which do not exclude, and the client's own balancing, which knows no deadline: there is a
 //! client for each member (`members`), and who does not answer in time is passed over.
 
+mod admin;
 mod members;
 mod watch;
 
@@ -14,6 +15,7 @@ use etcd_client::{Compare as Is, CompareOp, GetOptions, KeyValue, PutOptions, Tx
 use mainstay_site::names::{Domain, ServerName};
 use mainstay_site::secrets::KeyPair;
 
+pub use self::admin::{Health, Listed};
 use self::members::Members;
 use super::{Answer, Compare, Coordination, Entry, Error, LeaseId, Revision, Swap, Watch, Write};
 

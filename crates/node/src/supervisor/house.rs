@@ -114,7 +114,7 @@ impl House {
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {
             Config::Dns(_) => Ok(none()),
-            Config::Balancer(Balancer { pool, door }) => self.tier(pool.sticky.is_some(), door.https),
+            Config::Balancer(Balancer { pool, door, .. }) => self.tier(pool.sticky.is_some(), door.https),
             Config::Web(web) => self.tier(web.routes.iter().any(|route| route.pool.sticky.is_some()), web.door.https),
             Config::App(app) => {
                 let mut all = read(&self.state.join("secrets.json"))?;

@@ -46,7 +46,7 @@ pub(super) async fn probe() -> Result<String, Refused> {
 
 /// Whether a new process of the service costs nobody a connection.
 pub(super) fn moves(service: &Service) -> bool {
-    !matches!(service.config, Config::Sql(_) | Config::Database(_))
+    !matches!(service.config, Config::Sql(_) | Config::Database(_) | Config::Store(_))
 }
 
 /// A service that is to start anew, and where to see that it has.

@@ -32,7 +32,7 @@ struct Member {
     child: Child,
 }
 
-fn site(servers: usize) -> Site {
+pub fn site(servers: usize) -> Site {
     let mut text =
         format!("format = 1\n[site]\ndomain = \"{SITE}\"\n[app]\npath = \".\"\nkind = \"wsgi\"\nentry = \"a:b\"\n");
     for number in 1..=servers {
@@ -43,7 +43,7 @@ fn site(servers: usize) -> Site {
 }
 
 /// A port that is free now; the listener goes when the member starts.
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

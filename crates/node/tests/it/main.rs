@@ -7,6 +7,7 @@ mod database;
 mod dns;
 mod etcd;
 mod mariadb;
+mod member;
 mod php;
 mod sql;
 mod store;

@@ -189,6 +189,11 @@ const BALANCER: &[Key] = &[
         Kind::Word(&LOGS),
         "How requests are logged: json (the default, with all that is known) or nginx's combined.",
     ),
+    key(
+        "cache",
+        Kind::FlagOr(CACHE),
+        "Whether the balancer keeps fresh answers itself, beside the web servers' caches (default false).",
+    ),
 ];
 const LIMITS: &[Key] = &[
     key(

@@ -115,6 +115,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
         sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
         log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
+        cache: balancer.as_ref().and_then(|draft| draft.cache),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,

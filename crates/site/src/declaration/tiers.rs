@@ -70,14 +70,14 @@ pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
         algorithm: algorithm(&section, errors),
         sticky: sticky(&section, errors),
         log: log(&section, errors),
-        cache: cache(&section, errors),
+        cache: cache(&section, Some(Cache::default()), errors),
     }
 }
 
-/// `cache = true`, `false` or `{ memory = "64 MiB" }`; on if nothing is said, since nothing is kept that the application does
-/// not allow.
-fn cache(web: &Section<'_>, errors: &mut Errors) -> Option<Cache> {
-    let Some(value) = web.value("cache") else { return Some(Cache::default()) };
+/// `cache = true`, `false` or `{ memory = "64 MiB" }`. Unasked the web servers have one, since nothing is kept that the
+/// application does not allow; the balancer has none: it would keep the same once more, and is to stay small.
+fn cache(tier: &Section<'_>, unasked: Option<Cache>, errors: &mut Errors) -> Option<Cache> {
+    let Some(value) = tier.value("cache") else { return unasked };
     let table = match value.get_ref() {
         DeValue::Boolean(on) => return on.then(Cache::default),
         DeValue::Table(table) => table,
@@ -116,13 +116,14 @@ pub(super) struct BalancerDraft {
     pub(super) algorithm: Algorithm,
     pub(super) sticky: bool,
     pub(super) log: LogFormat,
+    pub(super) cache: Option<Cache>,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
     let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
-    let log = log(&section, errors);
+    let (log, cache) = (log(&section, errors), cache(&section, None, errors));
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -150,7 +151,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, sticky, log, cluster })
+    Some(BalancerDraft { span, algorithm, sticky, log, cache, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.

@@ -97,7 +97,8 @@ impl Tiers<'_> {
         let talks = flows(&pool, "web", "HTTP");
         let listens = self.doors(server.address);
         let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
-        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door }))
+        let cache = self.site.balancer.as_ref().and_then(|it| it.cache);
+        service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door, cache }))
     }
 
     fn door(&self, front: bool, log: LogFormat) -> Door {

@@ -153,6 +153,9 @@ pub struct Balancer {
     /// How it is a door.
     #[serde(default)]
     pub door: Door,
+    /// Fresh answers are kept; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
 }
 
 /// Whom an HTTP tier lets in and what it tells, to the log and to those who may know.

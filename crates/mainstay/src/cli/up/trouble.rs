@@ -40,7 +40,7 @@ fn hopeless(service: &ServiceStatus) -> bool {
 /// How far from the visitor: a service may need those with a smaller figure, never one with a larger.
 fn depth(service: &ServiceStatus) -> u8 {
     match service.role {
-        Role::Database | Role::Dns | Role::Cache => 0,
+        Role::Store | Role::Database | Role::Dns | Role::Cache => 0,
         Role::App if service.name.as_str() == "sql" => 1,
         Role::App => 2,
         Role::Web => 3,

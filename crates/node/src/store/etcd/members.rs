@@ -82,6 +82,14 @@ impl Members {
         }
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn member(&self, place: usize) -> &Member {
+        &self.all[place]
+    }
+
     /// Everybody, beginning with who answered last.
     pub(super) fn in_turn(&self) -> impl Iterator<Item = (usize, &Arc<Member>)> {
         let first = self.preferred.load(Ordering::Relaxed);

@@ -1,0 +1,115 @@
+//! Where a member keeps what: below the server's state directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use mainstay_site::names::{Domain, ServerName};
+use mainstay_site::plan::{self, Member};
+use mainstay_site::secrets::KeyPair;
+
+use super::Error;
+use crate::service::Launch;
+
+/// Where Debian puts programs, and where a build by hand does.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What one member is and has.
+pub struct Places {
+    pub site: Domain,
+    pub server: ServerName,
+    pub own: Member,
+    /// etcd's data directory.
+    pub data: PathBuf,
+    /// Stays when the data is lost: this server has been a member, and may have voted.
+    pub marker: PathBuf,
+    /// etcd reads them at every handshake, so a new certificate needs no restart.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub authority: PathBuf,
+    /// What the files hold.
+    pub identity: KeyPair,
+    pub trusted: KeyPair,
+}
+
+impl Places {
+    pub fn new(launch: &Launch, config: &plan::Store) -> Result<Places, Error> {
+        let server = launch.server.clone();
+        let own = config.member(&server).cloned().ok_or_else(|| Error::NoMember(server.to_string()))?;
+        let identity = launch.secrets.identities.get(&server).cloned();
+        let (identity, trusted) =
+            identity.zip(launch.secrets.authority.clone()).ok_or_else(|| Error::NoCertificate(server.to_string()))?;
+        let (run, data) = (launch.run_folder(), launch.state.join(&config.data));
+        Ok(Places {
+            site: launch.site.clone(),
+            server,
+            own,
+            marker: data.with_file_name("member"),
+            data,
+            certificate: run.join("server.pem"),
+            key: run.join("server.key"),
+            authority: run.join("authority.pem"),
+            identity,
+            trusted,
+        })
+    }
+
+    /// Writes what etcd reads.
+    pub fn prepare(&self) -> io::Result<()> {
+        for folder in [&self.data, &self.key].into_iter().filter_map(|path| path.parent()) {
+            fs::create_dir_all(folder)?;
+        }
+        for (path, text) in [
+            (&self.certificate, &self.identity.certificate),
+            (&self.key, &self.identity.key),
+            (&self.authority, &self.trusted.certificate),
+        ] {
+            replace(path, text)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is data to start with: etcd makes this folder first.
+    pub fn has_data(&self) -> bool {
+        self.data.join("member").is_dir()
+    }
+
+    pub fn was_member(&self) -> bool {
+        self.marker.exists()
+    }
+
+    /// Notes, for good, that this server is a member from now on.
+    pub fn mark(&self) -> io::Result<()> {
+        let mut file = File::create(&self.marker)?;
+        file.write_all(
+            b"This server has a vote in the site's store. Without its data it comes back only through the others.\n",
+        )?;
+        file.sync_all()
+    }
+
+    /// Keeps data that is no use any more beside its place, at most once.
+    pub fn set_aside(&self) -> io::Result<PathBuf> {
+        let kept = self.data.with_extension("removed");
+        if kept.exists() {
+            fs::remove_dir_all(&kept)?;
+        }
+        fs::rename(&self.data, &kept)?;
+        Ok(kept)
+    }
+}
+
+/// Written beside and renamed: etcd may read it at any moment.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&unfinished, path)
+}
+
+/// The absolute path of etcd.
+pub fn etcd() -> Result<PathBuf, Error> {
+    let executable =
+        |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    PATH.split(':').map(|folder| Path::new(folder).join("etcd")).find(executable).ok_or(Error::Missing)
+}

@@ -1,0 +1,300 @@
+//! The loop.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use mainstay_machines::Time;
+use mainstay_machines::backoff::{Backoff, Policy};
+use mainstay_site::names::ServerName;
+use mainstay_site::plan;
+use mainstay_site::wire::State;
+use rustix::process::Signal;
+use tokio::time::{sleep, timeout};
+
+use super::arguments::{self, Entry};
+use super::duties::{Duties, Scene};
+use super::entry::{decide, joined_key};
+use super::places::{self, Places};
+use super::{Error, report};
+use crate::clock::unix_ms;
+use crate::platform::process::{self, Exit, Process};
+use crate::service::{Context, Reporter};
+use crate::store::etcd::Health;
+use crate::store::{self, Compare, Coordination, Etcd, Write, boot_time};
+
+/// Between two looks at members that are well.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks while something is being waited for.
+const LOOK_STARTING: Duration = Duration::from_millis(100);
+/// What etcd gets for a clean end, in which it hands the lead over; a service has 10 s in all.
+const STOP: Duration = Duration::from_secs(5);
+
+/// Looks after the member until asked to end.
+pub async fn serve(context: Context, config: &plan::Store, places: Places) {
+    let Context { reporter, mut shutdown, .. } = context;
+    let mut role = Role::new(config, &places, reporter);
+    loop {
+        let pause = tokio::select! {
+            pause = role.turn() => pause,
+            () = shutdown.requested() => break,
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            exit = ended(role.running.as_ref()) => role.note_end(exit),
+            () = shutdown.requested() => break,
+        }
+    }
+    role.stop().await;
+}
+
+async fn ended(running: Option<&Running>) -> Exit {
+    match running {
+        Some(running) => running.process.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Running {
+    process: Process,
+    since_ms: u64,
+}
+
+struct Role<'a> {
+    config: &'a plan::Store,
+    places: &'a Places,
+    reporter: Reporter,
+    /// All members, this one first.
+    all: Etcd,
+    /// The members but this one.
+    others: Option<Etcd>,
+    running: Option<Running>,
+    backoff: Backoff,
+    again_at: Time,
+    crash: Option<Exit>,
+    restarts: u64,
+    duties: Duties,
+    /// When the others were first looked for.
+    looking_since: Option<Time>,
+    /// Whether the store says that this member has been one.
+    joined: Option<u64>,
+}
+
+impl<'a> Role<'a> {
+    fn new(config: &'a plan::Store, places: &'a Places, reporter: Reporter) -> Role<'a> {
+        let mut endpoints = config.endpoints();
+        endpoints.sort_by_key(|(server, _)| *server != places.server);
+        let etcd = |endpoints: &[_]| Etcd::new(&places.site, endpoints, &places.identity, &places.trusted);
+        Role {
+            all: etcd(&endpoints),
+            others: (endpoints.len() > 1).then(|| etcd(&endpoints[1..])),
+            config,
+            places,
+            reporter,
+            running: None,
+            backoff: Backoff::new(Policy::PROCESS),
+            again_at: Time::ZERO,
+            crash: None,
+            restarts: 0,
+            duties: Duties::default(),
+            looking_since: None,
+            joined: None,
+        }
+    }
+
+    /// One look and what follows from it. How long to wait for the next.
+    async fn turn(&mut self) -> Duration {
+        match self.advance().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                self.say(State::Failed, error.to_string());
+                LOOK
+            }
+        }
+    }
+
+    async fn advance(&mut self) -> Result<Duration, Error> {
+        if self.running.is_none() && !self.bring().await? {
+            return Ok(LOOK_STARTING);
+        }
+        let health = self.all.health().await;
+        let trouble = self.attend(&health).await.err().map(|error| error.to_string());
+        Ok(self.publish(&health, trouble))
+    }
+
+    /// Adopts what runs, or starts it once it is known how. Whether it runs now.
+    async fn bring(&mut self) -> Result<bool, Error> {
+        let wait = self.again_at.since(boot_time());
+        if let Some(exit) = self.crash.filter(|_| !wait.is_zero()) {
+            return Err(Error::Crashed { how: exit.to_string(), wait_s: wait.as_secs() + 1 });
+        }
+        self.places.prepare()?;
+        if self.adopt().await? {
+            return Ok(true);
+        }
+        self.shed_removed().await?;
+        let entry = if self.places.has_data() { Some(Entry::Return) } else { self.enter().await? };
+        match entry {
+            Some(entry) => self.start(&entry).map(|()| true),
+            None => {
+                self.say(State::Starting, "looking for the other members".into());
+                Ok(false)
+            }
+        }
+    }
+
+    async fn enter(&mut self) -> Result<Option<Entry>, Error> {
+        let now = boot_time();
+        let since = *self.looking_since.get_or_insert(now);
+        decide(self.places, self.others.as_ref(), since, now).await
+    }
+
+    /// Finds etcd with this data directory.
+    async fn adopt(&mut self) -> Result<bool, Error> {
+        let lasting = arguments::lasting(self.places);
+        let Some(process) = find(&lasting[0])? else { return Ok(false) };
+        if arguments::is_same(&process::arguments(process.pid()), &lasting) {
+            tracing::info!(pid = process.pid(), "adopted the running etcd");
+            self.running = Some(Running { process, since_ms: unix_ms() });
+            return Ok(true);
+        }
+        tracing::info!(pid = process.pid(), "the arguments changed: etcd is restarted");
+        end(process).await;
+        Ok(false)
+    }
+
+    /// Data of a member that the others have put out is of no use to anybody: etcd ends with it.
+    async fn shed_removed(&self) -> Result<(), Error> {
+        let crashed = matches!(self.crash, Some(Exit::Code(_) | Exit::Unknown));
+        let Some(others) = self.others.as_ref().filter(|_| crashed && self.places.has_data()) else { return Ok(()) };
+        let Ok(roster) = others.roster().await else { return Ok(()) };
+        let own = arguments::url(self.places.own.peer);
+        if !roster.iter().any(|listed| listed.peers.contains(&own)) {
+            let kept = self.places.set_aside()?;
+            tracing::warn!("this member was put out; its data is kept at {} and not used", kept.display());
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, entry: &Entry) -> Result<(), Error> {
+        tracing::info!(?entry, "starting etcd");
+        self.places.mark()?;
+        let mut command = Command::new(places::etcd()?);
+        command
+            .args(arguments::lasting(self.places))
+            .args(arguments::entering(self.places, &self.config.members, entry))
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", places::PATH)
+            .stdin(Stdio::null());
+        // It outlives this role, and a signal to our process group is not for it.
+        command.process_group(0);
+        let child = command.spawn()?;
+        self.backoff.started(boot_time());
+        self.running = Some(Running { process: Process::open(child.id())?, since_ms: unix_ms() });
+        Ok(())
+    }
+
+    /// What is to be done once the members agree.
+    async fn attend(&mut self, health: &[(ServerName, Result<Health, store::Error>)]) -> Result<(), store::Error> {
+        let own = health.iter().find(|(name, _)| *name == self.places.server);
+        let Some((_, Ok(own))) = own else { return Ok(()) };
+        if own.leader == 0 {
+            return Ok(());
+        }
+        if self.joined != Some(own.id) {
+            note_joined(&self.all, own.id).await?;
+            self.joined = Some(own.id);
+        }
+        if own.leader != own.id {
+            return Ok(());
+        }
+        let server = &self.places.server;
+        let scene = Scene { etcd: &self.all, config: self.config, own: server, health, now: boot_time() };
+        self.duties.attend(&scene).await
+    }
+
+    fn publish(&self, health: &[(ServerName, Result<Health, store::Error>)], trouble: Option<String>) -> Duration {
+        let Some(running) = &self.running else { return LOOK_STARTING };
+        let own = &self.places.server;
+        let (process, since_ms, restarts) = (&running.process, running.since_ms, self.restarts);
+        let said = report::running(&report::Seen { own, health, process, since_ms, restarts, trouble });
+        let pause = if said.state == State::Starting { LOOK_STARTING } else { LOOK };
+        self.log(said.state, &said.because);
+        self.reporter.publish(said);
+        pause
+    }
+
+    fn say(&self, state: State, because: String) {
+        self.log(state, &because);
+        let process = self.running.as_ref().map(|running| (&running.process, running.since_ms));
+        self.reporter.publish(report::without(state, because, process, self.restarts));
+    }
+
+    /// Only what is new.
+    fn log(&self, state: State, because: &str) {
+        if self.reporter.current().because != because {
+            match state {
+                State::Failed => tracing::error!(state = state.as_str(), "{because}"),
+                _ => tracing::info!(state = state.as_str(), "{because}"),
+            }
+        }
+    }
+
+    fn note_end(&mut self, exit: Exit) {
+        self.running = None;
+        self.restarts += 1;
+        self.again_at = self.backoff.ended(boot_time());
+        self.crash = Some(exit);
+        tracing::error!("etcd {exit}");
+    }
+
+    async fn stop(mut self) {
+        self.say(State::Stopping, "etcd is ending as asked".into());
+        if let Some(running) = self.running.take() {
+            end(running.process).await;
+        }
+        self.say(State::Stopped, "ended as asked".into());
+    }
+}
+
+/// Notes in the store that this member has been one: if it ever asks again without its data, it is somebody else.
+async fn note_joined(etcd: &Etcd, id: u64) -> Result<(), store::Error> {
+    let key = joined_key(id);
+    let note = Write::Put { key: key.clone(), value: b"{}".to_vec(), lease: None };
+    etcd.transact(&[Compare::Absent(key)], &[note]).await.map(drop)
+}
+
+/// The process that has `first` as its first argument, as only etcd of this server has.
+fn find(first: &str) -> Result<Option<Process>, Error> {
+    let is_ours = |pid: u32| {
+        let arguments = process::arguments(pid);
+        let program = arguments.first().and_then(|path| Path::new(path).file_name());
+        program.is_some_and(|name| name == "etcd") && arguments.get(1).is_some_and(|it| it == first)
+    };
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if !is_ours(pid) {
+            continue;
+        }
+        // The descriptor first, then a second look: the number may have passed to another process in between.
+        if let Ok(process) = Process::open(pid)
+            && is_ours(pid)
+        {
+            return Ok(Some(process));
+        }
+    }
+    Ok(None)
+}
+
+/// Ends it cleanly, or not cleanly after [`STOP`]: its log is written ahead.
+async fn end(process: Process) {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let _ = process.signal(signal);
+        if timeout(STOP, process.ended()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(pid = process.pid(), seconds = STOP.as_secs(), "etcd did not end in time");
+    }
+}

@@ -1,0 +1,41 @@
+use std::net::SocketAddr;
+
+use mainstay_site::plan::{self, Member};
+
+use super::duties::Scene;
+use crate::store::etcd::Health;
+use crate::store::{Error, Etcd};
+
+fn config(names: &[&str], databases: &[&str]) -> plan::Store {
+    let at = SocketAddr::from(([127, 0, 0, 1], 1));
+    let member = |name: &&str| Member { server: (*name).into(), client: at, peer: at };
+    plan::Store {
+        members: names.iter().map(member).collect(),
+        databases: databases.iter().map(|name| (*name).into()).collect(),
+        data: "data/store/etcd".into(),
+    }
+}
+
+fn health(id: u64, leader: u64) -> Result<Health, Error> {
+    Ok(Health { id, leader, size_bytes: 0, version: String::new(), errors: Vec::new() })
+}
+
+#[test]
+fn the_lead_goes_to_a_server_without_a_database() {
+    let config = config(&["db1", "db2", "lb1"], &["db1", "db2"]);
+    let pair =
+        mainstay_site::secrets::KeyPair { certificate: String::new(), key: String::new(), names: Vec::new(), until: 0 };
+    let etcd = Etcd::new(&"a.com".into(), &[], &pair, &pair);
+    let chosen = |health: &[_]| {
+        let own = "db1".into();
+        let now = crate::store::boot_time();
+        let scene = Scene { etcd: &etcd, config: &config, own: &own, health, now };
+        scene.best_other().map(|(name, _)| name.to_string())
+    };
+    let gone = || Err(Error::Unreachable("gone".into()));
+    let all = |db2, lb1| [("db1".into(), health(1, 1)), ("db2".into(), db2), ("lb1".into(), lb1)];
+    assert_eq!(chosen(&all(health(2, 1), health(3, 1))).as_deref(), Some("lb1"));
+    assert_eq!(chosen(&all(health(2, 1), gone())).as_deref(), Some("db2"));
+    assert_eq!(chosen(&all(health(2, 1), health(3, 0))).as_deref(), Some("db2"), "it follows nobody");
+    assert_eq!(chosen(&all(gone(), gone())), None);
+}

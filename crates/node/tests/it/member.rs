@@ -1,0 +1,182 @@
+//! The store's service: three of them on one machine, each with an etcd of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mainstay_node::authority;
+use mainstay_node::etcd;
+use mainstay_node::service::{Launch, Sockets};
+use mainstay_node::store::{Event, Store, Write};
+use mainstay_site::names::{Role, ServerName};
+use mainstay_site::plan::{self, Config, Member};
+use mainstay_site::secrets::Secrets;
+use mainstay_site::wire::{Report, State};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::etcd::{free, site};
+use crate::support::{self, DEADLINE, Running, eventually};
+
+/// Three servers' members, switched on and off.
+struct Site {
+    folder: tempfile::TempDir,
+    secrets: Secrets,
+    config: plan::Store,
+    running: Vec<Option<Running>>,
+}
+
+impl Site {
+    fn new() -> Site {
+        let site = site(3);
+        let mut secrets = support::secrets();
+        authority::complete(&site, &mut secrets).unwrap();
+        let member = |server: ServerName| Member { server, client: free(), peer: free() };
+        let members = site.servers.iter().map(|server| member(server.name.clone())).collect();
+        let config = plan::Store { members, databases: vec!["s1".into(), "s2".into()], data: "data/store/etcd".into() };
+        Site { folder: tempfile::tempdir().unwrap(), secrets, config, running: vec![None, None, None] }
+    }
+
+    fn name(&self, place: usize) -> ServerName {
+        self.config.members[place].server.clone()
+    }
+
+    fn state(&self, place: usize) -> PathBuf {
+        self.folder.path().join(self.name(place).as_str())
+    }
+
+    fn start(&mut self, place: usize) {
+        let state = self.state(place);
+        std::fs::create_dir_all(&state).unwrap();
+        let launch = support::launch("store", Role::Store, Config::Store(self.config.clone()), &state);
+        let server = self.name(place);
+        let launch = Launch { secrets: self.secrets.of(&server), server, ..launch };
+        let config = self.config.clone();
+        self.running[place] =
+            Some(Running::start(launch, Sockets::default(), move |context| etcd::run(context, &config).unwrap()));
+    }
+
+    fn start_all(&mut self) {
+        (0..3).for_each(|place| self.start(place));
+        self.until_well();
+    }
+
+    fn stop(&mut self, place: usize) {
+        self.running[place] = None;
+    }
+
+    fn until(&self, place: usize, what: &str, condition: impl Fn(&Report) -> bool) {
+        self.running[place].as_ref().unwrap().until(what, condition);
+    }
+
+    fn until_well(&self) {
+        for place in 0..3 {
+            self.until(place, "three members answer", |report| report.state == State::Serving);
+        }
+    }
+
+    fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        self.config.endpoints()
+    }
+
+    fn store(&self) -> Store {
+        let name = self.name(0);
+        Store::of(&crate::etcd::SITE.into(), &name, &self.endpoints(), &self.secrets.of(&name)).unwrap().unwrap()
+    }
+
+    fn etcd(&self, place: usize) -> Pid {
+        let report = self.running[place].as_ref().unwrap().reporter.current();
+        Pid::from_raw(report.parts[0].pid.unwrap().cast_signed()).unwrap()
+    }
+
+    fn lose_data(&self, place: usize) {
+        std::fs::remove_dir_all(self.state(place).join("data/store/etcd")).unwrap();
+    }
+}
+
+fn write(store: &Store, key: &str) {
+    let put = Write::Put { key: key.into(), value: b"1".to_vec(), lease: None };
+    within(async { store.transact(&[], &[put]).await.unwrap() });
+}
+
+fn reads(store: &Store, key: &str) -> bool {
+    within(async { store.get(key).await.is_ok_and(|entry| entry.is_some()) })
+}
+
+fn within<T>(future: impl Future<Output = T>) -> T {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    }
+    RUNTIME.with(|runtime| runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await.unwrap() }))
+}
+
+/// Who is asked may be about to lose its leader: until it is done.
+fn write_in_the_end(store: &Store, key: &str) {
+    let put = Write::Put { key: key.into(), value: b"1".to_vec(), lease: None };
+    eventually(key, || within(async { store.transact(&[], std::slice::from_ref(&put)).await.is_ok() }));
+}
+
+#[test]
+fn members_found_a_store_survive_a_loss_and_let_in_who_forgot() {
+    let mut site = Site::new();
+    site.start_all();
+    let store = site.store();
+    write(&store, "before");
+
+    // ## Killed: started again, with its data
+    kill_process(site.etcd(1), Signal::KILL).unwrap();
+    site.until(1, "etcd is started again", |report| {
+        report.counters["etcd_restarts_total"] == 1 && report.state == State::Serving
+    });
+
+    // ## Switched off: the others go on, and say who is missing
+    site.stop(2);
+    site.until(0, "s3 is missed", |report| report.state == State::Degraded && report.because.contains("s3"));
+    write_in_the_end(&store, "during");
+
+    // ## Without its data it is somebody new
+    site.lose_data(2);
+    site.start(2);
+    site.until_well();
+    assert!(reads(&store, "before") && reads(&store, "during"));
+
+    // ## All together
+    (0..3).for_each(|place| site.stop(place));
+    site.start_all();
+    assert!(reads(&store, "before") && reads(&store, "during"));
+}
+
+#[test]
+fn a_member_that_forgot_does_not_begin_anew() {
+    let mut site = Site::new();
+    site.start_all();
+    write(&site.store(), "before");
+    (0..3).for_each(|place| site.stop(place));
+    site.lose_data(0);
+    site.start(0);
+    site.until(0, "it refuses", |report| report.state == State::Failed && report.because.contains("data is gone"));
+    site.start(1);
+    site.start(2);
+    site.until_well();
+    assert!(reads(&site.store(), "before"));
+}
+
+#[test]
+fn the_lead_leaves_the_primary() {
+    let mut site = Site::new();
+    site.start_all();
+    let store = site.store();
+    let leads = |place: usize| {
+        site.running[place].as_ref().unwrap().reporter.current().facts.iter().any(|(_, value)| value == "leads")
+    };
+    eventually("somebody leads", || (0..3).any(leads));
+    let leader = (0..3).find(|place| leads(*place)).unwrap();
+    let value = format!("{{\"server\":\"{}\",\"address\":\"127.0.0.1:3306\"}}", site.name(leader)).into_bytes();
+    within(async {
+        let (_, now) = store.list("database/").await.unwrap();
+        let mut watch = store.watch("database/", now);
+        let put = Write::Put { key: "database/leader".into(), value, lease: None };
+        store.transact(&[], &[put]).await.unwrap();
+        assert!(matches!(watch.next().await, Event::Put { .. }));
+    });
+    eventually("another member leads", || !leads(leader) && (0..3).any(leads));
+}
