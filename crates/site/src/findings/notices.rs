@@ -31,9 +31,6 @@ pub fn notices(site: &Site) -> Vec<Notice> {
             let stays = "the primary stays the first database server of the file";
             add("database.failover = \"automatic\"".into(), if survives_one(site) { stays } else { outvoted });
         }
-        if database.backup.is_some() {
-            add("database.backup".into(), "no backup is made by itself");
-        }
         if database.durability == Durability::Galera {
             add("database.durability = \"galera\"".into(), "the servers replicate asynchronously from the first");
         }
