@@ -53,10 +53,12 @@ pub async fn fetch(
     let copy = copies::ask(secrets, &own.server, from, member.copies).await?;
     let theirs = copy.stands.clone();
     fs::create_dir(&copying)?;
-    let bytes = unpack(copy, &copying).await?;
-    prepare(&copying).await?;
+    places.give(&copying)?;
+    let bytes = unpack(copy, places, &copying).await?;
+    prepare(places, &copying).await?;
     let position = position_of(&copying)?;
     fs::write(copying.join(POSITION), position.to_string())?;
+    places.give(&copying.join(POSITION))?;
     rustix::fs::syncfs(File::open(&copying)?).map_err(io::Error::from)?;
     set_aside(places, &theirs).await?;
     fs::rename(&copying, &places.data)?;
@@ -65,15 +67,19 @@ pub async fn fetch(
     Ok(())
 }
 
-async fn unpack(copy: copies::Copy, to: &Path) -> Result<u64, Error> {
-    let mut child = Command::new(programs::find("mbstream")?)
-        .args(["-x", "-C"])
-        .arg(to)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+/// A program that works on the files as the user who owns them.
+fn program(places: &Places, name: &'static str) -> Result<Command, Error> {
+    let mut command = Command::new(programs::find(name)?);
+    command.current_dir("/").env_clear().env("PATH", programs::PATH).stdin(Stdio::null()).kill_on_drop(true);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    if let Some(user) = places.user {
+        command.uid(user).gid(user);
+    }
+    Ok(command)
+}
+
+async fn unpack(copy: copies::Copy, places: &Places, to: &Path) -> Result<u64, Error> {
+    let mut child = program(places, "mbstream")?.args(["-x", "-C"]).arg(to).stdin(Stdio::piped()).spawn()?;
     let mut input = child.stdin.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
     let bytes = copy.receive(&mut input).await?;
     drop(input);
@@ -81,17 +87,11 @@ async fn unpack(copy: copies::Copy, to: &Path) -> Result<u64, Error> {
     if output.status.success() { Ok(bytes) } else { Err(Error::Copy(last_line(&output.stderr))) }
 }
 
-async fn prepare(copy: &Path) -> Result<(), Error> {
-    let output = Command::new(programs::find("mariadb-backup")?)
-        .args(["--no-defaults", "--prepare"])
-        .arg(format!("--target-dir={}", copy.display()))
-        .env_clear()
-        .env("PATH", programs::PATH)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+async fn prepare(places: &Places, copy: &Path) -> Result<(), Error> {
+    let mut command = program(places, "mariadb-backup")?;
+    command.args(["--no-defaults", "--prepare"]).arg(format!("--target-dir={}", copy.display()));
     let late = |_| Error::Copy(format!("preparing it did not end within {} s", PREPARE.as_secs()));
-    let output = timeout(PREPARE, output).await.map_err(late)??;
+    let output = timeout(PREPARE, command.output()).await.map_err(late)??;
     if output.status.success() { Ok(()) } else { Err(Error::Copy(last_line(&output.stderr))) }
 }
 

@@ -2,6 +2,7 @@
 
 use mainstay_site::plan;
 
+use super::mariadb;
 use super::places::Places;
 
 /// How long a commit waits for a replica before it goes on without, in milliseconds, where there is no store and so nobody
@@ -86,7 +87,7 @@ pub fn render(config: &plan::Database, places: &Places) -> String {
          socket = {}\n\
          pid_file = {}\n",
         replicas_port(config),
-        config.server_id,
+        mariadb::starts_as(config),
         config.address.ip(),
         config.address.port(),
         places.data.display(),

@@ -31,6 +31,8 @@ pub struct Following {
     pub source: SocketAddr,
     /// The account on the primary: each replica has its own, so that one can be kept out.
     pub account: String,
+    /// Its identity while it follows.
+    pub server_id: u32,
     /// Whether it may acknowledge: only a member of S.
     pub acknowledges: bool,
 }
@@ -44,6 +46,9 @@ pub trait Engine {
     /// Ends the connections of everybody but replicas and Mainstay. Only of a closed server: a commit that waits for a replica
     /// would be done, and seen by others, if its connection were ended.
     async fn cut_clients(&mut self) -> Result<(), Fault>;
+    /// Has what is written from now on bear `server_id`; only of a closed server. Clients' sessions that began under another
+    /// one are ended.
+    async fn write_as(&mut self, server_id: u32) -> Result<(), Fault>;
     /// Lets clients write.
     async fn open(&mut self) -> Result<(), Fault>;
     /// Whether commits wait for a replica, for ever. Switched off, those that wait are told that they are done: only after it
@@ -152,6 +157,8 @@ pub struct Variables {
     pub slave_position: Position,
     /// `10.11.19-MariaDB-…`.
     pub version: String,
+    /// `@@server_id`.
+    pub server_id: u32,
 }
 
 /// `SHOW SLAVE STATUS`.

@@ -7,9 +7,9 @@ use mainstay_machines::election::Server;
 use mainstay_site::plan;
 use mainstay_site::secrets::Secrets;
 
-use super::Error;
 use super::admin::{Admin, Fault};
 use super::engine::{Engine, Following, Replication, replication_account};
+use super::{Error, mariadb};
 
 /// What was received is applied before another source is followed. What takes longer is tried again: it goes on meanwhile.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -33,7 +33,12 @@ pub async fn follow(
     let unknown = || Error::NoMember(source.to_string());
     let member = config.members.iter().find(|member| Server::from(&member.server) == *source).ok_or_else(unknown)?;
     let own = config.members.iter().find(|member| member.server_id == config.server_id).ok_or_else(unknown)?;
-    let following = Following { source: member.replication, account: replication_account(&own.server), acknowledges };
+    let following = Following {
+        source: member.replication,
+        account: replication_account(&own.server),
+        server_id: mariadb::follows_as(own.server_id),
+        acknowledges,
+    };
     admin.close().await?;
     let seen = admin.observe().await?;
     match seen.replication.clone() {

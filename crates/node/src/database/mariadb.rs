@@ -5,6 +5,7 @@ use std::time::Duration;
 use mainstay_machines::database::Thread;
 use mainstay_machines::gtid::Position;
 use mainstay_site::names::ServerName;
+use mainstay_site::plan;
 use mysql_async::Row;
 use tokio::time::Instant;
 
@@ -25,13 +26,32 @@ const DRAIN_LOOK_S: f32 = 0.1;
 /// A connection that was killed this many seconds ago and is still there does not end by itself.
 const STUCK_S: u64 = 2;
 
+/// Added to a server's identity while it follows.
+///
+/// MariaDB drops what it receives under its own `server_id`: it takes it for its own transactions that come round. A former
+/// primary that started without its unacknowledged end must receive just those again, from who has them; without another
+/// identity its data missed them for ever, and its position did not tell. (MariaDB makes an exception while
+/// `rpl_semi_sync_slave_enabled` is on, but who has still to catch up may not acknowledge. `replicate_same_server_id` it
+/// refuses together with `log_slave_updates`.) So a server writes under one identity and follows under another.
+const FOLLOWS: u32 = 1 << 30;
+
+/// The `server_id` in the file: every server starts closed.
+pub fn starts_as(config: &plan::Database) -> u32 {
+    if config.store.is_empty() { config.server_id } else { follows_as(config.server_id) }
+}
+
+/// The `server_id` of a follower whose transactions bear `own`.
+pub fn follows_as(own: u32) -> u32 {
+    own | FOLLOWS
+}
+
 /// Has a start cut off what the binary log holds and no replica acknowledged, if the replica's side of semi-sync is on in the
 /// file (MariaDB, "Semisynchronous Replication", `init_rpl_role`).
 pub const TRUNCATE: &str = "--init-rpl-role=SLAVE";
 
 const VARIABLES: &str = "SELECT @@global.read_only, @@global.rpl_semi_sync_master_enabled, \
                          @@global.rpl_semi_sync_slave_enabled, @@global.gtid_binlog_state, @@global.gtid_binlog_pos, \
-                         @@global.gtid_slave_pos, @@version";
+                         @@global.gtid_slave_pos, @@version, @@global.server_id";
 
 const REPLICATION: &str = "SHOW SLAVE STATUS";
 
@@ -83,6 +103,14 @@ impl Engine for Admin {
         Ok(())
     }
 
+    async fn write_as(&mut self, server_id: u32) -> Result<(), Fault> {
+        if self.observe().await?.variables.server_id == server_id {
+            return self.run(&format!("SET SESSION server_id = {server_id}")).await;
+        }
+        self.bear(server_id).await?;
+        self.cut_clients().await
+    }
+
     async fn open(&mut self) -> Result<(), Fault> {
         self.run("SET GLOBAL read_only = 0").await
     }
@@ -91,8 +119,8 @@ impl Engine for Admin {
         self.run(&format!("SET GLOBAL rpl_semi_sync_master_enabled = {}", u8::from(on))).await
     }
 
-    // `MASTER_DEMOTE_TO_SLAVE` has a former primary go on behind its own last transaction, which `gtid_slave_pos` does not
-    // know. The source sends a sign of life each second and is connected to again after one.
+    // A former primary goes on behind its own last transaction, which `gtid_slave_pos` does not know (as with
+    // `MASTER_DEMOTE_TO_SLAVE`, which leaves out what was written under another identity). The source sends a sign of life each second and is connected to again after one.
     async fn follow(&mut self, following: &Following, password: &str) -> Result<(), Fault> {
         let seen = self.observe().await?;
         if seen.replication.is_some() {
@@ -100,12 +128,12 @@ impl Engine for Admin {
         }
         self.commits_wait(false).await?;
         self.may_acknowledge(following.acknowledges).await?;
-        let demote =
-            if seen.variables.slave_position == seen.variables.position { "" } else { ", MASTER_DEMOTE_TO_SLAVE = 1" };
+        self.skip_to_applied().await?;
+        self.bear(following.server_id).await?;
         let Following { source, account, .. } = following;
         self.run(&format!(
             "CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = '{account}', MASTER_PASSWORD = '{password}', \
-             MASTER_USE_GTID = slave_pos{demote}, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1",
+             MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1",
             source.ip(),
             source.port(),
         ))
@@ -238,6 +266,12 @@ impl Engine for Admin {
 }
 
 impl Admin {
+    /// Sessions keep the identity that they began with.
+    async fn bear(&mut self, server_id: u32) -> Result<(), Fault> {
+        self.run(&format!("SET GLOBAL server_id = {server_id}")).await?;
+        self.run(&format!("SET SESSION server_id = {server_id}")).await
+    }
+
     async fn replication(&mut self) -> Result<Option<Replication>, Fault> {
         Ok(self.rows(REPLICATION).await?.first().map(Replication::read))
     }
@@ -271,6 +305,7 @@ impl Variables {
             position: applied,
             slave_position,
             version: string(6),
+            server_id: string(7).parse().unwrap_or(0),
         }
     }
 }

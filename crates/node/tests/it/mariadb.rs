@@ -46,9 +46,9 @@ impl Server {
             data: "data/database/mariadb".into(),
             store: Vec::new(),
             members: Vec::new(),
-            failover: Failover::default(),
-            semi_sync: SemiSync::default(),
-            lease_ms: 5_000,
+            failover: Failover::Manual,
+            semi_sync: SemiSync::Available,
+            lease_ms: 3_000,
             backup: None,
         };
         Server { config, folder }

@@ -3,7 +3,6 @@
 //! A task of its own, so that a statement that hangs holds up nobody's decision. A step that is given up must not take effect
 //! later: its connection is ended on the server too, and if that cannot be had, the server is killed.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::look::{self, Around};
 use crate::database::admin::{Admin, Fault};
+use crate::database::crashes::Crashes;
 use crate::database::engine::{Engine, Seen, Start};
 use crate::database::errors::{self, Errors};
 use crate::database::places::Places;
@@ -37,8 +37,6 @@ const KILL: Duration = Duration::from_secs(2);
 const ABANDON: Duration = Duration::from_millis(300);
 /// A commit that waits this long while a replica is connected is helped by another one behind it.
 const NUDGE_AFTER: Duration = Duration::from_millis(500);
-/// Lines that tell what happened to the process, kept for the report.
-const ENDS_MAX: usize = 8;
 
 /// What is asked of the hands.
 pub struct Act {
@@ -89,8 +87,7 @@ struct Body {
     after: StepId,
     last: Seen,
     waiting_since: Option<(u64, Instant)>,
-    ends: VecDeque<String>,
-    ended: u64,
+    crashes: Crashes,
 }
 
 impl Hands {
@@ -192,7 +189,7 @@ impl Hands {
         self.glance.send_modify(|glance| {
             glance.seen = answers.then(|| state.last.clone());
             glance.process = state.process.as_ref().map(|process| (process.pid, process.since_ms));
-            (glance.ends, glance.last_end) = (state.ended, state.ends.back().cloned());
+            (glance.ends, glance.last_end) = (state.crashes.total, state.crashes.cause.clone());
         });
         let _ = self.inputs.send(Input::Observed(Box::new(observed)));
     }
@@ -268,10 +265,12 @@ impl Hands {
             }
             Step::Open => {
                 self.hold_fence()?;
+                admin.write_as(self.config.server_id).await?;
                 admin.open().await?;
             }
             Step::SemiSync(on) => admin.commits_wait(*on).await?,
             Step::Prepare => {
+                admin.write_as(self.config.server_id).await?;
                 accounts::prepare(admin, &self.config, &self.secrets).await?;
                 self.state.prepared = true;
             }
@@ -298,6 +297,11 @@ impl Hands {
         if self.state.process.is_some() {
             return Ok(());
         }
+        let wait = self.state.crashes.wait(std::time::Instant::now());
+        if !wait.is_zero() {
+            let cause = self.state.crashes.cause.clone().unwrap_or_default();
+            return Err(Error::Crashed { cause, wait_s: wait.as_secs() + 1 });
+        }
         self.places.prepare()?;
         install::ensure(&self.places, &self.secrets.database_admin).await?;
         std::fs::write(&self.places.configuration, configuration::render(&self.config, &self.places))?;
@@ -306,6 +310,10 @@ impl Hands {
             Recovery::Truncated => Start::Truncated,
         };
         self.state.rescued = false;
+        // It starts closed and with nobody connected, whatever the one before it was.
+        let last = &mut self.state.last;
+        (last.variables.read_only, last.variables.semi_sync) = (true, false);
+        last.replicas.clear();
         self.state.process = Some(Process::start(&self.places, how)?);
         self.free_fence();
         Ok(())
@@ -386,11 +394,7 @@ impl Hands {
         let cause = if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") };
         tracing::error!(pid = process.pid, lived_ms, remedy = errors::remedy(&cause), "{cause}");
         self.state.admin = None;
-        self.state.ended += 1;
-        self.state.ends.push_back(cause);
-        if self.state.ends.len() > ENDS_MAX {
-            self.state.ends.pop_front();
-        }
+        self.state.crashes.note(std::time::Instant::now(), Duration::from_millis(lived_ms), cause);
     }
 }
 

@@ -201,7 +201,7 @@ impl Keeper {
         match self.fence.hold(until) {
             Ok(Answer::Late) => tracing::warn!("the fence was told too late that the lease goes on"),
             Ok(_) => {}
-            Err(error) => tracing::warn!("the fence cannot be told that the lease goes on: {error}"),
+            Err(error) => tracing::debug!("the fence cannot be told that the lease goes on: {error}"),
         }
     }
 }
