@@ -99,7 +99,8 @@ impl Election {
         let cluster = self.cluster()?;
         let relied_on = cluster.sync.contains(&self.settings.me) || self.is_me(&cluster.primary);
         let flawed = self.flawed(Flaw::StandWithoutData);
-        (relied_on && !flawed && seen.process == Process::Running && !seen.received.covers(had)).then(|| had.clone())
+        (relied_on && !flawed && seen.process == Process::Running && !seen.stranded && !seen.received.covers(had))
+            .then(|| had.clone())
     }
 
     /// Why this server itself is in no state to be promoted.
@@ -165,7 +166,7 @@ impl Election {
         if seen.process != Process::Running {
             return Some(Limitation::ServerDown);
         }
-        if !seen.is_frozen() && !self.flawed(Flaw::ClaimReceiving) {
+        if !seen.is_frozen() {
             return Some(Limitation::Receiving);
         }
         self.unfit(seen)

@@ -7,20 +7,14 @@ use super::Election;
 pub(super) enum Flaw {
     /// Claims without waiting for all of S to freeze.
     ClaimUnfrozen,
-    /// Claims without comparing the records of the frozen.
-    ClaimUncompared,
     /// Claims although another one has more.
     ClaimBehind,
-    /// Claims although it still receives.
-    ClaimReceiving,
     /// Says that it does not receive before it stopped.
     PublishBeforeFreezing,
     /// Says that it has stopped receiving before it knows what it has received.
     PublishUnknown,
     /// Receives again before its record says so.
     ReceiveBeforePublishing,
-    /// Receives again comparing its own record only.
-    ReceiveUncompared,
     /// Keeps all of S at a promotion, whatever the others have.
     KeepSyncAtPromotion,
     /// Opens before the record names it.
@@ -63,6 +57,38 @@ pub(super) enum Flaw {
     NeverReclaim,
     /// Never takes a lost replica out of S.
     NeverShrink,
+}
+
+#[cfg(test)]
+impl Flaw {
+    pub(super) const ALL: [Flaw; 26] = [
+        Flaw::ClaimUnfrozen,
+        Flaw::ClaimBehind,
+        Flaw::PublishBeforeFreezing,
+        Flaw::PublishUnknown,
+        Flaw::ReceiveBeforePublishing,
+        Flaw::KeepSyncAtPromotion,
+        Flaw::OpenBeforeRecord,
+        Flaw::PromoteUndrained,
+        Flaw::RecordUncompared,
+        Flaw::ShrinkUnblocked,
+        Flaw::ShrinkUnproven,
+        Flaw::SyncOffBeforeRecord,
+        Flaw::GrowUncaught,
+        Flaw::GrowUnheld,
+        Flaw::UnblockEarly,
+        Flaw::HandOverUncaught,
+        Flaw::HandOverOpen,
+        Flaw::TruncateUnled,
+        Flaw::FollowDiverged,
+        Flaw::OpenUnblocked,
+        Flaw::StandWithoutData,
+        Flaw::HandOverForEver,
+        Flaw::OpenWithoutLease,
+        Flaw::NeverSettle,
+        Flaw::NeverReclaim,
+        Flaw::NeverShrink,
+    ];
 }
 
 impl Election {

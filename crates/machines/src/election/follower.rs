@@ -73,7 +73,9 @@ impl Election {
     /// It replays nobody: it was a primary, or is new.
     fn join(&self, primary: &Server, epoch: Epoch, cluster: &Cluster, seen: &Observed) -> Intent {
         let at = seen.received.clone();
-        let from_the_beginning = cluster.history.len() == 1 && cluster.history[0].from_gtid.is_start();
+        // The primary itself began with nothing, so its binary log is whole; or nothing is all that there was to copy.
+        let from_the_beginning =
+            cluster.history.last().is_some_and(|reign| reign.from_gtid.is_start()) || self.memory.cloned == Some(epoch);
         if at.is_start() {
             let joins = || self.reach(primary, epoch, cluster, seen);
             return if from_the_beginning { joins() } else { self.copy(Reason::Empty, cluster, primary) };
@@ -100,7 +102,7 @@ impl Election {
         seen: &Observed,
     ) -> Intent {
         let at = seen.received.clone();
-        if let Some(Trouble::Diverged(_)) = replication.error {
+        if matches!(replication.error, Some(Trouble::Diverged(_))) && !self.flawed(Flaw::FollowDiverged) {
             return self.copy(Reason::Diverged { at, fork: None }, cluster, primary);
         }
         let follows_it = replication.source.as_ref() == Some(primary);
@@ -171,8 +173,7 @@ impl Election {
             // Another reign: what it had beyond this one's beginning is no loss.
             (member.gtid_current, member.gtid_received) = (seen.current.clone(), seen.received.clone());
         }
-        let all = vec![own.clone(), led(epoch), Compare::Changed(Key::Cluster, cluster)];
-        let compares = if self.flawed(Flaw::ReceiveUncompared) { vec![own] } else { all };
+        let compares = vec![own, led(epoch), Compare::Changed(Key::Cluster, cluster)];
         Transaction { compares, writes: vec![Write::Member(me.clone(), member)] }
     }
 

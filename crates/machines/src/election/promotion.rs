@@ -18,7 +18,8 @@ impl Election {
         match (seen.process, &seen.replication) {
             (Process::Stopped, _) => intent(Reason::ServerDown).act(Step::Start(Recovery::Whole)),
             (Process::Silent, _) => intent(Reason::ServerStarting),
-            _ if self.is_open(seen) => intent(self.claim(cluster)).act(Step::Close),
+            // Only whoever was the primary and could not close, with commits that wait.
+            _ if self.is_open(seen) && seen.replication.is_some() => intent(self.claim(cluster)).act(Step::Close),
             _ if seen.stranded => intent(Reason::Rescues).act(Step::Rescue),
             (Process::Running, Some(replication)) => self.ripen(replication),
             (Process::Running, None) => self.succeed(epoch, cluster, seen),

@@ -31,6 +31,12 @@ impl Election {
                 && cluster.sync.iter().any(|other| other != server && self.is_fresh(other) && !away(other))
         };
         let strange = |server: &Server| !self.settings.members.iter().any(|(member, _)| member == server);
+        // A new primary that has waited for them long enough, whatever they do.
+        let barren = seen.read_only
+            && self.memory.handover.is_none()
+            && self.long_ago(self.memory.recorded_since, timing.joining)
+            && !cluster.sync.iter().any(|server| self.is_acknowledging(server, cluster.epoch, seen));
+        let stuck = stuck || barren;
         let gone = |server: &&Server| {
             strange(server)
                 || stuck

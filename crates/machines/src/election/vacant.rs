@@ -11,6 +11,10 @@ use super::{
 impl Election {
     pub(super) fn vacant(&self, seen: &Observed) -> Intent {
         let intent = match self.cluster() {
+            // Closing waits for commits that wait for an acknowledgement. Whoever may lead again goes on with them as its leader.
+            Some(cluster) if self.is_me(&cluster.primary) && self.is_open(seen) => {
+                self.stand_again(cluster, seen).act(Step::Close)
+            }
             _ if self.is_open(seen) => Intent::new(State::Demoting, Reason::LostLead).act(Step::Close),
             cluster if self.is_forced_on_me() => self.stand_by_force(cluster, seen),
             None => self.found(seen),
@@ -61,8 +65,12 @@ impl Election {
     /// The recorded primary has every acknowledged write, whatever S is.
     fn stand_again(&self, cluster: &Cluster, seen: &Observed) -> Intent {
         let idle = |because| Intent::new(State::Demoting, because);
+        if cluster.designated
+            && let Some(intent) = self.bring_up(seen)
+        {
+            return intent;
+        }
         match self.promotion_limitation() {
-            None if cluster.designated && seen.process == Process::Silent => idle(Reason::ServerStarting),
             None => Intent::new(State::Candidate, self.claim(Some(cluster))).transact(self.claims(cluster, false)),
             Some(limitation) => idle(Reason::Limited { limitation }),
         }
@@ -127,7 +135,7 @@ impl Election {
     /// The leader's key is made, if nothing has changed that was relied on.
     fn claims(&self, cluster: &Cluster, by_election: bool) -> Transaction {
         let mut transaction = self.claims_alone(true);
-        if by_election && !self.flawed(Flaw::ClaimUncompared) {
+        if by_election {
             transaction.compares.extend(self.sync_others(cluster).into_iter().map(|server| {
                 let changed = self.mirror.members.get(&server).map_or(Revision::default(), |entry| entry.changed);
                 Compare::Changed(Key::Member(server), changed)

@@ -64,7 +64,7 @@ fn replicas(config: &plan::Database) -> Vec<String> {
 }
 
 /// The password of the application whose schema this is: a hyphen of its name may be an underscore in the schema's.
-fn password<'a>(schema: &str, secrets: &'a Secrets) -> Option<&'a str> {
+pub fn password<'a>(schema: &str, secrets: &'a Secrets) -> Option<&'a str> {
     let plain = |name: &str| name.replace('-', "_");
     let mut applications = secrets.database.iter();
     applications.find(|(app, _)| plain(app.as_str()) == plain(schema)).map(|(_, password)| password.as_str())

@@ -22,6 +22,7 @@ mod report;
 mod rescue;
 mod role;
 mod steps;
+mod upkeep;
 
 use std::io;
 use std::path::PathBuf;
@@ -126,6 +127,7 @@ pub enum Error {
 /// tried again.
 pub fn run(context: Context, config: &plan::Database) -> Result<(), Error> {
     let places = places::Places::new(&context.launch, config)?;
+    upkeep::start(&context, config, &places)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     if config.store.is_empty() {
         runtime.block_on(role::serve(context, config, places));

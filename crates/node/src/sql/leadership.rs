@@ -3,24 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mainstay_site::names::ServerName;
-use serde::Deserialize;
+use mainstay_site::wire::database::{LEADER, Leader, decode};
 use tokio::time::sleep;
 
 use super::choice::{Leadership, Source};
 use super::servers::Servers;
 use crate::store::{Entry, Event, Store};
 
-/// Held by the leader, by a lease; its create-revision is the epoch.
-const LEADER: &str = "database/leader";
 /// Until a store that does not answer is asked again: connections wait for it.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// What matters here of the leader's key.
-#[derive(Deserialize)]
-struct Leader {
-    server: ServerName,
-}
 
 /// Follows the leader's key for ever.
 pub async fn follow(store: Store, servers: Arc<Servers>) {
@@ -62,10 +53,10 @@ fn relist(servers: &Servers, entries: &[(String, Entry)]) {
 
 /// A leader that this plan does not know leads all the same: nobody else may be written to.
 fn read(servers: &Servers, entry: &Entry) -> Leadership {
-    let leader = serde_json::from_slice::<Leader>(&entry.value).ok();
-    let place = leader.as_ref().and_then(|leader| servers.place(leader.server.as_str()));
+    let leader = decode::<Leader>(LEADER, &entry.value);
+    let place = leader.as_ref().ok().and_then(|leader| servers.place(leader.server.0.as_str()));
     if place.is_none() {
-        tracing::warn!(leader = ?leader.map(|leader| leader.server), "this plan does not know the leader");
+        tracing::warn!(?leader, "this plan does not know the leader");
     }
     Leadership { leader: place, epoch: entry.created.0, source: Source::Store }
 }

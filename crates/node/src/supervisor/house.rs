@@ -81,9 +81,12 @@ impl House {
         let run = format!("run/{}", service.name);
         for path in std::iter::once(&run).chain(&service.writes) {
             // What must survive is nobody else's to read; sockets and uploads are for others too.
-            let mode = if path.starts_with("data/") { 0o700 } else { 0o755 };
-            folder::make(&self.state, path, mode, self.user(service))
-                .map_err(|source| Obstacle::Folder { path: self.state.join(path).display().to_string(), source })?;
+            let mode = if path.starts_with("data/") || path.starts_with('/') { 0o700 } else { 0o755 };
+            // Backups may be on another disk.
+            let (base, path) =
+                path.strip_prefix('/').map_or((&*self.state, path.as_str()), |path| (Path::new("/"), path));
+            folder::make(base, path, mode, self.user(service))
+                .map_err(|source| Obstacle::Folder { path: base.join(path).display().to_string(), source })?;
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ mod rotation;
 mod run;
 mod sockets;
 mod upgrade;
+mod upkeep;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -13,4 +13,5 @@ mod php;
 mod sql;
 mod store;
 mod support;
+mod upkeep;
 mod web;

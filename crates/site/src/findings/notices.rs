@@ -30,9 +30,6 @@ pub fn notices(site: &Site) -> Vec<Notice> {
             let outvoted = "two servers cannot outvote each other: an operator promotes the replica";
             add("database.failover = \"automatic\"".into(), outvoted);
         }
-        if database.backup.is_some() {
-            add("database.backup".into(), "no backup is made by itself");
-        }
         if database.durability == Durability::Galera {
             add("database.durability = \"galera\"".into(), "commits wait for one replica, as with semi-sync");
         }
