@@ -373,10 +373,19 @@ impl Pool {
             if let Some(lease) = self.choose(wanted, |backend| settle.is_none() || fresh(backend)) {
                 return Ok(lease);
             }
-            if timeout_at(settle.unwrap_or(deadline), freed).await.is_err() && settle.take().is_none() {
+            let limit = settle.unwrap_or(deadline);
+            let until = self.next_change().map_or(limit, |change| change.min(limit));
+            let late = timeout_at(until, freed).await.is_err() && until == limit;
+            if late && settle.take().is_none() {
                 return Err(Refused::Late);
             }
         }
+    }
+
+    /// When the view changes by the clock alone: an ejection ends, a slow start goes on.
+    fn next_change(&self) -> Option<Instant> {
+        let deadline = self.view.load().deadline;
+        (deadline != Time::NEVER).then(|| self.origin + Duration::from_nanos(deadline.as_nanos()))
     }
 
     fn choose(self: &Arc<Pool>, wanted: &Wanted<'_>, may: impl Fn(usize) -> bool) -> Option<Lease> {

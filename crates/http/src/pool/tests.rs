@@ -122,6 +122,16 @@ async fn who_fails_in_a_row_is_ejected_and_returns_by_and_by() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_an_ejection_wakes_who_waits() {
+    let pool = built(Settings { backend_requests_max: 1, ..watching() }, 2);
+    fails(&pool, 5).await;
+    let (began, busy) = (Instant::now(), pool.lease(&wanted(&[], SOON)).await.unwrap());
+    assert_eq!(busy.backend, 1);
+    let waited = pool.lease(&wanted(&[], 2 * LONG)).await.unwrap();
+    assert_eq!((waited.backend, began.elapsed().as_secs()), (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_returns_and_still_fails_is_ejected_at_once() {
     let pool = built(watching(), 2);
     fails(&pool, 5).await;

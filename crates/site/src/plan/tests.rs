@@ -177,20 +177,15 @@ fn a_folder_beside_the_applications_route_has_a_route_of_its_own() {
 #[test]
 fn a_balancer_keeps_answers_only_where_it_is_asked_to() {
     let cache = |declared: &str| {
-        let text = format!(
-            "{declared}format = 1\n[site]\ndomain = \"a.b\"\n[app]\npath = \"x\"\nkind = \"http\"\ncommand = \"c\"\n\
-             [servers.lb]\naddress = \"10.0.0.1\"\nroles = [\"balancer\"]\n\
-             [servers.one]\naddress = \"10.0.0.2\"\nroles = [\"web\", \"app\"]\n"
-        );
-        let plans = plans(&text);
+        let plans = plans(&tier(&format!("[balancer]\n{declared}\n"), &[("lb", 1, "balancer"), ("s", 1, "web app")]));
         let Some(Config::Balancer(it)) = plans[0].service(&"balancer".into()).map(|it| it.config.clone()) else {
             panic!("no balancer");
         };
         it.cache.map(|cache| cache.memory_bytes)
     };
     assert_eq!(cache(""), None);
-    assert_eq!(cache("balancer.cache = true\n"), Some(64 << 20));
-    assert_eq!(cache("balancer.cache = { memory = \"1 GiB\" }\n"), Some(1 << 30));
+    assert_eq!(cache("cache = true"), Some(64 << 20));
+    assert_eq!(cache("cache = { memory = \"1 GiB\" }"), Some(1 << 30));
 }
 
 /// The plans grow with the pools that they hold and with nothing else.
