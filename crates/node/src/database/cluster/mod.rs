@@ -40,6 +40,8 @@ const ROUND: Duration = Duration::from_millis(250);
 const LIST_AGAIN: Duration = Duration::from_millis(200);
 /// What the last words to the store may take when the role ends.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Changes of the store that wait to be taken note of; the watch waits meanwhile.
+const HEARD_MAX: usize = 64;
 /// The machine asks for one step at a time.
 const ACTS_MAX: usize = 1;
 
@@ -132,16 +134,19 @@ struct Role {
 impl Role {
     /// For ever.
     async fn run(&mut self, mut received: mpsc::UnboundedReceiver<Input>) {
-        let mut following = Following::new(self.store.clone());
+        // A task of its own: what it waits for must not begin anew whenever something else happens.
+        let (tell, mut told) = mpsc::channel(HEARD_MAX);
+        let following = tokio::spawn(Following::new(self.store.clone()).tell(tell));
         loop {
             let until = self.election.deadline().since(boot_time()).min(ROUND);
             let input = tokio::select! {
                 biased;
                 Some(input) = received.recv() => Some(input),
                 answered = answer(&mut self.pending) => Some(self.answered(answered)),
-                heard = following.next() => self.heard(heard),
+                Some(heard) = told.recv() => self.heard(heard),
                 () = sleep_until(Instant::now() + until) => Some(Input::Tick),
             };
+            debug_assert!(!following.is_finished(), "it ends with its listener");
             if let Some(input) = input {
                 self.handle(input);
             }
@@ -268,7 +273,16 @@ impl Following {
         Following { store, watch: None, tried: false }
     }
 
-    /// May be dropped while it waits.
+    /// Says what is heard for as long as somebody listens.
+    async fn tell(mut self, to: mpsc::Sender<Heard>) {
+        loop {
+            let heard = self.next().await;
+            if to.send(heard).await.is_err() {
+                return;
+            }
+        }
+    }
+
     async fn next(&mut self) -> Heard {
         let heard = match self.watch.as_mut() {
             None => return self.list().await,
