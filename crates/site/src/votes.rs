@@ -10,15 +10,16 @@ const MEMBERS: usize = 3;
 ///
 /// None where nothing has to be agreed on: with fewer than two database servers. Three where there are three servers, those
 /// without a database first, since the loss of a database server is what the vote is for; among them balancers, which do
-/// least. Two servers cannot outvote each other, so there one has the vote: the declared primary's, whose loss needs an
-/// operator anyway.
+/// least, and firewalls last, which should do nothing else. Two servers cannot outvote each other, so there one has the vote:
+/// the declared primary's, whose loss needs an operator anyway.
 pub fn votes(site: &Site) -> Vec<&Server> {
     match (site.count(Role::Database), site.servers.len()) {
         (..2, _) => Vec::new(),
         (_, ..MEMBERS) => site.primary().into_iter().collect(),
         _ => {
             let mut ranked: Vec<(usize, &Server)> = site.servers.iter().enumerate().collect();
-            ranked.sort_by_key(|(_, server)| (server.has(Role::Database), !server.has(Role::Balancer)));
+            let later = [Role::Database, Role::Firewall];
+            ranked.sort_by_key(|(_, server)| (later.map(|role| server.has(role)), !server.has(Role::Balancer)));
             ranked.truncate(MEMBERS);
             ranked.sort_by_key(|(place, _)| *place);
             ranked.into_iter().map(|(_, server)| server).collect()

@@ -187,7 +187,7 @@ async fn the_embedded_store_conforms() {
 
 #[tokio::test]
 async fn etcd_conforms() {
-    let cluster = Cluster::start(3).await;
+    let cluster = Cluster::start(1).await;
     conforms(&cluster.store()).await;
     assert!(cluster.etcdctl(&["get", "/foobar.com/t/a"]).contains("/foobar.com/t/a"));
 }

@@ -26,13 +26,12 @@ pub fn notices(site: &Site) -> Vec<Notice> {
         add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");
     }
     if let Some(database) = &site.database {
-        if database.failover == Failover::Automatic {
+        if database.failover == Failover::Automatic && !survives_one(site) {
             let outvoted = "two servers cannot outvote each other: an operator promotes the replica";
-            let stays = "the primary stays the first database server of the file";
-            add("database.failover = \"automatic\"".into(), if survives_one(site) { stays } else { outvoted });
+            add("database.failover = \"automatic\"".into(), outvoted);
         }
         if database.durability == Durability::Galera {
-            add("database.durability = \"galera\"".into(), "the servers replicate asynchronously from the first");
+            add("database.durability = \"galera\"".into(), "commits wait for one replica, as with semi-sync");
         }
     }
     for role in [Role::Firewall, Role::Cache, Role::Monitor] {
