@@ -241,6 +241,9 @@ pub struct Balancer {
     /// Answers that are kept here too, before they are asked of a web server; `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// Milliseconds after which a silent web server's request is asked of another too; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_ms: Option<u32>,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

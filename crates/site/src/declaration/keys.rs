@@ -173,6 +173,11 @@ const WEB: &[Key] = &[
         Kind::FlagOr(CACHE),
         "Whether web servers keep answers that the application marks as fresh, by Cache-Control or Expires (default true).",
     ),
+    key(
+        "hedge",
+        Kind::Text,
+        "After how long a silence, as 500ms, a GET is asked of a second application server too (default: never).",
+    ),
 ];
 pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
@@ -192,6 +197,11 @@ const BALANCER: &[Key] = &[
         "cache",
         Kind::FlagOr(CACHE),
         "Whether the balancer keeps fresh answers itself, beside the web servers' caches (default false).",
+    ),
+    key(
+        "hedge",
+        Kind::Text,
+        "After how long a silence, as 500ms, a GET is asked of a second web server too (default: never).",
     ),
 ];
 const LIMITS: &[Key] = &[

@@ -119,6 +119,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
         log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
         cache: balancer.as_ref().and_then(|draft| draft.cache),
+        hedge_ms: balancer.as_ref().and_then(|draft| draft.hedge_ms),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,

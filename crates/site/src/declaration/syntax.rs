@@ -162,6 +162,16 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (number > 0).then(|| number.checked_mul(unit).map(Duration::from_secs)).flatten()
 }
 
+/// A moment as `300ms` or `2s`, in milliseconds.
+pub(super) fn moment(text: &str) -> Option<u32> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s')?, 1000),
+    };
+    let number: u32 = number.parse().ok()?;
+    number.checked_mul(unit)
+}
+
 /// `20/s`, `100/m`, `1000/h`: requests, and the seconds in which they may come.
 pub(super) fn rate(text: &str) -> Option<(u32, u32)> {
     /// More in a second is no limit, and its interval would be less than a clock can tell.
