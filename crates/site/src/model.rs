@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
 mod database;
+mod store;
 mod web;
 
 pub use database::{Backup, Lease, Reads, SemiSync};
+pub use store::ForeignStore;
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
 
 /// The format of the declaration, of every state file, and of every `--json` answer that this build writes.
@@ -39,6 +41,9 @@ pub struct Site {
     pub limits: Limits,
     /// The database tier; `None` where no server has the role.
     pub database: Option<Database>,
+    /// Where its servers agree, if that is not on some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<ForeignStore>,
     /// HTTPS; `None` where `[tls]` is absent.
     pub tls: Option<Tls>,
     /// Packet filtering; `None` where `[firewall]` is absent.

@@ -293,13 +293,19 @@ impl Tiers<'_> {
         votes(self.site).into_iter().map(member).collect()
     }
 
+    /// Where the servers agree: their own members, or another etcd.
     fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        if let Some(foreign) = &self.site.store {
+            let named =
+                foreign.endpoints.iter().map(|address| (ServerName(format!("etcd at {}", address.ip())), *address));
+            return named.collect();
+        }
         self.members().into_iter().map(|member| (member.server, member.client)).collect()
     }
 
-    /// To every member of the store.
+    /// To every member of the store that is a server of the site.
     fn votes(&self) -> impl Iterator<Item = Flow> {
-        self.endpoints().into_iter().map(|(server, address)| store_flow(&server, address, "etcd"))
+        self.members().into_iter().map(|member| store_flow(&member.server, member.client, "etcd"))
     }
 
     fn database_address(&self, server: &Server) -> SocketAddr {
