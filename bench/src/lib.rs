@@ -2,6 +2,8 @@
 //!
 //! A row compares a figure of ours with a peer's of the same run, or, where there is no peer, states ours alone.
 
+pub mod cpu;
+
 use std::io::{self, Write};
 
 use serde::Serialize;

@@ -51,7 +51,7 @@ pub struct Replication {
 }
 
 /// A replication thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Thread {
     /// Not running.
     Stopped,

@@ -10,6 +10,8 @@ pub mod backoff;
 pub mod balance;
 pub mod budget;
 pub mod database;
+pub mod election;
+pub mod gtid;
 pub mod health;
 pub mod outlier;
 pub mod rate;

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::platform::inherit::{self, Socket};
-use crate::service::{Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use crate::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
 
 /// The environment variable that names the descriptor of the [`Launch`].
 pub const LAUNCH_FD: &str = "MAINSTAY_LAUNCH_FD";
@@ -88,10 +88,11 @@ fn prepare(name: &str) -> Result<Context, Unusable> {
     let (sender, shutdown) = Shutdown::new();
     let reporter = Reporter::default();
     let path = launch.run_folder().join("report.sock");
-    let (launches, purges) = (Launches::default(), Purges::default());
-    side::start(&path, reporter.clone(), launches.clone(), purges.clone(), sender)
+    let (launches, purges, asks) = (Launches::default(), Purges::default(), Asks::default());
+    let heard = (launches.clone(), purges.clone(), asks.clone());
+    side::start(&path, reporter.clone(), heard, sender)
         .map_err(|source| Unusable::Report { path: path.display().to_string(), source })?;
-    Ok(Context { launch, sockets, reporter, shutdown, launches, purges })
+    Ok(Context { launch, sockets, reporter, shutdown, launches, purges, asks })
 }
 
 fn sort(handed: Vec<(String, std::os::fd::OwnedFd)>) -> io::Result<Sockets> {

@@ -10,6 +10,7 @@ pub mod dns;
 mod door;
 pub mod engine;
 pub mod etcd;
+pub mod fence;
 pub mod harness;
 pub mod log;
 pub mod page;

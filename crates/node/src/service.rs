@@ -9,6 +9,7 @@
 //! It answers on `run/NAME/report.sock`, which only its own user and root may connect to (unix(7): it takes the permission to
 //! write): `GET /v1/report` with its [`Report`]; `PUT /v1/launch` with a [`Launch`] that is to take the place of the one that
 //! it has, to which it says 204 once it follows it, 409 if it must be restarted for that, and 422 if nobody could follow it.
+//! `POST /v1/database` with an [`Ask`] is for the database alone.
 //! `POST /v1/purge` with a [`Purge`] takes answers out of its cache, if it has one, and says how many. SIGTERM asks it to
 //! finish what it has and end with 0.
 
@@ -20,7 +21,8 @@ use arc_swap::ArcSwap;
 use mainstay_site::names::{Domain, Generation, ServerName};
 use mainstay_site::plan::Service;
 use mainstay_site::secrets::Secrets;
-use mainstay_site::wire::{Purge, Report, State};
+use mainstay_site::wire::upkeep::{Ask, Told};
+use mainstay_site::wire::{Purge, Refusal, Report, State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -62,6 +64,8 @@ pub struct Context {
     pub launches: Launches,
     /// Where it is told to forget.
     pub purges: Purges,
+    /// Where it is asked what takes its time.
+    pub asks: Asks,
 }
 
 /// The listening sockets that were handed over, with the name of their [`mainstay_site::plan::Listen`].
@@ -91,17 +95,27 @@ impl Sockets {
 
 /// Where a service says how it is; cheap to clone, swapped whole.
 #[derive(Clone)]
-pub struct Reporter(Arc<ArcSwap<Report>>);
+pub struct Reporter(Arc<ArcSwap<Report>>, Arc<ArcSwap<Annex>>);
+
+/// What a part of a service with a thread of its own adds to the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annex {
+    /// Further facts.
+    pub facts: Vec<(String, String)>,
+    /// What degrades a service that serves.
+    pub fault: Option<String>,
+}
 
 impl Default for Reporter {
     fn default() -> Self {
-        Reporter(Arc::new(ArcSwap::from_pointee(Report {
+        let report = Report {
             state: State::Starting,
             because: "just started".into(),
             facts: Vec::new(),
             parts: Vec::new(),
             counters: Default::default(),
-        })))
+        };
+        Reporter(Arc::new(ArcSwap::from_pointee(report)), Arc::default())
     }
 }
 
@@ -109,6 +123,21 @@ impl Reporter {
     /// Replaces the report.
     pub fn publish(&self, report: Report) {
         self.0.store(Arc::new(report));
+    }
+
+    /// Replaces what is added to it.
+    pub fn annex(&self, annex: Annex) {
+        self.1.store(Arc::new(annex));
+    }
+
+    /// The report with what is added to it, as others get it.
+    pub fn told(&self) -> Report {
+        let (mut report, annex) = (Report::clone(&self.current()), self.1.load());
+        report.facts.extend(annex.facts.iter().cloned());
+        if let (State::Serving, Some(fault)) = (report.state, &annex.fault) {
+            (report.state, report.because) = (State::Degraded, fault.clone());
+        }
+        report
     }
 
     /// The report as it stands.
@@ -136,6 +165,37 @@ impl Shutdown {
     /// Returns once the service is asked to end (also when whoever would ask is gone).
     pub async fn requested(&mut self) {
         let _ = self.0.wait_for(|end| *end).await;
+    }
+}
+
+/// Where the database is asked and given orders (`POST /v1/database`).
+#[derive(Clone, Default)]
+pub struct Asks(Arc<OnceLock<mpsc::Sender<Request>>>);
+
+/// A question, and where its answer goes.
+pub struct Request {
+    /// What is asked.
+    pub ask: Ask,
+    /// The answer.
+    pub answer: oneshot::Sender<Result<Told, Refusal>>,
+}
+
+impl Asks {
+    /// Questions that wait. Each is answered within seconds; more than these at once means that somebody runs wild.
+    const WAITING_MAX: usize = 16;
+
+    /// Has them come here. Only the first who asks is asked.
+    pub fn follow(&self) -> mpsc::Receiver<Request> {
+        let (sender, receiver) = mpsc::channel(Asks::WAITING_MAX);
+        let _ = self.0.set(sender);
+        receiver
+    }
+
+    /// Asks; `None` where nobody answers such questions, or too many wait.
+    pub async fn ask(&self, ask: Ask) -> Option<Result<Told, Refusal>> {
+        let (answer, answered) = oneshot::channel();
+        self.0.get()?.try_send(Request { ask, answer }).ok()?;
+        answered.await.ok()
     }
 }
 

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
+mod database;
 mod store;
 mod web;
 
+pub use database::{Backup, Lease, Reads, SemiSync};
 pub use store::ForeignStore;
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
 
@@ -309,6 +311,18 @@ pub struct Database {
     pub failover: Failover,
     /// What a commit waits for.
     pub durability: Durability,
+    /// What it does while it waits in vain.
+    #[serde(default)]
+    pub semi_sync: SemiSync,
+    /// How long a leader leads without being heard of.
+    #[serde(default)]
+    pub lease: Lease,
+    /// How replicas are read from.
+    #[serde(default)]
+    pub reads: Reads,
+    /// Backups that are made by themselves.
+    #[serde(default)]
+    pub backup: Option<Backup>,
 }
 
 /// Who replaces a dead primary.
@@ -440,10 +454,16 @@ pub struct Ports {
     pub app: u16,
     /// MariaDB: 3306.
     pub database: u16,
+    /// Where replicas ask a MariaDB for its log: 3307. Clients' port can be closed without it.
+    pub replication: u16,
+    /// Where a database role gives its data to one that has none: 3308.
+    pub copies: u16,
     /// The writer endpoint on an application server: 6446, as MySQL Router's read-write port.
     pub sql_writer: u16,
     /// The reader endpoint: 6447, as MySQL Router's read-only port.
     pub sql_reader: u16,
+    /// The reader endpoint that waits for what was written before: 6448, the next.
+    pub sql_fresh: u16,
     /// Members of the store, asked by the site's servers: 2379, etcd's registered port.
     #[serde(default = "store_client")]
     pub store_client: u16,
@@ -467,9 +487,9 @@ impl Ports {
     /// The port of the application at `place` (from 0): from [`Ports::app`] upwards, leaving out what another service of
     /// the same server may listen on.
     pub fn app_at(&self, place: usize) -> u16 {
-        let inner = [self.database, self.sql_writer, self.sql_reader, self.store_client, self.store_peer];
-        let taken = [self.http, self.https, self.dns, self.web];
-        let taken: Vec<u16> = taken.into_iter().chain(inner).collect();
+        let sql = [self.database, self.replication, self.copies, self.sql_writer, self.sql_reader, self.sql_fresh];
+        let taken = [self.http, self.https, self.dns, self.web, self.store_client, self.store_peer];
+        let taken: Vec<u16> = taken.into_iter().chain(sql).collect();
         (self.app..=u16::MAX).filter(|port| !taken.contains(port)).nth(place).unwrap_or(u16::MAX)
     }
 }
@@ -483,8 +503,11 @@ impl Default for Ports {
             web: 8080,
             app: 8000,
             database: 3306,
+            replication: 3307,
+            copies: 3308,
             sql_writer: 6446,
             sql_reader: 6447,
+            sql_fresh: 6448,
             store_client: store_client(),
             store_peer: store_peer(),
             published: None,

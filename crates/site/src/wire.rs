@@ -8,12 +8,16 @@
 //! | `GET /v1/logs/SERVICE?lines=N` | the last lines of its log stream, text |
 //! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
 //! | `POST /v1/restart/SERVICE` | 202 |
+//! | `POST /v1/database` with an [`Ask`](upkeep::Ask) | [`Told`](upkeep::Told), or [`Refusal`] with 409 |
 //! | `POST /v1/purge` with a [`Purge`] | a list of [`Purged`] |
 //! | `POST /v1/upgrade` | 202; the supervisor and then its services are replaced by the program that its file holds now |
 //! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
 //!
 //! A service answers its supervisor in the same way on a socket of its own: `GET /v1/report` → [`Report`]; `PUT /v1/launch` has it
 //! follow another plan without a restart; `POST /v1/purge` → how many addresses were taken out of its cache, a number.
+
+pub mod database;
+pub mod upkeep;
 
 use std::collections::BTreeMap;
 

@@ -71,6 +71,63 @@ Examples:
   mainstay purge --tag post-17    what the application marked so, by Cache-Tag or Surrogate-Key
 Exit code 5: not every web server could be asked; the others have done it.";
 
+/// Behind `db`'s options.
+pub const DB: &str = "\
+Examples:
+  mainstay db status        who is the primary, how far every replica is, and why
+  mainstay db switchover    another server becomes the primary, and nothing is lost
+  mainstay db backup --to /var/backups/site
+`mainstay db VERB --help` has more about each.";
+
+/// Behind `db status`'s options.
+pub const DB_STATUS: &str = "\
+Examples:
+  mainstay db status
+  mainstay db status --json    for a program
+Exit code 5: nobody is the primary, or a server does not serve.";
+
+/// Behind `db switchover`'s options.
+pub const DB_SWITCHOVER: &str = "\
+Examples:
+  mainstay db switchover             to the replica that is furthest
+  mainstay db switchover --to db2
+Visitors' requests are held for the moment that it takes; those under way are answered first.";
+
+/// Behind `db failover`'s options.
+pub const DB_FAILOVER: &str = "\
+Examples:
+  mainstay db failover                     what is safe: everybody who may know more was asked
+  mainstay db failover --to db2 --force    says what may be lost, and asks
+With failover = \"automatic\" the safe one happens by itself.";
+
+/// Behind `db rejoin`'s options.
+pub const DB_REJOIN: &str = "\
+Example:
+  mainstay db rejoin db2
+A server that was away does this by itself where it must; here you decide.";
+
+/// Behind `db backup`'s options.
+pub const DB_BACKUP: &str = "\
+Examples:
+  mainstay db backup                            to the folder of [database] backup
+  mainstay db backup --to /var/backups/site     to another
+A backup holds the data and, from then on, the binary logs; with
+  backup = { to = \"/var/backups/site\", every = \"1d\", keep = 7 }
+in [database] they are made by themselves and the logs follow within a second.";
+
+/// Behind `db restore`'s options.
+pub const DB_RESTORE: &str = "\
+Example:
+  mainstay db restore --to 2026-11-21T10:15:00Z
+The replicas follow; whoever is the primary stays it.";
+
+/// Behind `db verify`'s options.
+pub const DB_VERIFY: &str = "\
+Example:
+  mainstay db verify
+Commits are held for the milliseconds in which all servers reach one position.
+Exit code 1: something differs, and standard error says what.";
+
 /// Behind `check`'s options.
 pub const CHECK: &str = "\
 Examples:
@@ -120,7 +177,29 @@ mod tests {
 
     #[test]
     fn every_example_is_a_command_line() {
-        let all = [MAINSTAY, UP, DOWN, UPGRADE, STATUS, LOGS, PURGE, CHECK, DRAW, EXPLAIN, PLAN, SERVE, SCHEMA];
+        let all = [
+            MAINSTAY,
+            UP,
+            DOWN,
+            UPGRADE,
+            STATUS,
+            LOGS,
+            PURGE,
+            DB,
+            DB_STATUS,
+            DB_SWITCHOVER,
+            DB_FAILOVER,
+            DB_REJOIN,
+            DB_BACKUP,
+            DB_RESTORE,
+            DB_VERIFY,
+            CHECK,
+            DRAW,
+            EXPLAIN,
+            PLAN,
+            SERVE,
+            SCHEMA,
+        ];
         for text in all {
             let lines =
                 text.lines().filter_map(|line| line.trim_start().trim_start_matches("sudo ").strip_prefix("mainstay "));

@@ -1,6 +1,7 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
 mod check;
+mod db;
 mod declaration;
 mod down;
 mod draw;
@@ -43,6 +44,7 @@ enum Verb {
     Status(status::Args),
     Logs(logs::Args),
     Purge(purge::Args),
+    Db(db::Args),
     Check(check::Args),
     Draw(draw::Args),
     Explain(explain::Args),
@@ -64,6 +66,7 @@ pub fn run() -> ExitCode {
         Verb::Status(args) => status::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Purge(args) => purge::run(args),
+        Verb::Db(args) => db::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Draw(args) => draw::run(args),
         Verb::Explain(args) => explain::run(args),

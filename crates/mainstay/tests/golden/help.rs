@@ -12,7 +12,14 @@ fn the_reference() {
     assert!(verbs.len() >= 10, "{verbs:?}");
     let mut all = format!("$ mainstay --help\n{whole}");
     for verb in verbs {
-        all += &format!("\n\n$ mainstay {verb} --help\n{}", text(mainstay(&root(), &[verb, "--help"]).stdout));
+        let help = text(mainstay(&root(), &[verb, "--help"]).stdout);
+        all += &format!("\n\n$ mainstay {verb} --help\n{help}");
+        if verb == "db" {
+            for below in ["status", "switchover", "failover", "rejoin", "backup", "restore", "verify"] {
+                let help = text(mainstay(&root(), &[verb, below, "--help"]).stdout);
+                all += &format!("\n\n$ mainstay {verb} {below} --help\n{help}");
+            }
+        }
     }
     snapshot("reference", &all);
 }

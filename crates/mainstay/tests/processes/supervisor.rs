@@ -224,7 +224,12 @@ fn what_keeps_a_service_from_starting_is_said() {
     let mut scene = Scene::new();
     let mut sql = dns("sql", free());
     sql.role = Role::App;
-    sql.config = Config::Sql(Sql { primary: ("db1".into(), free()), replicas: Vec::new(), store: Vec::new() });
+    sql.config = Config::Sql(Sql {
+        primary: ("db1".into(), free()),
+        replicas: Vec::new(),
+        max_lag_ms: 5_000,
+        store: Vec::new(),
+    });
     let mut bad = dns("bad", free());
     if let Config::Dns(dns) = &mut bad.config {
         dns.addresses.clear();

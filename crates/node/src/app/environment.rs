@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `DATABASE_URL` | `mysql://user:password@host:port/schema` of the writer |
 //! | `DATABASE_READ_URL` | the same of the reader, which may be a moment behind |
+//! | `DATABASE_FRESH_URL` | the same of the reader whose connections see everything that was written before they were made |
 //! | `DB_HOST`, `DB_PORT` | the writer |
 //! | `DB_READ_HOST`, `DB_READ_PORT` | the reader |
+//! | `DB_FRESH_HOST`, `DB_FRESH_PORT` | the reader that has seen what was written before |
 //! | `DB_NAME`, `DB_USER`, `DB_PASSWORD` | schema and account, the same for both |
 //! | `SECRET_KEY` | for signing sessions; the same on every server and across restarts and releases |
 //! | `SOCKET` | a Unix socket on which an `http` worker may listen |
@@ -71,13 +73,17 @@ fn identity(launch: &Launch, config: &plan::App) -> Environment {
 
 fn database_variables(database: &plan::AppDatabase, password: &str) -> Environment {
     let url = |at: SocketAddr| format!("mysql://{}:{password}@{at}/{}", database.schema, database.schema);
+    let fresh = database.fresh.unwrap_or(database.writer);
     [
         ("DATABASE_URL", url(database.writer)),
         ("DATABASE_READ_URL", url(database.reader)),
+        ("DATABASE_FRESH_URL", url(fresh)),
         ("DB_HOST", database.writer.ip().to_string()),
         ("DB_PORT", database.writer.port().to_string()),
         ("DB_READ_HOST", database.reader.ip().to_string()),
         ("DB_READ_PORT", database.reader.port().to_string()),
+        ("DB_FRESH_HOST", fresh.ip().to_string()),
+        ("DB_FRESH_PORT", fresh.port().to_string()),
         ("DB_NAME", database.schema.clone()),
         ("DB_USER", database.schema.clone()),
         ("DB_PASSWORD", password.to_owned()),
@@ -114,8 +120,11 @@ mod tests {
         assert_eq!(
             names,
             [
+                "DATABASE_FRESH_URL",
                 "DATABASE_READ_URL",
                 "DATABASE_URL",
+                "DB_FRESH_HOST",
+                "DB_FRESH_PORT",
                 "DB_HOST",
                 "DB_NAME",
                 "DB_PASSWORD",

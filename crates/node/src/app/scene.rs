@@ -33,6 +33,7 @@ pub(super) fn launch(state: &Path, kind: AppKind) -> Launch {
         database: Some(AppDatabase {
             writer: ([127, 0, 0, 1], 6446).into(),
             reader: ([127, 0, 0, 1], 6447).into(),
+            fresh: Some(([127, 0, 0, 1], 6448).into()),
             schema: "site".into(),
         }),
     };

@@ -14,7 +14,7 @@ use mainstay_site::wire::{Report, State};
 use tokio::sync::watch;
 
 use super::*;
-use crate::service::{Context, Launches, Purges, Reporter, Shutdown, Sockets};
+use crate::service::{Asks, Context, Launches, Purges, Reporter, Shutdown, Sockets};
 
 /// No worker here takes longer, even on a machine that compiles meanwhile.
 const SOON: Duration = Duration::from_secs(20);
@@ -62,6 +62,7 @@ fn start_in(
         shutdown,
         launches: Launches::default(),
         purges: Purges::default(),
+        asks: Asks::default(),
     };
     let thread = std::thread::spawn(move || run(context, &config));
     Running { state: folder.path().to_owned(), folder: Some(folder), address, reporter, end, thread: Some(thread) }
@@ -273,6 +274,7 @@ fn a_database_that_is_away_is_waited_for() {
         app.database = Some(plan::AppDatabase {
             writer: ([127, 0, 0, 1], 1).into(),
             reader: ([127, 0, 0, 1], 1).into(),
+            fresh: None,
             schema: "site".into(),
         });
     });

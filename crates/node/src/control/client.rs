@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use mainstay_site::names::ServiceName;
 use mainstay_site::plan::Plan;
+use mainstay_site::wire::upkeep::{Ask, Told};
 use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 
 use crate::unix_http;
@@ -110,6 +111,16 @@ impl Client {
     pub async fn purge(&self, purge: &Purge) -> Result<Vec<Purged>, Error> {
         let text = serde_json::to_vec(purge).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
         let body = self.ask(Method::POST, "/v1/purge", text, ANSWER).await?;
+        serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))
+    }
+
+    /// Asks the server's database, or gives it an order.
+    ///
+    /// # Errors
+    /// If there is no supervisor, no database, or it refuses.
+    pub async fn ask_database(&self, ask: &Ask) -> Result<Told, Error> {
+        let text = serde_json::to_vec(ask).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
+        let body = self.ask(Method::POST, "/v1/database", text, ANSWER).await?;
         serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))
     }
 

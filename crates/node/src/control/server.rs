@@ -8,6 +8,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use mainstay_site::names::ServiceName;
 use mainstay_site::plan::Plan;
+use mainstay_site::wire::upkeep::{Ask, Told};
 use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 use serde::Deserialize;
 use tokio::net::UnixListener;
@@ -28,6 +29,7 @@ pub(crate) async fn serve(listener: UnixListener, handle: Handle, end: impl Futu
         .route("/v1/plan", put(plan).layer(DefaultBodyLimit::max(PLAN_BYTES)))
         .route("/v1/restart/{service}", post(restart))
         .route("/v1/purge", post(purge))
+        .route("/v1/database", post(database))
         .route("/v1/upgrade", post(upgrade))
         .route("/v1/stop", post(stop))
         .fallback(nothing)
@@ -83,6 +85,10 @@ async fn purge(State(handle): State<Handle>, Json(purge): Json<Purge>) -> Result
     handle.purge(&purge).await.map(Json)
 }
 
+async fn database(State(handle): State<Handle>, Json(ask): Json<Ask>) -> Result<Json<Told>, Refused> {
+    handle.ask_database(&ask).await.map(Json)
+}
+
 async fn upgrade(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
     handle.upgrade().await.map(|()| StatusCode::ACCEPTED)
 }
@@ -92,6 +98,6 @@ async fn stop(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
 }
 
 async fn nothing() -> Refused {
-    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/purge, /v1/upgrade, /v1/stop";
+    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/restart/SERVICE, /v1/purge, /v1/database, /v1/upgrade, /v1/stop";
     Refused::Unknown(Refusal { error: "there is nothing at this path".to_owned(), hint: Some(hint.to_owned()) })
 }

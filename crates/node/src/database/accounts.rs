@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use mainstay_site::plan;
 use mainstay_site::secrets::Secrets;
 
 use super::admin::{Admin, Fault};
+use super::engine::replication_account;
 use super::{CHECK, Error, REPLICATION};
 
 /// Of MariaDB: an unknown account in `SHOW GRANTS` (ER_NONEXISTING_GRANT).
@@ -16,7 +18,7 @@ const RESERVED: [&str; 4] = ["mysql", "sys", "information_schema", "performance_
 
 /// One account and all that it may do.
 struct Account<'a> {
-    name: &'a str,
+    name: String,
     password: &'a str,
     /// Privileges on everything; `USAGE` is none.
     global: &'static str,
@@ -28,31 +30,41 @@ struct Account<'a> {
 ///
 /// # Errors
 /// A name that cannot be a schema, a password that is missing, a statement that failed.
-pub async fn prepare(admin: &mut Admin, schemas: &[String], secrets: &Secrets) -> Result<(), Error> {
-    for schema in schemas {
+pub async fn prepare(admin: &mut Admin, config: &plan::Database, secrets: &Secrets) -> Result<(), Error> {
+    for schema in &config.schemas {
         check_name(schema)?;
         create_schema(admin, schema).await?;
     }
-    for account in wanted(schemas, secrets)? {
+    for account in wanted(replicas(config), &config.schemas, secrets)? {
         bring_up(admin, &account).await?;
     }
     Ok(())
 }
 
-fn wanted<'a>(schemas: &'a [String], secrets: &'a Secrets) -> Result<Vec<Account<'a>>, Error> {
-    let mut accounts = vec![
-        Account { name: REPLICATION, password: &secrets.replication, global: "REPLICATION SLAVE", schema: None },
-        Account { name: CHECK, password: &secrets.database_check, global: "SLAVE MONITOR", schema: None },
-    ];
+fn wanted<'a>(replicas: Vec<String>, schemas: &'a [String], secrets: &'a Secrets) -> Result<Vec<Account<'a>>, Error> {
+    let replication =
+        |name| Account { name, password: &secrets.replication, global: "REPLICATION SLAVE", schema: None };
+    let check =
+        Account { name: CHECK.into(), password: &secrets.database_check, global: "SLAVE MONITOR", schema: None };
+    let mut accounts: Vec<Account<'a>> = replicas.into_iter().map(replication).collect();
+    accounts.push(check);
     for schema in schemas {
         let password = password(schema, secrets).ok_or_else(|| Error::NoPassword(schema.clone()))?;
-        accounts.push(Account { name: schema, password, global: "USAGE", schema: Some(schema) });
+        accounts.push(Account { name: schema.clone(), password, global: "USAGE", schema: Some(schema) });
     }
     Ok(accounts)
 }
 
+/// Where the servers agree on who leads, each has an account of its own, so that one can be kept out.
+fn replicas(config: &plan::Database) -> Vec<String> {
+    if config.store.is_empty() {
+        return vec![REPLICATION.to_owned()];
+    }
+    config.members.iter().map(|member| replication_account(&member.server)).collect()
+}
+
 /// The password of the application whose schema this is: a hyphen of its name may be an underscore in the schema's.
-fn password<'a>(schema: &str, secrets: &'a Secrets) -> Option<&'a str> {
+pub fn password<'a>(schema: &str, secrets: &'a Secrets) -> Option<&'a str> {
     let plain = |name: &str| name.replace('-', "_");
     let mut applications = secrets.database.iter();
     applications.find(|(app, _)| plain(app.as_str()) == plain(schema)).map(|(_, password)| password.as_str())
@@ -78,13 +90,13 @@ async fn bring_up(admin: &mut Admin, account: &Account<'_>) -> Result<(), Error>
     let hash: Option<String> = admin.value("SELECT PASSWORD(?)", (account.password,)).await?;
     // The hash of nothing is nothing, and an account with that lets everybody in.
     let Some(hash) = hash.filter(|hash| !hash.is_empty()) else {
-        return Err(Error::NoPassword(account.name.to_owned()));
+        return Err(Error::NoPassword(account.name.clone()));
     };
-    let granted = granted(admin, account.name).await?;
+    let granted = granted(admin, &account.name).await?;
     if granted == account.grants(&hash) {
         return Ok(());
     }
-    let name = account.name;
+    let name = &account.name;
     if granted.is_empty() {
         admin.run(&format!("CREATE USER `{name}`@`%` IDENTIFIED BY PASSWORD '{hash}'")).await?;
     } else {
@@ -94,7 +106,7 @@ async fn bring_up(admin: &mut Admin, account: &Account<'_>) -> Result<(), Error>
     for grant in account.statements() {
         admin.run(&grant).await?;
     }
-    tracing::info!(account = name, "account brought up to the plan");
+    tracing::info!(account = %name, "account brought up to the plan");
     Ok(())
 }
 
@@ -143,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_underscore_grants_one_schema_only() {
-        let account = Account { name: "a_b", password: "", global: "USAGE", schema: Some("a_b") };
+        let account = Account { name: "a_b".into(), password: "", global: "USAGE", schema: Some("a_b") };
         assert_eq!(account.statements().collect::<Vec<_>>(), ["GRANT ALL PRIVILEGES ON `a\\_b`.* TO `a_b`@`%`"]);
     }
 
@@ -151,6 +163,6 @@ mod tests {
     fn an_application_with_a_hyphen_finds_its_password() {
         let secrets = Secrets::complete(None, [&AppName::from("my-app")], |bytes| bytes.fill(1));
         assert!(password("my_app", &secrets).is_some() && password("my-app", &secrets).is_some());
-        assert!(wanted(&["other".into()], &secrets).is_err());
+        assert!(wanted(Vec::new(), &["other".into()], &secrets).is_err());
     }
 }

@@ -2,12 +2,18 @@
 
 use mainstay_site::plan;
 
+use super::mariadb;
 use super::places::Places;
 
-/// How long a commit waits for a replica before it goes on without, in milliseconds. Nobody promotes a replica by
-/// itself yet, so waiting longer would protect nothing and hang the site; once there is an election this must become
-/// "for ever", since a commit that stops waiting is acknowledged unreplicated.
+/// How long a commit waits for a replica before it goes on without, in milliseconds, where there is no store and so nobody
+/// promotes a replica by itself: waiting longer would protect nothing and hang the site.
 pub const SEMI_SYNC_TIMEOUT_MS: u32 = 1_000;
+
+/// "For ever", where others may be promoted: a year. A commit that stops waiting is acknowledged though no replica has it.
+const FOR_EVER_MS: u64 = 365 * 24 * 3_600 * 1_000;
+
+/// Connections at once on the replicas' port: each replica has one, and for a moment two when it comes again.
+const REPLICAS_MAX: usize = 4;
 
 /// Client connections at once. Each costs about 0.3 MB when used; the SQL endpoints bound themselves below it.
 const CONNECTIONS_MAX: u32 = 500;
@@ -21,6 +27,8 @@ const CONNECTIONS_MAX: u32 = 500;
 /// - `skip_slave_start`: a start throws away what was received and not applied; `machines::database` says when it may.
 /// - `sync_*`, `innodb_flush_log_at_trx_commit`: what was acknowledged survives a power cut (the default of
 ///   `sync_relay_log` is 10000 events).
+/// - `rpl_semi_sync_slave_kill_conn_timeout`: a receiving thread that ends says so to its source, and waits for one that has
+///   vanished, by default 5 s.
 /// - `max_connect_errors`: the SQL endpoints' connections all come from few addresses, which a hundred clients that
 ///   hang up early would otherwise get blocked.
 /// - `binlog_expire_logs_seconds = 0`: a replica starts from the beginning of the log, so no part may be missing until
@@ -46,6 +54,8 @@ slave_net_timeout = 4
 rpl_semi_sync_slave_enabled = 1
 rpl_semi_sync_master_enabled = 0
 rpl_semi_sync_master_wait_point = AFTER_SYNC
+rpl_semi_sync_master_wait_no_slave = 1
+rpl_semi_sync_slave_kill_conn_timeout = 1
 
 innodb_flush_log_at_trx_commit = 1
 innodb_buffer_pool_size = 64M
@@ -65,21 +75,37 @@ collation_server = utf8mb4_unicode_ci
 
 /// The text of `my.cnf`.
 pub fn render(config: &plan::Database, places: &Places) -> String {
+    let wait_ms = if config.store.is_empty() { u64::from(SEMI_SYNC_TIMEOUT_MS) } else { FOR_EVER_MS };
     format!(
-        "{FIXED}\n\
+        "{FIXED}{}\n\
          server_id = {}\n\
          bind_address = {}\n\
          port = {}\n\
          max_connections = {CONNECTIONS_MAX}\n\
-         rpl_semi_sync_master_timeout = {SEMI_SYNC_TIMEOUT_MS}\n\
+         rpl_semi_sync_master_timeout = {wait_ms}\n\
          datadir = {}\n\
          socket = {}\n\
          pid_file = {}\n",
-        config.server_id,
+        replicas_port(config),
+        mariadb::starts_as(config),
         config.address.ip(),
         config.address.port(),
         places.data.display(),
         places.socket.display(),
         places.socket.with_extension("pid").display(),
     )
+}
+
+/// Where the servers agree on who leads, replicas have a port of their own: the clients' one is closed to a leader that may not
+/// lead any more (`node::fence`).
+fn replicas_port(config: &plan::Database) -> String {
+    let own = config.members.iter().find(|member| member.server_id == config.server_id);
+    match own {
+        Some(own) if !config.store.is_empty() => format!(
+            "\nextra_port = {}\nextra_max_connections = {}\n",
+            own.replication.port(),
+            config.members.len() * REPLICAS_MAX
+        ),
+        _ => String::new(),
+    }
 }

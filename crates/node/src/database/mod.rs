@@ -5,16 +5,24 @@
 
 mod accounts;
 mod admin;
+mod clone;
+mod cluster;
 mod configuration;
+mod copies;
 mod crashes;
+mod engine;
 mod errors;
+mod follow;
 mod install;
+mod mariadb;
 mod places;
 mod process;
 mod programs;
 mod report;
+mod rescue;
 mod role;
 mod steps;
+mod upkeep;
 
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +32,7 @@ use tokio::runtime;
 
 use self::admin::{ADMIN, Fault};
 use crate::service::Context;
+use crate::store;
 
 /// The account that replicas log in with.
 const REPLICATION: &str = "mainstay_replication";
@@ -82,6 +91,30 @@ pub enum Error {
     /// A statement failed.
     #[error(transparent)]
     Statement(#[from] Fault),
+    /// The plan knows no such database server.
+    #[error("{0} is no database server of the plan")]
+    NoMember(String),
+    /// It does not lead, or not long enough.
+    #[error("the lease ends too soon to let clients in")]
+    NotLeading,
+    /// It does not end.
+    #[error("mariadbd {pid} does not end after SIGKILL: its disk does not answer")]
+    Unkillable {
+        /// Its number.
+        pid: u32,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What was received before a start cannot be applied.
+    #[error("what was received before the start cannot be applied: {0}")]
+    Rescue(String),
+    /// A copy could not be made usable.
+    #[error("the copy of the data cannot be used: {0}")]
+    Copy(String),
+    /// No copy was given.
+    #[error(transparent)]
+    Copies(#[from] copies::Failure),
     /// A file or process operation failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -94,6 +127,11 @@ pub enum Error {
 /// tried again.
 pub fn run(context: Context, config: &plan::Database) -> Result<(), Error> {
     let places = places::Places::new(&context.launch, config)?;
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(role::serve(context, config, places));
-    Ok(())
+    upkeep::start(&context, config, &places)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    if config.store.is_empty() {
+        runtime.block_on(role::serve(context, config, places));
+        return Ok(());
+    }
+    runtime.block_on(cluster::serve(context, config, places))
 }

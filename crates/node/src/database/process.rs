@@ -17,8 +17,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
+use super::engine::Start;
 use super::places::Places;
-use super::{Error, programs};
+use super::{Error, mariadb, programs};
 
 /// Clock ticks in /proc: USER_HZ is 100 on every architecture of Debian (proc_pid_stat(5), time(7)).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -59,7 +60,7 @@ impl Process {
     ///
     /// # Errors
     /// The program is missing or cannot be executed.
-    pub fn start(places: &Places) -> Result<Process, Error> {
+    pub fn start(places: &Places, how: Start) -> Result<Process, Error> {
         let program = programs::find("mariadbd")?;
         let errors = OpenOptions::new().append(true).create(true).open(&places.errors)?;
         let mut command = Command::new(program);
@@ -73,6 +74,9 @@ impl Process {
             .stderr(errors)
             // A signal to our process group is not for the data.
             .process_group(0);
+        if how == Start::Truncated {
+            command.arg(mariadb::TRUNCATE);
+        }
         if let Some(user) = places.user {
             command.uid(user).gid(user);
         }
@@ -107,6 +111,15 @@ impl Process {
             },
             _ => "mariadbd ended".into(),
         }
+    }
+
+    /// Ends it at once: nothing that it has not told its clients is committed by that.
+    ///
+    /// # Errors
+    /// It is still there after `patience`.
+    pub async fn kill(self, patience: Duration) -> Result<(), Error> {
+        let _ = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
+        timeout(patience, self.ended()).await.map(drop).map_err(|_| Error::Unkillable { pid: self.pid })
     }
 
     /// Ends it cleanly, or not cleanly after `patience`: InnoDB recovers from that at the next start.

@@ -8,7 +8,7 @@ use mainstay_site::model::Durability;
 use mainstay_site::plan::{self, DatabaseRole};
 use mainstay_site::wire::{Part, Report, State};
 
-use super::admin::{Replication, Seen};
+use super::engine::{Replication, Seen};
 use super::process::Process;
 
 /// A replica further behind than this is degraded, and the SQL endpoints read elsewhere.
@@ -46,7 +46,7 @@ pub fn running(around: &Around, seen: &Seen) -> Report {
     let (state, because) = judge(around, seen, free);
     let mut facts = vec![
         ("role".into(), role(around.config)),
-        ("gtid".into(), seen.variables.position.clone()),
+        ("gtid".into(), seen.variables.position.to_string()),
         ("connections".into(), seen.number("Threads_connected").to_string()),
     ];
     facts.extend(seen.replication.as_ref().map(|replication| ("replication".into(), behind(replication))));
@@ -59,7 +59,7 @@ pub fn running(around: &Around, seen: &Seen) -> Report {
         because: because.clone(),
         facts,
         parts: vec![part(around.process, state, because)],
-        counters: counters(around, seen),
+        counters: counters(seen, around.restarts),
     }
 }
 
@@ -174,7 +174,8 @@ fn durability(around: &Around, seen: &Seen) -> Option<(String, String)> {
     Some(("semi-sync".into(), text))
 }
 
-fn counters(around: &Around, seen: &Seen) -> BTreeMap<String, u64> {
+/// Totals; `restarts` of the process.
+pub fn counters(seen: &Seen, restarts: u64) -> BTreeMap<String, u64> {
     const STATUS: [(&str, &str); 8] = [
         ("queries_total", "Queries"),
         ("connections_total", "Connections"),
@@ -186,10 +187,11 @@ fn counters(around: &Around, seen: &Seen) -> BTreeMap<String, u64> {
         ("commits_unacknowledged_total", "Rpl_semi_sync_master_no_tx"),
     ];
     let rows = STATUS.iter().map(|(name, status)| ((*name).to_owned(), seen.number(status)));
-    rows.chain([("mariadbd_restarts_total".to_owned(), around.restarts)]).collect()
+    rows.chain([("mariadbd_restarts_total".to_owned(), restarts)]).collect()
 }
 
-fn free_bytes(data: &Path) -> Option<u64> {
+/// Room on the disk of `data`.
+pub fn free_bytes(data: &Path) -> Option<u64> {
     rustix::fs::statvfs(data).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
@@ -199,12 +201,13 @@ fn binlog_bytes(data: &Path) -> u64 {
     binlogs.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
-fn megabytes(bytes: u64) -> String {
+/// In words.
+pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes >> 20)
 }
 
 /// The time of day, UTC.
-fn clock(unix_ms: u64) -> String {
+pub fn clock(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000 % 86_400;
     format!("{:02}:{:02}:{:02} UTC", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }

@@ -8,8 +8,9 @@ use mainstay_site::plan;
 use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::State;
 
-use super::admin::{Admin, Fault, Seen};
+use super::admin::{Admin, Fault};
 use super::crashes::Crashes;
+use super::engine::{Engine, Seen, Start};
 use super::errors::{self, Errors};
 use super::places::Places;
 use super::process::{Process, now_ms};
@@ -143,7 +144,7 @@ impl<'a> Role<'a> {
         install::ensure(&self.places, &self.secrets.database_admin).await?;
         fs::write(&self.places.configuration, text)?;
         self.errors.begin();
-        self.process = Some(Process::start(&self.places)?);
+        self.process = Some(Process::start(&self.places, Start::Plain)?);
         Ok(())
     }
 
@@ -245,7 +246,7 @@ impl<'a> Role<'a> {
     async fn stop(mut self) {
         self.say(State::Stopping, "mariadbd is ending as asked".into());
         if let Some(admin) = self.admin.take() {
-            admin.close().await;
+            admin.quit().await;
         }
         if let Some(process) = self.process.take() {
             process.stop(STOP).await;

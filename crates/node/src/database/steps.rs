@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::admin::Admin;
+use super::engine::Engine;
 use super::{Error, REPLICATION, accounts};
 
 /// A neighbour answers a connection in a millisecond; this is asked at every turn.
@@ -27,12 +28,10 @@ pub async fn carry_out(
 ) -> Result<(), Error> {
     match step {
         Step::Rest | Step::Wait(_) | Step::Refuse(_) => {}
-        Step::Prepare => accounts::prepare(admin, &config.schemas, secrets).await?,
-        Step::Close => admin.run("SET GLOBAL read_only = 1").await?,
-        Step::Open => admin.run("SET GLOBAL read_only = 0").await?,
-        Step::SemiSync(on) => {
-            admin.run(&format!("SET GLOBAL rpl_semi_sync_master_enabled = {}", u8::from(*on))).await?
-        }
+        Step::Prepare => accounts::prepare(admin, config, secrets).await?,
+        Step::Close => admin.close().await?,
+        Step::Open => admin.open().await?,
+        Step::SemiSync(on) => admin.commits_wait(*on).await?,
         Step::Follow => point(admin, config, secrets).await?,
         Step::Repoint => {
             admin.run("STOP SLAVE").await?;

@@ -10,12 +10,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use mainstay_site::wire::upkeep::Ask;
 use mainstay_site::wire::{Purge, Refusal, Report};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::service::{Declined, Launch, Launches, Purges, Reporter};
+use crate::service::{Asks, Declined, Launch, Launches, Purges, Reporter};
+
+/// Where the service is told and asked.
+pub(super) type Heard = (Launches, Purges, Asks);
 
 /// Bytes of a launch: one with two pools of a thousand servers has about half a megabyte.
 const LAUNCH_BYTES: usize = 16 << 20;
@@ -24,13 +28,7 @@ const LAUNCH_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 /// If the socket cannot be bound or the thread not be started.
-pub(super) fn start(
-    path: &Path,
-    reporter: Reporter,
-    launches: Launches,
-    purges: Purges,
-    shutdown: watch::Sender<bool>,
-) -> io::Result<()> {
+pub(super) fn start(path: &Path, reporter: Reporter, heard: Heard, shutdown: watch::Sender<bool>) -> io::Result<()> {
     let listener = bind(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (term, int) = {
@@ -39,7 +37,7 @@ pub(super) fn start(
     };
     std::thread::Builder::new().name("ms-side".into()).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(serve(listener, reporter, launches, purges), relay(term, int, shutdown));
+            tokio::join!(serve(listener, reporter, heard), relay(term, int, shutdown));
         });
     })?;
     Ok(())
@@ -56,11 +54,12 @@ fn bind(path: &Path) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-async fn serve(listener: StdListener, reporter: Reporter, launches: Launches, purges: Purges) {
+async fn serve(listener: StdListener, reporter: Reporter, (launches, purges, asks): Heard) {
     let follow = put(follow).layer(DefaultBodyLimit::max(LAUNCH_BYTES)).with_state(launches);
     let router = Router::new()
         .route("/v1/report", get(move || answer(reporter.clone())))
         .route("/v1/launch", follow)
+        .route("/v1/database", post(database).with_state(asks))
         .route("/v1/purge", post(forget).with_state(purges));
     let served = match UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
@@ -72,7 +71,7 @@ async fn serve(listener: StdListener, reporter: Reporter, launches: Launches, pu
 }
 
 async fn answer(reporter: Reporter) -> Json<Report> {
-    Json(Report::clone(&reporter.current()))
+    Json(reporter.told())
 }
 
 async fn follow(State(launches): State<Launches>, launch: Result<Json<Launch>, JsonRejection>) -> Response {
@@ -87,6 +86,15 @@ async fn follow(State(launches): State<Launches>, launch: Result<Json<Launch>, J
         Err(declined @ Declined::Unusable(_)) => (StatusCode::UNPROCESSABLE_ENTITY, declined),
     };
     (status, Json(Refusal { error: declined.to_string(), hint: None })).into_response()
+}
+
+/// 404 where nobody is asked such things.
+async fn database(State(asks): State<Asks>, Json(ask): Json<Ask>) -> Response {
+    match asks.ask(ask).await {
+        Some(Ok(told)) => Json(told).into_response(),
+        Some(Err(refusal)) => (StatusCode::CONFLICT, Json(refusal)).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 /// How many addresses that were; 404 without a cache.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -11,11 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::health::Servers;
-use super::{choice, packet, relay};
+use super::choice::{Lack, Route};
+use super::relay::{End, Relay, Tally};
+use super::servers::Servers;
+use super::{fresh, packet};
 
-/// Connections at once. MariaDB takes 500: enough for both endpoints of two application servers on one server when the
-/// others are gone, less what replicas, checks and the administration need.
+/// Connections at once that write, and as many that read. MariaDB takes 500: enough for both kinds of two application servers
+/// on one server when the others are gone, less what replicas, checks and the administration need.
 const CONNECTIONS_MAX: usize = 120;
 /// Connections that may wait for a server at once. More would all arrive in the moment that it is back.
 const HELD_MAX: usize = 60;
@@ -36,8 +38,10 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub enum Kind {
     /// Takes every write.
     Writer,
-    /// Serves reads.
+    /// Serves reads, possibly a moment behind.
     Reader,
+    /// Serves reads that see everything written before.
+    Fresh,
 }
 
 impl Kind {
@@ -46,6 +50,15 @@ impl Kind {
         match self {
             Kind::Writer => "writer",
             Kind::Reader => "reader",
+            Kind::Fresh => "fresh",
+        }
+    }
+
+    /// Those who share the room.
+    const fn crowd(self) -> &'static str {
+        match self {
+            Kind::Writer => "writer",
+            Kind::Reader | Kind::Fresh => "readers",
         }
     }
 }
@@ -61,10 +74,12 @@ pub struct Counters {
     pub given_up: AtomicU64,
     /// Connections that were too many.
     pub refused: AtomicU64,
-    /// Bytes to servers.
-    pub sent: AtomicU64,
-    /// Bytes from servers.
-    pub received: AtomicU64,
+    /// Connections that were cut because somebody else leads.
+    pub cut: AtomicU64,
+    /// Of those, the ones with a statement under way.
+    pub cut_within: AtomicU64,
+    /// Bytes.
+    pub tally: Tally,
 }
 
 /// One endpoint.
@@ -74,8 +89,26 @@ pub struct Endpoint {
     /// What it did.
     pub counters: Counters,
     servers: Arc<Servers>,
-    places: Arc<Semaphore>,
+    places: Places,
+    open: AtomicUsize,
     waiting: Semaphore,
+}
+
+/// Room for connections; the endpoints for reads share one.
+#[derive(Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Places {
+        Places(Arc::new(Semaphore::new(CONNECTIONS_MAX)))
+    }
+}
+
+impl Places {
+    /// Returns when no connection is left.
+    pub async fn empty(&self) {
+        let _ = self.0.acquire_many(CONNECTIONS_MAX as u32).await;
+    }
 }
 
 /// Why a client is sent away.
@@ -83,24 +116,20 @@ struct Farewell(u16, String);
 
 impl Endpoint {
     /// An endpoint over these servers.
-    pub fn new(kind: Kind, servers: Arc<Servers>) -> Endpoint {
+    pub fn new(kind: Kind, servers: Arc<Servers>, places: Places) -> Endpoint {
         Endpoint {
             kind,
             counters: Counters::default(),
             servers,
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            places,
+            open: AtomicUsize::new(0),
             waiting: Semaphore::new(HELD_MAX),
         }
     }
 
     /// Connections now, held ones included.
     pub fn open(&self) -> usize {
-        CONNECTIONS_MAX - self.places.available_permits()
-    }
-
-    /// Returns when no connection is left, and takes no more.
-    pub async fn closed(&self) {
-        let _ = self.places.acquire_many(CONNECTIONS_MAX as u32).await;
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Serves every connection.
@@ -110,15 +139,16 @@ impl Endpoint {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let Ok(place) = self.places.clone().try_acquire_owned() else {
+            let Ok(place) = self.places.0.clone().try_acquire_owned() else {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 let text =
-                    format!("Mainstay: {CONNECTIONS_MAX} connections to the {} are open already", self.kind.name());
+                    format!("Mainstay: {CONNECTIONS_MAX} connections to the {} are open already", self.kind.crowd());
                 refuse_now(&client, &Farewell(packet::TOO_MANY, text));
                 continue;
             };
             let endpoint = self.clone();
             tokio::spawn(async move {
+                let _open = Open::new(&endpoint.open);
                 endpoint.serve(client).await;
                 drop(place);
             });
@@ -127,7 +157,7 @@ impl Endpoint {
 
     async fn serve(&self, mut client: TcpStream) {
         match self.connect(&client).await {
-            Ok(Some((index, server))) => self.relay(&client, &server, index).await,
+            Ok(Some((route, server))) => self.relay(&mut client, server, route).await,
             Ok(None) => {}
             Err(Farewell(code, text)) => {
                 tracing::warn!(endpoint = self.kind.name(), "{text}");
@@ -137,11 +167,11 @@ impl Endpoint {
     }
 
     /// A connection to a fit server, waiting for one if need be; `None` if the client left meanwhile.
-    async fn connect(&self, client: &TcpStream) -> Result<Option<(usize, TcpStream)>, Farewell> {
-        if let Ok(index) = self.choose()
-            && let Ok(server) = self.reach(index).await
+    async fn connect(&self, client: &TcpStream) -> Result<Option<(Route, TcpStream)>, Farewell> {
+        if let Ok(route) = self.choose()
+            && let Ok(reached) = self.reach(route).await
         {
-            return Ok(Some((index, server)));
+            return Ok(Some(reached));
         }
         let Ok(_turn) = self.waiting.try_acquire() else {
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -155,13 +185,13 @@ impl Endpoint {
         }
     }
 
-    async fn wait(&self) -> (usize, TcpStream) {
+    async fn wait(&self) -> (Route, TcpStream) {
         let mut changes = self.servers.changes();
         loop {
             changes.borrow_and_update();
-            if let Ok(index) = self.choose() {
-                if let Ok(server) = self.reach(index).await {
-                    return (index, server);
+            if let Ok(route) = self.choose() {
+                if let Ok(reached) = self.reach(route).await {
+                    return reached;
                 }
             } else {
                 // The other side lives as long as we do.
@@ -170,38 +200,59 @@ impl Endpoint {
         }
     }
 
-    fn choose(&self) -> Result<usize, String> {
-        match self.kind {
-            Kind::Writer => choice::writer(&self.servers.checks()),
-            Kind::Reader => choice::reader(&self.servers.checks(), &self.servers.connections()),
-        }
+    fn choose(&self) -> Result<Route, Lack> {
+        let world = self.servers.world();
+        let index = self.servers.view(&world, |view| match self.kind {
+            Kind::Writer => view.writer(),
+            Kind::Reader => view.reader(&self.servers.connections()),
+            // An open leader has applied all that was ever acknowledged: its position is the one to wait for.
+            Kind::Fresh => view.writer().and_then(|_| view.reader(&self.servers.connections())),
+        })?;
+        Ok(Route::new(index, self.kind == Kind::Writer, world.leadership))
     }
 
     /// A server is reached when it greets: the kernel still takes connections for a process that is dying.
-    async fn reach(&self, index: usize) -> io::Result<TcpStream> {
+    async fn reach(&self, route: Route) -> io::Result<(Route, TcpStream)> {
+        let route = self.settle(route).await;
         let attempt = async {
-            let server = TcpStream::connect(self.servers.server(index).address).await?;
+            let server = TcpStream::connect(self.servers.server(route.index).address).await?;
             match server.peek(&mut [0]).await? {
                 0 => Err(io::Error::other("it closed the connection without a greeting")),
-                _ => Ok(server),
+                _ => Ok((route, server)),
             }
         };
         let reached = timeout(REACH, attempt).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if let Err(why) = &reached {
-            self.servers.failed(index, why);
+            self.servers.failed(route.index, why);
         }
         reached
     }
 
+    /// A replica that does not catch up in time is passed over for the leader.
+    async fn settle(&self, route: Route) -> Route {
+        let leadership = self.servers.leadership();
+        match leadership.leader {
+            Some(leader) if self.kind == Kind::Fresh && leader != route.index => {
+                let [leading, following] = [leader, route.index].map(|index| &self.servers.server(index).questions);
+                let stays = fresh::caught_up(leading, following).await;
+                if stays { route } else { Route::new(leader, false, leadership) }
+            }
+            _ => route,
+        }
+    }
+
     fn lack(&self) -> String {
-        let primary = &self.servers.server(0).name;
         let what = match self.kind {
             Kind::Writer => "takes writes",
-            Kind::Reader => "can be read",
+            Kind::Reader | Kind::Fresh => "can be read",
         };
+        let name = |index: usize| &self.servers.server(index).name;
         match self.choose() {
-            Ok(index) => format!("{} does not take connections", self.servers.server(index).name),
-            Err(why) => format!("no database server {what}: {primary} is the primary, and {why}"),
+            Ok(route) => format!("{} does not take connections", name(route.index)),
+            Err(Lack::Leaderless(why)) => format!("no database server {what}: none is the primary, and {why}"),
+            Err(Lack::Unfit(leader, why)) => {
+                format!("no database server {what}: {} is the primary, and {why}", name(leader))
+            }
         }
     }
 
@@ -210,35 +261,57 @@ impl Endpoint {
         Farewell(packet::NO_SERVER, format!("Mainstay: waited {} s, but {}", HOLD.as_secs(), self.lack()))
     }
 
-    async fn relay(&self, client: &TcpStream, server: &TcpStream, index: usize) {
+    async fn relay(&self, client: &mut TcpStream, server: TcpStream, route: Route) {
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
-        prepare(client, server);
-        let open = Open::new(&self.servers, index);
-        let down = async {
-            let ended = relay::copy(server, client, &self.counters.received).await;
-            // The server ended first: perhaps it is dying.
-            self.servers.doubt(index);
-            ended
+        prepare(client, &server);
+        let open = Open::new(&self.servers.server(route.index).connections);
+        let mut relay = Relay::new(client, &server, &self.counters.tally);
+        let (end, plain) = (relay.run(self.servers.stale(route)).await, relay.is_plain());
+        // Perhaps the server is dying; at a cut, whatever it still does for this connection ends with it.
+        self.servers.doubt(route.index);
+        drop((open, server));
+        if end != End::Closed {
+            self.counters.cut.fetch_add(1, Ordering::Relaxed);
+        }
+        match end {
+            End::CutBetween if plain => self.dismiss(client).await,
+            End::CutWithin => {
+                self.counters.cut_within.fetch_add(1, Ordering::Relaxed);
+            }
+            End::CutBetween | End::Closed => {}
+        }
+    }
+
+    /// Answers what the client says next, or has just said, with an error, as a server does that ends an idle connection. It
+    /// is read on until it closes: closing before would take the error away from who is just sending.
+    async fn dismiss(&self, client: &mut TcpStream) {
+        let leader = self.servers.leadership().leader.map(|index| &self.servers.server(index).name);
+        let text = match leader {
+            Some(name) => format!("Mainstay: {name} is the primary now; connect again"),
+            None => "Mainstay: another server becomes the primary; connect again".into(),
         };
-        // An end that breaks is the application's to handle; it sees the connection close.
-        let _ = tokio::try_join!(relay::copy(client, server, &self.counters.sent), down);
-        drop(open);
+        let farewell = async {
+            client.write_all(&packet::answer(packet::DISCONNECTED, &text)).await?;
+            client.shutdown().await?;
+            tokio::io::copy(client, &mut tokio::io::sink()).await
+        };
+        let _ = timeout(FAREWELL, farewell).await;
     }
 }
 
 /// A connection that counts.
-struct Open<'a>(&'a Servers, usize);
+struct Open<'a>(&'a AtomicUsize);
 
 impl<'a> Open<'a> {
-    fn new(servers: &'a Servers, index: usize) -> Open<'a> {
-        servers.server(index).connections.fetch_add(1, Ordering::Relaxed);
-        Open(servers, index)
+    fn new(count: &'a AtomicUsize) -> Open<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Open(count)
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.server(self.1).connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

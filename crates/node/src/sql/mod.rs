@@ -1,14 +1,23 @@
-//! The SQL endpoints of an application server: one address that takes writes, one that serves reads.
+//! The SQL endpoints of an application server: one address that takes writes, one that serves reads, one whose reads see
+//! what was written before.
 //!
 //! A proxy of connections, not of statements: it chooses a server when a client connects, and then only copies. New
-//! connections wait while no server is fit, so that an application sees a restart of the database as a pause.
+//! connections wait while no server is fit, so that an application sees a restart of the database as a pause; those to a
+//! server that leads no longer are cut.
+//!
+//! One thread: connections are bounded at a few hundred, and a core copies more statements than a MariaDB answers.
 
+mod check;
 mod choice;
 mod endpoint;
-mod health;
+mod fresh;
+mod leadership;
 mod packet;
 mod relay;
 mod report;
+mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -19,9 +28,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::{runtime, time};
 
-use self::endpoint::{Endpoint, Kind};
-use self::health::Servers;
+use self::choice::Leadership;
+use self::endpoint::{Endpoint, Kind, Places};
+use self::servers::Servers;
 use crate::service::Context;
+use crate::store::{self, Store};
 
 /// How often the report is renewed.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -35,12 +46,15 @@ pub enum Error {
     /// A socket is missing.
     #[error("the SQL endpoints were given no socket called \"{0}\"; their plan must list one")]
     NoSocket(&'static str),
+    /// Who leads cannot be asked for.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The runtime or a socket failed.
     #[error("the SQL endpoints cannot use their sockets")]
     Io(#[from] io::Error),
 }
 
-/// Serves both endpoints until asked to end.
+/// Serves all endpoints until asked to end.
 ///
 /// # Errors
 /// [`Error`]: a socket that is missing or cannot be used.
@@ -49,12 +63,17 @@ pub fn run(context: Context, config: &plan::Sql) -> Result<(), Error> {
 }
 
 async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
-    let servers = Arc::new(Servers::new(config, &context.launch.secrets.database_check));
+    let launch = &context.launch;
+    let store = Store::of(&launch.site, &launch.server, &config.store, &launch.secrets)?;
+    let leadership = if store.is_some() { Leadership::UNKNOWN } else { Leadership::PLANNED };
+    let servers = Arc::new(Servers::new(config, leadership, &launch.secrets.database_check));
     let (mut endpoints, mut accepting) = (Vec::new(), Vec::new());
-    for kind in [Kind::Writer, Kind::Reader] {
-        let endpoint = Arc::new(Endpoint::new(kind, servers.clone()));
+    let (writing, reading) = (Places::default(), Places::default());
+    for (kind, places) in [(Kind::Writer, &writing), (Kind::Reader, &reading), (Kind::Fresh, &reading)] {
+        let endpoint = Arc::new(Endpoint::new(kind, servers.clone(), places.clone()));
         let listeners = context.sockets.take_tcp(kind.name());
-        if listeners.is_empty() {
+        // A plan of before there was one has no such listener.
+        if listeners.is_empty() && kind != Kind::Fresh {
             return Err(Error::NoSocket(kind.name()));
         }
         for listener in listeners {
@@ -64,7 +83,10 @@ async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
         endpoints.push(endpoint);
     }
     for index in 0..servers.count() {
-        tokio::spawn(servers.clone().check(index));
+        tokio::spawn(check::check(servers.clone(), index));
+    }
+    if let Some(store) = store {
+        tokio::spawn(leadership::follow(store, servers.clone()));
     }
     let mut shutdown = context.shutdown.clone();
     tokio::select! {
@@ -73,7 +95,7 @@ async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
     }
     // Those who come now wait in the kernel's queue for the next process.
     accepting.iter().for_each(JoinHandle::abort);
-    drain(&endpoints).await;
+    drain(&[writing, reading]).await;
     Ok(())
 }
 
@@ -85,10 +107,10 @@ async fn publish(context: &Context, servers: &Servers, endpoints: &[Arc<Endpoint
     }
 }
 
-async fn drain(endpoints: &[Arc<Endpoint>]) {
+async fn drain(all: &[Places]) {
     let all = async {
-        for endpoint in endpoints {
-            endpoint.closed().await;
+        for places in all {
+            places.empty().await;
         }
     };
     if time::timeout(DRAIN, all).await.is_err() {

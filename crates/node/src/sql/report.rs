@@ -6,41 +6,68 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mainstay_site::wire::{Part, Report, State};
 
-use super::choice::{self, Check};
+use super::choice::{Check, Lack, Leadership, Source, View};
 use super::endpoint::Endpoint;
-use super::health::{Known, Servers};
+use super::servers::{Known, Servers};
 
 /// The report as of now.
 pub fn report(servers: &Servers, endpoints: &[Arc<Endpoint>]) -> Report {
-    let known = servers.known();
-    let checks = servers.checks();
-    let parts: Vec<Part> =
-        known.iter().enumerate().map(|(index, known)| part(servers, &checks, index, known)).collect();
-    let met = known.iter().any(|known| known.met);
-    let (state, because) = judge(servers, &checks, &parts, met);
-    let open =
-        endpoints.iter().map(|endpoint| (format!("{} connections", endpoint.kind.name()), endpoint.open().to_string()));
-    Report { state, because, facts: open.collect(), parts, counters: counters(servers, endpoints) }
+    let world = servers.world();
+    servers.view(&world, |view| {
+        let known = world.known.iter().enumerate();
+        let parts: Vec<Part> = known.map(|(index, known)| part(servers, view, index, known)).collect();
+        let met = world.known.iter().any(|known| known.met);
+        let (state, because) = judge(servers, view, &parts, met);
+        Report {
+            state,
+            because,
+            facts: facts(view.leadership, endpoints),
+            parts,
+            counters: counters(servers, endpoints),
+        }
+    })
 }
 
-fn judge(servers: &Servers, checks: &[Check], parts: &[Part], met: bool) -> (State, String) {
+fn facts(leadership: Leadership, endpoints: &[Arc<Endpoint>]) -> Vec<(String, String)> {
+    let open =
+        endpoints.iter().map(|endpoint| (format!("{} connections", endpoint.kind.name()), endpoint.open().to_string()));
+    let epoch = match leadership.source {
+        Source::Plan => None,
+        Source::Store => Some(leadership.epoch.to_string()),
+        Source::StoreLost => {
+            Some(format!("{}; the store does not answer, what it said last is kept to", leadership.epoch))
+        }
+    };
+    open.chain(epoch.map(|epoch| ("epoch".into(), epoch))).collect()
+}
+
+fn judge(servers: &Servers, view: &View<'_>, parts: &[Part], met: bool) -> (State, String) {
     let name = |index: usize| servers.server(index).name.as_str();
-    match (choice::writer(checks), choice::reader(checks, &servers.connections())) {
-        _ if checks.iter().all(|check| *check == Check::Pending) => (State::Starting, "asking the servers".into()),
+    let lack = |lack: Lack| match lack {
+        Lack::Leaderless(why) => format!("nobody is the primary: {why}"),
+        Lack::Unfit(index, why) => format!("{}: {why}", name(index)),
+    };
+    match (view.writer(), view.reader(&servers.connections())) {
+        _ if view.checks.iter().all(|check| *check == Check::Pending) => (State::Starting, "asking the servers".into()),
         (Ok(writer), Ok(_)) => match parts.iter().find(|part| part.state != State::Serving) {
+            _ if view.leadership.source == Source::StoreLost => {
+                (State::Degraded, format!("the store does not answer; writes still go to {}", name(writer)))
+            }
             Some(part) => (State::Degraded, format!("{}: {}", part.name, part.because)),
             None => (State::Serving, format!("writes go to {}", name(writer))),
         },
-        (Err(why), Ok(reader)) => {
-            (State::Degraded, format!("no writes: {}: {why}; reads go to {}", name(0), name(reader)))
-        }
-        (_, Err(why)) if !met => (State::Starting, format!("waits for {}: {why}", name(0))),
-        (_, Err(why)) => (State::Failed, format!("no server is fit: {}: {why}", name(0))),
+        (Err(why), Ok(reader)) => (State::Degraded, format!("no writes: {}; reads go to {}", lack(why), name(reader))),
+        (_, Err(why)) if !met => (State::Starting, format!("waits for {}", lack(why))),
+        (_, Err(why)) => (State::Failed, format!("no server is fit: {}", lack(why))),
     }
 }
 
-fn part(servers: &Servers, checks: &[Check], index: usize, known: &Known) -> Part {
-    let unfit = if index == 0 { choice::writer(checks).err() } else { choice::unfit_to_read(checks, index) };
+fn part(servers: &Servers, view: &View<'_>, index: usize, known: &Known) -> Part {
+    let unfit = match view.writer() {
+        _ if view.leadership.leader != Some(index) => view.unfit_to_read(index),
+        Err(Lack::Unfit(_, why)) => Some(why),
+        Ok(_) | Err(Lack::Leaderless(_)) => None,
+    };
     let (state, because) = match (&known.check, unfit) {
         (Check::Pending, _) => (State::Starting, "not asked yet".to_owned()),
         (Check::Failed(_), Some(why)) if !known.met => (State::Starting, format!("not up yet: {why}")),
@@ -53,7 +80,7 @@ fn part(servers: &Servers, checks: &[Check], index: usize, known: &Known) -> Par
 
 fn fitness(check: &Check) -> String {
     match check {
-        Check::Well(seen) => match seen.replication.map(|replication| replication.lag_s) {
+        Check::Well(seen) => match seen.replication.as_ref().map(|replication| replication.lag_s) {
             None => "primary, takes writes".into(),
             Some(Some(seconds)) => format!("replica, {seconds} s behind"),
             Some(None) => "replica of a primary that is gone".into(),
@@ -71,8 +98,10 @@ fn counters(servers: &Servers, endpoints: &[Arc<Endpoint>]) -> BTreeMap<String, 
             (format!("{name}_held_total"), value(&counters.held)),
             (format!("{name}_given_up_total"), value(&counters.given_up)),
             (format!("{name}_refused_total"), value(&counters.refused)),
-            (format!("{name}_sent_bytes_total"), value(&counters.sent)),
-            (format!("{name}_received_bytes_total"), value(&counters.received)),
+            (format!("{name}_cut_total"), value(&counters.cut)),
+            (format!("{name}_cut_within_a_statement_total"), value(&counters.cut_within)),
+            (format!("{name}_sent_bytes_total"), value(&counters.tally.sent)),
+            (format!("{name}_received_bytes_total"), value(&counters.tally.received)),
         ]
     };
     let failures = (0..servers.count()).map(|index| value(&servers.server(index).failures)).sum();

@@ -13,6 +13,7 @@ use mainstay_site::names::{Domain, ServerName, ServiceName};
 use mainstay_site::plan::{Balancer, Config, Service};
 use mainstay_site::secrets::Secrets;
 
+use super::fence;
 use super::sockets::Sockets;
 use crate::platform::folder;
 use crate::platform::notify::Notify;
@@ -80,11 +81,30 @@ impl House {
         let run = format!("run/{}", service.name);
         for path in std::iter::once(&run).chain(&service.writes) {
             // What must survive is nobody else's to read; sockets and uploads are for others too.
-            let mode = if path.starts_with("data/") { 0o700 } else { 0o755 };
-            folder::make(&self.state, path, mode, self.user(service))
-                .map_err(|source| Obstacle::Folder { path: self.state.join(path).display().to_string(), source })?;
+            let mode = if path.starts_with("data/") || path.starts_with('/') { 0o700 } else { 0o755 };
+            // Backups may be on another disk.
+            let (base, path) =
+                path.strip_prefix('/').map_or((&*self.state, path.as_str()), |path| (Path::new("/"), path));
+            folder::make(base, path, mode, self.user(service))
+                .map_err(|source| Obstacle::Folder { path: base.join(path).display().to_string(), source })?;
         }
         Ok(())
+    }
+
+    /// Takes a database role's orders about the clients' port, where it shares the database with others.
+    pub(super) fn keep_fence(&self, service: &Service) {
+        let Config::Database(database) = &service.config else { return };
+        if database.store.is_empty() {
+            return;
+        }
+        let made = self.make_folders(service).map_err(|obstacle| obstacle.to_string());
+        let run = self.state.join("run").join(service.name.as_str());
+        let kept = made.and_then(|()| {
+            fence::keep(&run, database.address, service.user, self.root).map_err(|error| error.to_string())
+        });
+        if let Err(why) = kept {
+            tracing::error!("the database has no fence: {why}");
+        }
     }
 
     /// What tells whether `secrets.json` is another one than it was.

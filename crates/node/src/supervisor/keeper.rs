@@ -129,6 +129,7 @@ impl Keeper {
 
     /// Keeps the service until it is no longer wanted, and has ended.
     pub(super) async fn keep(mut self, adopted: Option<Run>) {
+        self.house.keep_fence(&self.service);
         let mut phase = match adopted {
             Some(run) => self.adopt(run),
             None => {

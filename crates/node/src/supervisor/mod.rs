@@ -14,6 +14,7 @@
 //! 2 it cannot run like this, and starting it again will not help.
 
 mod desk;
+mod fence;
 mod health;
 mod house;
 mod inherited;
@@ -25,6 +26,7 @@ mod rotation;
 mod run;
 mod sockets;
 mod upgrade;
+mod upkeep;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use mainstay_node::service::{Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
 use mainstay_node::{app, release};
 use mainstay_site::model::{App, AppKind, Speaks};
 use mainstay_site::names::{AppName, ReleaseId, Role};
@@ -65,7 +65,7 @@ fn of_two_servers_one_migrates_and_both_serve() {
         // Long enough for the other to come to the lock meanwhile.
         config.migrate = Some(format!("echo $DB_NAME >> {}; sleep 1", runs.display()));
         let address = database.config.address;
-        config.database = Some(AppDatabase { writer: address, reader: address, schema: "site".into() });
+        config.database = Some(AppDatabase { writer: address, reader: address, fresh: None, schema: "site".into() });
         run(&state, config)
     };
     let (one, two) = (server("one"), server("two"));
@@ -95,6 +95,7 @@ fn a_service_in_a_process_of_its_own() {
         shutdown,
         launches: Launches::default(),
         purges: Purges::default(),
+        asks: Asks::default(),
     };
     app::run(context, &config).unwrap();
 }

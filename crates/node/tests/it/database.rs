@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use mainstay_node::database;
-use mainstay_node::service::{Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
 use mainstay_site::plan::{Config, DatabaseRole};
 use mainstay_site::wire::State;
 
@@ -25,13 +25,21 @@ fn a_role_in_a_process_of_its_own() {
     let (_never, shutdown) = Shutdown::new();
     let context = Context {
         launch,
-        sockets: Sockets::default(),
+        sockets: copies(&config),
         reporter: Reporter::default(),
         shutdown,
         launches: Launches::default(),
         purges: Purges::default(),
+        asks: Asks::default(),
     };
     database::run(context, &config).unwrap();
+}
+
+/// Where a member of a cluster gives its data to others.
+fn copies(config: &mainstay_site::plan::Database) -> Sockets {
+    let own = config.members.iter().find(|member| member.server_id == config.server_id);
+    let listen = |own: &mainstay_site::plan::Fellow| ("copies".into(), TcpListener::bind(own.copies).unwrap());
+    Sockets { tcp: own.map(listen).into_iter().collect(), udp: Vec::new() }
 }
 
 #[test]

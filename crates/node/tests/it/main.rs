@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod app;
+mod cluster;
 mod coordination;
 mod database;
 mod dns;
@@ -12,4 +13,5 @@ mod php;
 mod sql;
 mod store;
 mod support;
+mod upkeep;
 mod web;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use mainstay_node::database;
 use mainstay_node::service::{Launch, Sockets};
-use mainstay_site::model::Durability;
+use mainstay_site::model::{Durability, Failover, SemiSync};
 use mainstay_site::names::{Role, ServerName};
 use mainstay_site::plan::{self, Config, DatabaseRole};
 use mainstay_site::wire::State;
@@ -45,6 +45,11 @@ impl Server {
             schemas: vec!["site".into()],
             data: "data/database/mariadb".into(),
             store: Vec::new(),
+            members: Vec::new(),
+            failover: Failover::Manual,
+            semi_sync: SemiSync::Available,
+            lease_ms: 3_000,
+            backup: None,
         };
         Server { config, folder }
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mainstay_node::service::{Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
 use mainstay_site::names::{AppName, Domain, Generation, Role, ServerName, ServiceName};
 use mainstay_site::plan::{Config, Service};
 use mainstay_site::secrets::Secrets;
@@ -19,6 +19,7 @@ use tracing_subscriber::fmt::TestWriter;
 /// A service that runs in this process until it is dropped.
 pub struct Running {
     pub reporter: Reporter,
+    pub asks: Asks,
     shutdown: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,6 +30,7 @@ impl Running {
         log();
         let (shutdown, end) = Shutdown::new();
         let reporter = Reporter::default();
+        let asks = Asks::default();
         let context = Context {
             launch,
             sockets,
@@ -36,9 +38,10 @@ impl Running {
             shutdown: end,
             launches: Launches::default(),
             purges: Purges::default(),
+            asks: asks.clone(),
         };
         let thread = thread::spawn(move || service(context));
-        Running { reporter, shutdown, thread: Some(thread) }
+        Running { reporter, asks, shutdown, thread: Some(thread) }
     }
 
     /// Waits until the report satisfies `condition`.

@@ -66,6 +66,7 @@ pub(super) const SPEAKS: [&str; 2] = ["http1", "http2"];
 pub(super) const MODES: [&str; 2] = ["active-passive", "active-active"];
 pub(super) const FAILOVER: [&str; 2] = ["manual", "automatic"];
 pub(super) const DURABILITY: [&str; 3] = ["async", "semi-sync", "galera"];
+pub(super) const SEMI_SYNC: [&str; 2] = ["available", "strict"];
 pub(super) const CERTIFICATES: [&str; 2] = ["self-signed", "acme"];
 pub(super) const LOGS: [&str; 2] = ["json", "combined"];
 pub(super) const PER: [&str; 3] = ["address", "key", "route"];
@@ -229,9 +230,33 @@ const RATE: &[Key] = &[
     key("route", Kind::Text, "Only requests below this path prefix (default /)."),
     key("host", Kind::Text, "Only requests for this host (default: any)."),
 ];
+/// Two years of daily ones.
+const BACKUPS_MAX: u64 = 730;
+const BACKUP: &[Key] = &[
+    must(
+        "to",
+        Kind::Text,
+        "An absolute folder of the last database server, which makes them.",
+        "to = \"/var/backups/site\"",
+    ),
+    key("every", Kind::Text, "How often a full one is made: 12h, 1d (the default)."),
+    key("keep", Kind::Count { least: 1, most: BACKUPS_MAX }, "How many full ones are kept (default 7)."),
+];
 const DATABASE: &[Key] = &[
     key("failover", Kind::Word(&FAILOVER), "Who replaces a dead primary (default manual)."),
     key("durability", Kind::Word(&DURABILITY), "What a commit waits for (default semi-sync: a replica has it too)."),
+    key(
+        "semi-sync",
+        Kind::Word(&SEMI_SYNC),
+        "What a commit does while no replica can acknowledge it: available (the default), it goes on; strict, it waits.",
+    ),
+    key(
+        "lease",
+        Kind::Text,
+        "After how long without a sign of life the primary is replaced, and closes by itself: 3s (the default) to 60s.",
+    ),
+    key("max-lag", Kind::Text, "A replica further behind is not read from: 1s to 1h (default 5s)."),
+    key("backup", Kind::Keys(BACKUP), "Backups that are made by themselves (default: none)."),
 ];
 pub(super) const OWN_CERTIFICATE: &[Key] = &[
     must("certificate", Kind::Text, "PEM file with the chain, leaf first.", "certificate = \"chain.pem\""),

@@ -5,6 +5,7 @@
 //! the same to editors.
 
 mod apps;
+mod database;
 mod diagnostic;
 mod folders;
 mod keys;
@@ -128,6 +129,10 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let database = (count(Role::Database) > 0).then(|| Database {
         failover: database.failover.map_or_else(Default::default, |at| at.value),
         durability: database.durability.map_or_else(Default::default, |at| at.value),
+        semi_sync: database.semi_sync.map_or_else(Default::default, |at| at.value),
+        lease: database.lease,
+        reads: database.reads,
+        backup: database.backup,
     });
     let monitor = (count(Role::Monitor) > 0).then(|| monitor.map_or_else(tiers::default_monitor, |at| at.value));
     Some(Site {

@@ -188,6 +188,15 @@ fn database(draft: &Draft<'_>, errors: &mut Errors) {
                 .hint("add a server (a balancer will do), name an etcd in [store], or write failover = \"manual\"");
         }
     }
+    if let Some(at) = &draft.database.semi_sync {
+        let other = draft.database.durability.as_ref().filter(|at| at.value != Durability::SemiSync);
+        if nodes == 1 || other.is_some() {
+            errors
+                .add(&at.span, "`semi-sync` says how commits wait for a replica, and none does here")
+                .label(if nodes == 1 { "one database server" } else { "another durability is declared" })
+                .hint("leave `semi-sync` out");
+        }
+    }
     if let Some(at) = &draft.database.durability {
         match at.value {
             Durability::SemiSync if nodes == 1 => {

@@ -172,6 +172,18 @@ pub(super) fn moment(text: &str) -> Option<u32> {
     number.checked_mul(unit)
 }
 
+/// A short duration as `5s`, `2m`, `1h`.
+pub(super) fn seconds(text: &str) -> Option<Duration> {
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return None,
+    };
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    number.checked_mul(unit).map(Duration::from_secs)
+}
+
 /// `20/s`, `100/m`, `1000/h`: requests, and the seconds in which they may come.
 pub(super) fn rate(text: &str) -> Option<(u32, u32)> {
     /// More in a second is no limit, and its interval would be less than a clock can tell.

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::database;
 use super::diagnostic::Errors;
 use super::keys::CACHE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, moment, network_fault, size};
-use crate::model::{Algorithm, Cache, ClusterMode, Durability, Failover, Firewall, LogFormat, Monitor, Web, Www};
+use crate::model::{
+    Algorithm, Backup, Cache, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat, Monitor, Reads, SemiSync,
+    Web, Www,
+};
 use crate::names::Domain;
 
 /// Less holds no page, more no server.
@@ -176,6 +180,10 @@ pub(super) struct DatabaseDraft {
     pub(super) span: Option<Span>,
     pub(super) failover: Option<At<Failover>>,
     pub(super) durability: Option<At<Durability>>,
+    pub(super) semi_sync: Option<At<SemiSync>>,
+    pub(super) lease: Lease,
+    pub(super) reads: Reads,
+    pub(super) backup: Option<Backup>,
 }
 
 pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft {
@@ -194,7 +202,13 @@ pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft
         },
         span: at.span,
     });
-    DatabaseDraft { span: Some(span), failover, durability }
+    let semi_sync = section.word("semi-sync", errors).map(|at| At {
+        value: if at.value == "strict" { SemiSync::Strict } else { SemiSync::Available },
+        span: at.span,
+    });
+    let lease = database::lease(&section, errors);
+    let (reads, backup) = (database::reads(&section, errors), database::backup(&section, errors));
+    DatabaseDraft { span: Some(span), failover, durability, semi_sync, lease, reads, backup }
 }
 
 pub(super) fn firewall(file: &Section<'_>, errors: &mut Errors) -> Option<Firewall> {

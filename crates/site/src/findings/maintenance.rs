@@ -10,6 +10,22 @@ const TIERS: [Role; 3] = [Role::Web, Role::App, Role::Database];
 pub(super) fn find(list: &mut List<'_>) {
     downtime(list);
     mixed(list);
+    backups(list);
+}
+
+fn backups(list: &mut List<'_>) {
+    let site = list.site;
+    if site.database.as_ref().is_none_or(|database| database.backup.is_some()) {
+        return;
+    }
+    let told = Told {
+        what: "no backup is made by itself".into(),
+        consequence:
+            "replicas repeat a mistake within milliseconds: a table that was dropped, a disk that lies, a break-in"
+                .into(),
+        remedy: "write backup = { to = \"/var/backups/site\" } in [database], and copy that folder elsewhere".into(),
+    };
+    list.add(Group::Maintenance, "backup", site.with_role(Role::Database), told);
 }
 
 fn downtime(list: &mut List<'_>) {

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Flow, Health, Listen, Member,
-    NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Fellow, Flow, Health, Listen,
+    Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
 };
 use crate::findings::notices;
-use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks, Tls};
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName};
 use crate::votes::votes;
 
@@ -222,9 +222,10 @@ impl Tiers<'_> {
         let database = (!self.databases.is_empty()).then(|| AppDatabase {
             writer: SocketAddr::new(own, ports.sql_writer),
             reader: SocketAddr::new(own, ports.sql_reader),
+            fresh: Some(SocketAddr::new(own, ports.sql_fresh)),
             schema: schema(app),
         });
-        let endpoints = database.iter().flat_map(|it| [it.writer, it.reader]);
+        let endpoints = database.iter().flat_map(|it| [Some(it.writer), Some(it.reader), it.fresh]).flatten();
         let talks = endpoints.map(|address| flow(server, "sql", address, "MySQL")).collect();
         let mut writes: Vec<String> = vec![format!("data/{name}")];
         writes.extend(app.shared.iter().map(|path| shared(app, path)));
@@ -259,10 +260,14 @@ impl Tiers<'_> {
             primary: at(&self.databases[0]),
             replicas: self.databases[1..].iter().map(at).collect(),
             store: self.endpoints(),
+            max_lag_ms: self.site.database.as_ref().map_or_else(Reads::default, |it| it.reads).max_lag.as_millis()
+                as u64,
         };
         let databases = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL"));
         let talks = databases.chain(self.votes()).collect();
-        let listens = vec![listen("writer", self.site.ports.sql_writer), listen("reader", self.site.ports.sql_reader)];
+        let ports = &self.site.ports;
+        let listens = [("writer", ports.sql_writer), ("reader", ports.sql_reader), ("fresh", ports.sql_fresh)];
+        let listens = listens.into_iter().map(|(name, port)| listen(name, port)).collect();
         Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
     }
 
@@ -307,6 +312,26 @@ impl Tiers<'_> {
         SocketAddr::new(server.address, self.site.ports.database)
     }
 
+    /// Where one without data is given a copy.
+    fn copies(&self, server: &Server) -> Listen {
+        let address = SocketAddr::new(server.address, self.site.ports.copies);
+        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false }
+    }
+
+    /// Every database server, for each other.
+    fn fellows(&self) -> Vec<Fellow> {
+        let ports = &self.site.ports;
+        let servers = self.site.servers.iter().enumerate().filter(|(_, server)| server.has(Role::Database));
+        let fellow = |(index, server): (usize, &Server)| Fellow {
+            server: server.name.clone(),
+            server_id: server_id(index),
+            address: self.database_address(server),
+            replication: SocketAddr::new(server.address, ports.replication),
+            copies: SocketAddr::new(server.address, ports.copies),
+        };
+        servers.map(fellow).collect()
+    }
+
     fn database(&self, index: usize, server: &Server) -> Service {
         let primary = self.databases[0];
         let is_primary = primary.name == server.name;
@@ -317,19 +342,35 @@ impl Tiers<'_> {
         };
         let replicates = flow(primary, "database", self.database_address(primary), "replication");
         let talks = (!is_primary).then_some(replicates).into_iter().chain(self.votes()).collect();
+        // The last is a replica as long as there are any and nobody has died: a backup then takes nothing from the primary.
+        let last = self.databases.last().is_some_and(|last| last.name == server.name);
+        let declared = self.site.database.as_ref();
+        let backup = declared.and_then(|it| it.backup.as_ref()).filter(|_| last);
         let config = Database {
             address: self.database_address(server),
-            server_id: index as u32 + 1,
+            server_id: server_id(index),
             role,
-            durability: self.site.database.as_ref().map_or_else(Default::default, |it| it.durability),
+            durability: declared.map_or_else(Default::default, |it| it.durability),
             replicas: self.databases.len() - 1,
             schemas: self.site.apps.iter().map(schema).collect(),
             data: "data/database/mariadb".into(),
             store: self.endpoints(),
+            members: self.fellows(),
+            failover: declared.map_or_else(Default::default, |it| it.failover),
+            semi_sync: declared.map_or_else(Default::default, |it| it.semi_sync),
+            lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
+            backup: backup.cloned(),
         };
-        let writes = vec!["data/database".into()];
-        Service { writes, ..service("database", Role::Database, Vec::new(), talks, Config::Database(config)) }
+        let folder = backup.map(|backup| backup.to.clone());
+        let writes = ["data/database".into()].into_iter().chain(folder).collect();
+        let listens = if self.databases.len() > 1 { vec![self.copies(server)] } else { Vec::new() };
+        Service { writes, ..service("database", Role::Database, listens, talks, Config::Database(config)) }
     }
+}
+
+/// From 1, by the place in the file.
+fn server_id(index: usize) -> u32 {
+    index as u32 + 1
 }
 
 /// MySQL takes `-` in a name only in quotes; code that forgets them is common.

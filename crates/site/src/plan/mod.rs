@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Algorithm, AppKind, Cache, Durability, Limits, LogFormat, Www};
+use crate::model::{Algorithm, AppKind, Cache, Durability, Failover, Lease, Limits, LogFormat, SemiSync, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use derive::derive;
@@ -322,6 +322,9 @@ pub struct AppDatabase {
     pub writer: SocketAddr,
     /// Serves reads, possibly a moment behind.
     pub reader: SocketAddr,
+    /// Serves reads that see everything written before the connection was made; `None` in plans of before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh: Option<SocketAddr>,
     /// The schema; the account has the same name.
     pub schema: String,
 }
@@ -336,6 +339,14 @@ pub struct Sql {
     /// Where the servers agree on who the primary is; empty: it is the declared one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub store: Vec<(ServerName, SocketAddr)>,
+    /// Milliseconds; a replica further behind is not read from.
+    #[serde(default = "max_lag_ms")]
+    pub max_lag_ms: u64,
+}
+
+/// Of plans of before it could be declared.
+fn max_lag_ms() -> u64 {
+    crate::model::Reads::default().max_lag.as_millis() as u64
 }
 
 /// MariaDB on one server.
@@ -358,6 +369,41 @@ pub struct Database {
     /// Where the servers agree on who the primary is; empty: it is the declared one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub store: Vec<(ServerName, SocketAddr)>,
+    /// Every database server, this one too, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Fellow>,
+    /// Who replaces a dead primary.
+    #[serde(default)]
+    pub failover: Failover,
+    /// What a commit does while no replica can acknowledge it.
+    #[serde(default)]
+    pub semi_sync: SemiSync,
+    /// Milliseconds that a leader leads without being heard of.
+    #[serde(default = "lease_ms")]
+    pub lease_ms: u64,
+    /// The backups that this server makes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<crate::model::Backup>,
+}
+
+/// Of plans of before it could be declared.
+fn lease_ms() -> u64 {
+    Lease::default().0.as_millis() as u64
+}
+
+/// One of the database servers, for the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fellow {
+    /// Its name.
+    pub server: ServerName,
+    /// Its identity in replication.
+    pub server_id: u32,
+    /// Where clients reach it.
+    pub address: SocketAddr,
+    /// Where replicas ask for its log.
+    pub replication: SocketAddr,
+    /// Where its role gives its data to one that has none.
+    pub copies: SocketAddr,
 }
 
 /// What a database server is.

@@ -193,7 +193,7 @@ fn a_balancer_keeps_answers_only_where_it_is_asked_to() {
 fn a_thousand_servers_know_only_whom_they_ask() {
     let site = tier("", &[("lb", 2, "dns balancer"), ("web", 298, "web"), ("app", 690, "app"), ("db", 10, "database")]);
     let flows = plans(&site).iter().flat_map(|plan| &plan.services).map(|service| service.talks.len()).sum::<usize>();
-    let (to_web, to_app, to_sql, to_database, replication) = (2 * 298, 298 * 690, 690 * 2, 690 * 10, 9);
+    let (to_web, to_app, to_sql, to_database, replication) = (2 * 298, 298 * 690, 690 * 3, 690 * 10, 9);
     // Three have a vote: two ask the others, all SQL endpoints and databases ask all three.
     let votes = 3 * 2 + (690 + 10) * 3;
     assert_eq!(flows, to_web + to_app + to_sql + to_database + replication + votes);

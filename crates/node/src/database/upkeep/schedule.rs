@@ -1,0 +1,135 @@
+//! Backups that are made by themselves, and the archive that is kept up all the time.
+
+use mainstay_site::model::Backup;
+
+use super::error::Error;
+use super::folder::{Folder, Full, spoken};
+use super::session::Session;
+use super::{Scene, archive, backup, now_s};
+use crate::service::Annex;
+
+/// After a failed backup the next attempt waits: each reads the whole disk.
+const PAUSE_S: u64 = 600;
+
+/// What is remembered between two looks.
+#[derive(Default)]
+pub struct Schedule {
+    session: Option<Session>,
+    archive_fault: Option<String>,
+    backup_fault: Option<(u64, String)>,
+    begun_s: Option<u64>,
+}
+
+impl Schedule {
+    /// One look, and what is due.
+    pub async fn turn(&mut self, scene: &std::sync::Arc<Scene>) {
+        let Some(declared) = &scene.config.backup else { return };
+        let folder = Folder::new(declared.to.clone().into());
+        self.note_end(scene, &folder);
+        self.archive_fault = match self.archive(scene, &folder).await {
+            Ok(()) => None,
+            Err(error) => {
+                self.session = None;
+                Some(error.to_string())
+            }
+        };
+        let fulls = folder.fulls().unwrap_or_default();
+        let line = archive::line(scene).ok();
+        if self.archive_fault.is_none() && self.is_due(declared, fulls.last(), line.as_deref(), now_s()) {
+            self.begin(scene, declared, folder);
+        }
+        scene.reporter.annex(self.annex(fulls.last()));
+    }
+
+    async fn archive(&mut self, scene: &Scene, folder: &Folder) -> Result<(), Error> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::own(scene.launch.server.as_str(), &scene.places.socket, scene.password()).await?,
+        };
+        archive::add(scene, folder, &mut session).await?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// By the clock; at once where there is none, or where the logs no longer go on from the last.
+    fn is_due(&self, declared: &Backup, last: Option<&Full>, line: Option<&str>, now_s: u64) -> bool {
+        let rested = self.backup_fault.as_ref().is_none_or(|(at_s, _)| now_s >= at_s + PAUSE_S);
+        let due = last.is_none_or(|full| {
+            now_s >= full.about.taken_s + declared.every.as_secs() || line.is_some_and(|line| line != full.about.line)
+        });
+        due && rested && self.begun_s.is_none()
+    }
+
+    fn begin(&mut self, scene: &std::sync::Arc<Scene>, declared: &Backup, folder: Folder) {
+        let keep = declared.keep;
+        let work = move |scene: std::sync::Arc<Scene>| async move {
+            let told = backup(&scene, &folder, true).await?;
+            folder.prune(keep)?;
+            Ok(told)
+        };
+        // Somebody else's job is under way otherwise; it is asked again in a second.
+        if scene.jobs.begin("backup", scene.clone(), work).is_ok() {
+            self.begun_s = Some(now_s());
+        }
+    }
+
+    fn note_end(&mut self, scene: &Scene, folder: &Folder) {
+        use mainstay_site::wire::upkeep::Outcome;
+        let ended = scene.jobs.last().and_then(|job| job.outcome);
+        match (self.begun_s, ended) {
+            (Some(at_s), Some(Outcome::Failed(why))) => {
+                let why = format!("the backup to {} failed at {} UTC: {why}", folder.path().display(), spoken(at_s));
+                tracing::error!("{why}");
+                (self.backup_fault, self.begun_s) = (Some((now_s(), why)), None);
+            }
+            (Some(_), Some(Outcome::Done(_))) => (self.backup_fault, self.begun_s) = (None, None),
+            _ => {}
+        }
+    }
+
+    fn annex(&self, last: Option<&Full>) -> Annex {
+        let fact = match last {
+            Some(full) => {
+                let tested = full.about.tested.as_deref().unwrap_or("not tested");
+                format!("{} UTC, {} MB; {tested}", spoken(full.about.taken_s), full.about.bytes >> 20)
+            }
+            None => "none yet".into(),
+        };
+        let fault = self.backup_fault.as_ref().map(|(_, why)| why.clone());
+        let fault =
+            fault.or_else(|| self.archive_fault.as_ref().map(|why| format!("binary logs are not archived: {why}")));
+        Annex { facts: vec![("last backup".into(), fact)], fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::folder::About;
+    use super::*;
+
+    #[test]
+    fn when_one_is_due() {
+        let declared = Backup { to: "/b".into(), every: Duration::from_secs(100), keep: 1 };
+        let about = About {
+            format: 1,
+            taken_s: 1_000,
+            server: "db1".into(),
+            gtid: String::new(),
+            line: "a".into(),
+            log: ("binlog.000001".into(), 4),
+            bytes: 0,
+            tested: None,
+        };
+        let last = Full { path: "/b/full".into(), about };
+        let due = |fault: Option<u64>, last, line: &str, now| {
+            let schedule = Schedule { backup_fault: fault.map(|at| (at, "full".into())), ..Schedule::default() };
+            schedule.is_due(&declared, last, Some(line), now)
+        };
+        assert!(due(None, None, "a", 0), "the first");
+        assert!(!due(None, Some(&last), "a", 1_099) && due(None, Some(&last), "a", 1_100));
+        assert!(due(None, Some(&last), "b", 1_001), "the data were copied anew: other logs");
+        assert!(!due(Some(1_100), Some(&last), "a", 1_200) && due(Some(1_100), Some(&last), "a", 1_700));
+    }
+}
