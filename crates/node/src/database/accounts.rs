@@ -35,20 +35,20 @@ pub async fn prepare(admin: &mut Admin, config: &plan::Database, secrets: &Secre
         check_name(schema)?;
         create_schema(admin, schema).await?;
     }
-    for account in wanted(config, secrets)? {
+    for account in wanted(replicas(config), &config.schemas, secrets)? {
         bring_up(admin, &account).await?;
     }
     Ok(())
 }
 
-fn wanted<'a>(config: &'a plan::Database, secrets: &'a Secrets) -> Result<Vec<Account<'a>>, Error> {
+fn wanted<'a>(replicas: Vec<String>, schemas: &'a [String], secrets: &'a Secrets) -> Result<Vec<Account<'a>>, Error> {
     let replication =
         |name| Account { name, password: &secrets.replication, global: "REPLICATION SLAVE", schema: None };
     let check =
         Account { name: CHECK.into(), password: &secrets.database_check, global: "SLAVE MONITOR", schema: None };
-    let mut accounts: Vec<Account<'a>> = replicas(config).into_iter().map(replication).collect();
+    let mut accounts: Vec<Account<'a>> = replicas.into_iter().map(replication).collect();
     accounts.push(check);
-    for schema in &config.schemas {
+    for schema in schemas {
         let password = password(schema, secrets).ok_or_else(|| Error::NoPassword(schema.clone()))?;
         accounts.push(Account { name: schema.clone(), password, global: "USAGE", schema: Some(schema) });
     }
@@ -163,6 +163,6 @@ mod tests {
     fn an_application_with_a_hyphen_finds_its_password() {
         let secrets = Secrets::complete(None, [&AppName::from("my-app")], |bytes| bytes.fill(1));
         assert!(password("my_app", &secrets).is_some() && password("my-app", &secrets).is_some());
-        assert!(wanted(&["other".into()], &secrets).is_err());
+        assert!(wanted(Vec::new(), &["other".into()], &secrets).is_err());
     }
 }

@@ -55,13 +55,9 @@ impl Duties {
     }
 
     async fn put_out(&mut self, scene: &Scene<'_>) -> Result<(), Error> {
-        // With one more missing, nobody could vote.
-        if scene.health.iter().any(|(_, health)| health.is_err()) {
-            self.strange = None;
-            return Ok(());
-        }
         let roster = scene.etcd.roster().await?;
-        let Some(strange) = roster.iter().find(|listed| is_strange(listed, scene.config)) else {
+        let strange = roster.iter().find(|listed| is_strange(listed, scene.config));
+        let Some(strange) = strange.filter(|_| scene.are_well(&roster)) else {
             self.strange = None;
             return Ok(());
         };
@@ -83,6 +79,16 @@ fn is_strange(listed: &Listed, config: &plan::Store) -> bool {
 }
 
 impl Scene<'_> {
+    /// Whether everybody who is in and stays in answers: with one more missing, nobody could vote. Who is not in yet waits for
+    /// the strange one to go, since etcd lets nobody in while somebody is missing.
+    fn are_well(&self, roster: &[Listed]) -> bool {
+        let is_in = |name: &ServerName| {
+            let member = self.config.member(name);
+            member.is_some_and(|member| roster.iter().any(|listed| listed.peers.contains(&url(member.peer))))
+        };
+        self.health.iter().all(|(name, health)| health.is_ok() || !is_in(name))
+    }
+
     /// Who should lead instead of this server, if the primary is here: a member that follows, without a database if there is
     /// one.
     async fn successor(&self) -> Result<Option<(ServerName, u64)>, Error> {

@@ -16,6 +16,8 @@ pub struct Seen<'a> {
     pub process: &'a Process,
     pub since_ms: u64,
     pub restarts: u64,
+    /// Since when each other member is as it is.
+    pub others_since: &'a BTreeMap<ServerName, (bool, u64)>,
     /// What the last look could not do.
     pub trouble: Option<String>,
 }
@@ -54,7 +56,8 @@ fn other(seen: &Seen<'_>, (name, health): &(ServerName, Result<Health, Error>)) 
         Ok(_) => (State::Serving, "answers".into()),
         Err(error) => (State::Failed, error.to_string()),
     };
-    (name != seen.own).then(|| Part { name: name.to_string(), state, since_ms: seen.since_ms, because, pid: None })
+    let since_ms = seen.others_since.get(name).map_or(seen.since_ms, |(_, since_ms)| *since_ms);
+    (name != seen.own).then(|| Part { name: name.to_string(), state, since_ms, because, pid: None })
 }
 
 fn judge(seen: &Seen<'_>) -> (State, String) {

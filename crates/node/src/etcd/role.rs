@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -75,6 +76,8 @@ struct Role<'a> {
     crash: Option<Exit>,
     restarts: u64,
     duties: Duties,
+    /// Whether each member answers, and since when.
+    since: BTreeMap<ServerName, (bool, u64)>,
     /// When the others were first looked for.
     looking_since: Option<Time>,
     /// Whether the store says that this member has been one.
@@ -98,6 +101,7 @@ impl<'a> Role<'a> {
             crash: None,
             restarts: 0,
             duties: Duties::default(),
+            since: BTreeMap::new(),
             looking_since: None,
             joined: None,
         }
@@ -119,6 +123,7 @@ impl<'a> Role<'a> {
             return Ok(LOOK_STARTING);
         }
         let health = self.all.health().await;
+        self.note(&health);
         let trouble = self.attend(&health).await.err().map(|error| error.to_string());
         Ok(self.publish(&health, trouble))
     }
@@ -196,6 +201,16 @@ impl<'a> Role<'a> {
         Ok(())
     }
 
+    fn note(&mut self, health: &[(ServerName, Result<Health, store::Error>)]) {
+        for (name, health) in health {
+            let now = (health.is_ok(), unix_ms());
+            let known = self.since.entry(name.clone()).or_insert(now);
+            if known.0 != now.0 {
+                *known = now;
+            }
+        }
+    }
+
     /// What is to be done once the members agree.
     async fn attend(&mut self, health: &[(ServerName, Result<Health, store::Error>)]) -> Result<(), store::Error> {
         let own = health.iter().find(|(name, _)| *name == self.places.server);
@@ -219,7 +234,9 @@ impl<'a> Role<'a> {
         let Some(running) = &self.running else { return LOOK_STARTING };
         let own = &self.places.server;
         let (process, since_ms, restarts) = (&running.process, running.since_ms, self.restarts);
-        let said = report::running(&report::Seen { own, health, process, since_ms, restarts, trouble });
+        let others_since = &self.since;
+        let seen = report::Seen { own, health, process, since_ms, restarts, others_since, trouble };
+        let said = report::running(&seen);
         let pause = if said.state == State::Starting { LOOK_STARTING } else { LOOK };
         self.log(said.state, &said.because);
         self.reporter.publish(said);

@@ -149,14 +149,6 @@ impl Site {
     fn assert_all(&self, written: &[u64]) {
         let count = "SELECT COUNT(*) FROM site.t";
         for member in &self.members {
-            println!(
-                "{}: {:?} of {}; {:?}",
-                member.name,
-                member.query(count),
-                written.len(),
-                member.query("SELECT GROUP_CONCAT(i ORDER BY i), @@gtid_binlog_state FROM site.t")
-            );
-            println!("{:?}", Command::new("sh").args(["-c", &format!("mariadb-binlog -v --base64-output=decode-rows {}/data/database/mariadb/binlog.0* | grep -E 'GTID|@1|Gtid list'", member.folder.path().display())]).output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()));
             eventually(&format!("{} has every acknowledged row", member.name), || {
                 let found = member.query(count).ok().and_then(|text| text.parse::<usize>().ok());
                 found.is_some_and(|found| found >= written.len())
@@ -261,4 +253,99 @@ fn an_empty_cluster_makes_itself_and_a_killed_primary_is_replaced() {
     assert_eq!(site.until_sync("s1"), 1, "the old primary is back as a replica");
     site.assert_all(&written);
     assert!(site.members[1].running.as_ref().unwrap().reporter.current().state <= State::Degraded);
+}
+
+#[test]
+fn the_death_of_a_role_disturbs_nobody() {
+    let mut site = Site::new(2);
+    site.spawn(0);
+    site.start(1);
+    assert_eq!(site.until_sync("s2"), 0);
+    site.members[0].site("CREATE TABLE site.t (i BIGINT PRIMARY KEY)").unwrap();
+    let (mut written, epoch) = (Vec::new(), site.fact("epoch"));
+    site.write(5, &mut written);
+    let pid = site.members[0].pid();
+    let mut role = site.members[0].process.take().unwrap();
+    role.kill().unwrap();
+    role.wait().unwrap();
+    let gap = site.write(5, &mut written);
+    site.start(0);
+    // Longer than the lease that the dead role had: the new one has taken the office over by then.
+    let begun = Instant::now();
+    let mut longest = gap;
+    while begun.elapsed() < Duration::from_secs(5) {
+        longest = longest.max(site.write(1, &mut written));
+    }
+    println!("the gap was {} ms", longest.as_millis());
+    assert!(longest < Duration::from_secs(1), "writes went on: {longest:?}");
+    assert_eq!((site.fact("epoch"), site.members[0].pid()), (epoch, pid), "the same leadership of the same process");
+    site.until_sync("s2");
+    site.assert_all(&written);
+}
+
+#[test]
+fn everything_off_at_once_and_on_again_loses_nothing() {
+    let mut site = Site::new(2);
+    (0..2).for_each(|place| site.spawn(place));
+    assert_eq!(site.until_sync("s2"), 0);
+    site.members[0].site("CREATE TABLE site.t (i BIGINT PRIMARY KEY)").unwrap();
+    let mut written = Vec::new();
+    site.write(20, &mut written);
+    for member in &mut site.members {
+        let mut role = member.process.take().unwrap();
+        role.kill().unwrap();
+        role.wait().unwrap();
+        member.signal(Signal::KILL);
+    }
+    // The replica first: it may lead, since it may have acknowledged, and the primary may, since it has everything.
+    site.start(1);
+    site.start(0);
+    site.until_primary();
+    site.write(20, &mut written);
+    let primary = site.until_primary();
+    site.until_sync(if primary == 0 { "s2" } else { "s1" });
+    site.assert_all(&written);
+}
+
+#[test]
+fn a_diverged_member_is_copied_anew_and_what_only_it_had_is_written_out() {
+    let mut site = Site::started(2);
+    assert_eq!(site.until_sync("s2"), 0);
+    site.members[0].site("CREATE TABLE site.t (i BIGINT PRIMARY KEY)").unwrap();
+    let mut written = Vec::new();
+    site.write(5, &mut written);
+    // What no election does: a write on a replica, as a person with too many rights could make it.
+    site.members[1].query("INSERT INTO site.t VALUES (424242)").unwrap();
+    drop(site.members[1].running.take());
+    site.write(5, &mut written);
+    site.start(1);
+    site.until_sync("s2");
+    site.assert_all(&written);
+    assert_eq!(site.members[1].query("SELECT COUNT(*) FROM site.t WHERE i = 424242").as_deref(), Ok("0"));
+    let folder = site.members[1].folder.path().join("data/database");
+    let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let text: String = files
+        .filter(|file| file.extension().is_some_and(|it| it == "sql"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    assert!(text.contains("@1=424242"), "{folder:?}");
+    assert!(folder.join("mariadb.aside").exists());
+}
+
+#[test]
+fn of_three_the_furthest_leads_and_the_others_follow_it() {
+    let site = Site::started(3);
+    eventually("both replicas may acknowledge", || site.fact("may acknowledge").as_deref() == Some("s2, s3"));
+    site.members[0].site("CREATE TABLE site.t (i BIGINT PRIMARY KEY)").unwrap();
+    let mut written = Vec::new();
+    site.write(20, &mut written);
+    site.members[0].signal(Signal::KILL);
+    let gap = site.write(20, &mut written);
+    println!("the gap was {} ms", gap.as_millis());
+    let primary = site.until_primary();
+    assert_ne!(primary, 0);
+    eventually("all three agree again", || {
+        site.fact("may acknowledge").is_some_and(|sync| sync.split(", ").count() == 2)
+    });
+    site.assert_all(&written);
 }

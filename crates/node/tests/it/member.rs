@@ -35,6 +35,12 @@ impl Site {
         Site { folder: tempfile::tempdir().unwrap(), secrets, config, running: vec![None, None, None] }
     }
 
+    /// The plan has these members now; whoever ran is started by the test again.
+    fn replan(&mut self, members: Vec<Member>) {
+        self.config.members = members;
+        (0..3).for_each(|place| self.stop(place));
+    }
+
     fn name(&self, place: usize) -> ServerName {
         self.config.members[place].server.clone()
     }
@@ -179,4 +185,18 @@ fn the_lead_leaves_the_primary() {
         assert!(matches!(watch.next().await, Event::Put { .. }));
     });
     eventually("another member leads", || !leads(leader) && (0..3).any(leads));
+}
+
+/// A site that grows: the one member's contents are all three's, and who is no member any more is put out.
+#[test]
+fn one_member_becomes_three() {
+    let mut site = Site::new();
+    let all = site.config.members.clone();
+    site.replan(all[..1].to_vec());
+    site.start(0);
+    site.until(0, "one member serves", |report| report.state == State::Serving);
+    write(&site.store(), "before");
+    site.replan(all);
+    site.start_all();
+    assert!(reads(&site.store(), "before"));
 }

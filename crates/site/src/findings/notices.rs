@@ -3,7 +3,6 @@
 use crate::model::{Certificate, Durability, Failover, Inside, Site};
 use crate::names::Role;
 use crate::plan::Notice;
-use crate::votes::survives_one;
 
 /// Everything that the declaration asks for and this version does not do, each with what happens instead.
 pub fn notices(site: &Site) -> Vec<Notice> {
@@ -26,13 +25,12 @@ pub fn notices(site: &Site) -> Vec<Notice> {
         add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");
     }
     if let Some(database) = &site.database {
-        if database.failover == Failover::Automatic {
+        if database.failover == Failover::Automatic && !survives_one(site) {
             let outvoted = "two servers cannot outvote each other: an operator promotes the replica";
-            let stays = "the primary stays the first database server of the file";
-            add("database.failover = \"automatic\"".into(), if survives_one(site) { stays } else { outvoted });
+            add("database.failover = \"automatic\"".into(), outvoted);
         }
         if database.durability == Durability::Galera {
-            add("database.durability = \"galera\"".into(), "the servers replicate asynchronously from the first");
+            add("database.durability = \"galera\"".into(), "commits wait for one replica, as with semi-sync");
         }
     }
     for role in [Role::Firewall, Role::Cache, Role::Monitor] {
