@@ -143,7 +143,8 @@ async fn write_out(places: &Places, theirs: &str) -> Result<(), Error> {
     reader.args(from.map(|gtid| format!("--start-position={gtid}")));
     reader.args(&logs).stdin(Stdio::null()).stdout(File::create(&file)?).stderr(Stdio::piped()).kill_on_drop(true);
     let late = |_| Error::Copy(format!("writing {} did not end within {} s", file.display(), WRITE_OUT.as_secs()));
-    let output = timeout(WRITE_OUT, reader.output()).await.map_err(late)??;
+    // Not `output`, which would put a pipe in the file's place.
+    let output = timeout(WRITE_OUT, reader.spawn()?.wait_with_output()).await.map_err(late)??;
     if !output.status.success() {
         return Err(Error::Copy(format!("{}: {}", file.display(), last_line(&output.stderr))));
     }
