@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mainstay_machines::Time;
 use mainstay_site::names::{Domain, ServerName};
-use mainstay_site::secrets::Secrets;
+use mainstay_site::secrets::{Secrets, StoreAccess};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -183,6 +183,9 @@ impl Store {
     ) -> Result<Option<Store>, Error> {
         if endpoints.is_empty() {
             return Ok(None);
+        }
+        if let Some(StoreAccess { authority, identity }) = &secrets.store {
+            return Ok(Some(Store::new(Etcd::foreign(site, endpoints, identity, authority))));
         }
         let identity = secrets.identities.get(server).zip(secrets.authority.as_ref());
         let (identity, authority) = identity

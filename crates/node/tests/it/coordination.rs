@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_node::store::{Compare, Embedded, Error, Event, Revision, Store, Swap, Watch, Write, boot_time};
+use mainstay_site::secrets::StoreAccess;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -301,6 +302,20 @@ async fn strangers_are_refused() {
     let refused = store.transact(&[], &[put("a", "1")]).await;
     assert!(matches!(refused, Err(Error::Certificates(_))), "{refused:?}");
     assert_eq!(other.store().list("").await.unwrap().0, []);
+}
+
+/// An etcd that is there already: by the certificate that its owner gave us, and beside what else it keeps.
+#[tokio::test]
+async fn another_etcd_is_used_as_it_is() {
+    let cluster = Cluster::start(1).await;
+    cluster.etcdctl(&["put", "/somebody", "else"]);
+    let mut secrets = crate::support::secrets();
+    let identity = cluster.secrets.identities[&"s1".into()].clone();
+    let authority = cluster.secrets.authority.as_ref().unwrap().certificate.clone();
+    secrets.store = Some(StoreAccess { authority, identity });
+    let store = cluster.open(&cluster.endpoints(), &secrets).unwrap();
+    done(&store, &[], &[put("a", "1")]).await;
+    assert_eq!(store.list("").await.unwrap().0.len(), 1);
 }
 
 /// A figure, not a bound: `cargo nextest run … --no-capture`.

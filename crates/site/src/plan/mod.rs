@@ -252,6 +252,9 @@ pub struct Pool {
     /// The cookie by which a visitor stays with a backend, signed with the site's key; `None`: visitors do not stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// Milliseconds after which a silent backend's request is asked of another too; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_ms: Option<u32>,
 }
 
 /// One backend.
