@@ -3,6 +3,7 @@
 use crate::model::{Certificate, Durability, Failover, Inside, Site};
 use crate::names::Role;
 use crate::plan::Notice;
+use crate::votes::survives_one;
 
 /// Everything that the declaration asks for and this version does not do, each with what happens instead.
 pub fn notices(site: &Site) -> Vec<Notice> {
