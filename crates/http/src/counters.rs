@@ -49,6 +49,10 @@ counters! {
     retries = "retries_total",
     /// Requests that might have been tried again but for the retry budget.
     retries_denied = "retries_denied_total",
+    /// Requests that a second backend was asked too because the first was silent.
+    hedges = "hedges_total",
+    /// Requests that the second backend was the first to answer.
+    hedges_won = "hedges_won_total",
     /// Exchanges that ended because the client went away.
     client_aborts = "client_aborts_total",
     /// Exchanges cut off after the answer had begun.

@@ -23,6 +23,7 @@ mod process;
 mod publish;
 mod record;
 mod resolver;
+pub mod scenario;
 mod sweep;
 
 pub use lab::{Lab, Options};

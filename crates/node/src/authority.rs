@@ -3,10 +3,12 @@
 //! Every server has one certificate for all that it says to others, as who connects and as who is connected to (RFC 5280
 //! § 4.2.1.12), for its name and its address. The authority's key stays where the site is put together.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 
 use mainstay_site::model::{Server, Site};
-use mainstay_site::secrets::{KeyPair, Secrets};
+use mainstay_site::secrets::{KeyPair, Secrets, StoreAccess};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
 
@@ -25,6 +27,29 @@ pub enum Error {
     /// One cannot be made.
     #[error("a certificate for the site's servers cannot be made: {0}")]
     Make(#[from] rcgen::Error),
+    /// A file of the owner's.
+    #[error("{}: {source}; [store] names it", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What the declared etcd is shown, read below `folder`; `None` if none is declared.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn store_access(site: &Site, folder: &Path) -> Result<Option<StoreAccess>, Error> {
+    let Some(store) = &site.store else { return Ok(None) };
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })
+    };
+    let identity =
+        KeyPair { certificate: read(&store.certificate)?, key: read(&store.key)?, names: Vec::new(), until: 0 };
+    Ok(Some(StoreAccess { authority: read(&store.authority)?, identity }))
 }
 
 /// Makes what is missing or about to end, for every server of `site`, and forgets the servers that are no more. Without the
@@ -113,7 +138,6 @@ fn seconds(at: OffsetDateTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
     use std::process::Command;
 
     use mainstay_site::declaration::{Anywhere, parse};

@@ -162,6 +162,7 @@ fn settings(plan: &plan::Pool, key: &str) -> Settings {
         outliers: Some(outlier::Config::default()),
         slow_start: SLOW_START,
         sticky: plan.sticky.as_deref().map(|cookie| Sticky::new(cookie, key.as_bytes())),
+        hedge_after: plan.hedge_ms.map(|after| Duration::from_millis(after.into())),
     }
 }
 

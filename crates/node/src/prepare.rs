@@ -106,6 +106,7 @@ pub fn secrets(site: &Site, server: &ServerName, declared_in: &Path, state: &Pat
         return Err(failed(error));
     }
     secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
+    secrets.store = authority::store_access(site, declared_in)?;
     // Servers that each made an authority would not believe each other.
     if site.servers.len() == 1 || secrets.authority.is_some() {
         authority::complete(site, &mut secrets)?;

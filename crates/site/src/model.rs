@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
 mod database;
+mod store;
 mod web;
 
 pub use database::{Backup, Lease, Reads, SemiSync};
+pub use store::ForeignStore;
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
 
 /// The format of the declaration, of every state file, and of every `--json` answer that this build writes.
@@ -39,6 +41,9 @@ pub struct Site {
     pub limits: Limits,
     /// The database tier; `None` where no server has the role.
     pub database: Option<Database>,
+    /// Where its servers agree, if that is not on some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<ForeignStore>,
     /// HTTPS; `None` where `[tls]` is absent.
     pub tls: Option<Tls>,
     /// Packet filtering; `None` where `[firewall]` is absent.
@@ -238,6 +243,9 @@ pub struct Balancer {
     /// Answers that are kept here too, before they are asked of a web server; `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// Milliseconds after which a silent web server's request is asked of another too; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_ms: Option<u32>,
     /// The floating address, if the balancers share one.
     pub cluster: Option<Cluster>,
 }

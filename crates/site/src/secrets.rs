@@ -43,6 +43,18 @@ pub struct Secrets {
     /// server's.
     #[serde(default)]
     pub identities: BTreeMap<ServerName, KeyPair>,
+    /// What an etcd that is not the site's is shown; `None` where the site's own is asked, or none.
+    #[serde(default)]
+    pub store: Option<StoreAccess>,
+}
+
+/// By what an etcd of somebody else is known, and by what it knows the site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreAccess {
+    /// PEM certificates of who may have signed the members'.
+    pub authority: String,
+    /// What the members are shown.
+    pub identity: KeyPair,
 }
 
 /// A certificate with its private key, both PEM.
@@ -90,6 +102,7 @@ impl Secrets {
             certificate: None,
             authority: None,
             identities: BTreeMap::new(),
+            store: None,
         });
         for later in [&mut secrets.database_check, &mut secrets.sticky] {
             if later.is_empty() {

@@ -1,6 +1,6 @@
 //! Which servers keep the store by which the others agree, and what that is worth.
 
-use crate::model::{Failover, Server, Site};
+use crate::model::{Server, Site};
 use crate::names::Role;
 
 /// Members of a store: three go on without one of them. Five would go on without two, and cost every write more.
@@ -8,12 +8,13 @@ const MEMBERS: usize = 3;
 
 /// The servers that have a vote, in the order of the file.
 ///
-/// None where nothing has to be agreed on: with fewer than two database servers. Three where there are three servers, those
+/// None where nothing has to be agreed on, with fewer than two database servers, or where another etcd is declared. Three where there are three servers, those
 /// without a database first, since the loss of a database server is what the vote is for; among them balancers, which do
 /// least, and firewalls last, which should do nothing else. Two servers cannot outvote each other, so there one has the vote:
 /// the declared primary's, whose loss needs an operator anyway.
 pub fn votes(site: &Site) -> Vec<&Server> {
     match (site.count(Role::Database), site.servers.len()) {
+        _ if site.store.is_some() => Vec::new(),
         (..2, _) => Vec::new(),
         (_, ..MEMBERS) => site.primary().into_iter().collect(),
         _ => {
@@ -29,13 +30,7 @@ pub fn votes(site: &Site) -> Vec<&Server> {
 
 /// Whether the store goes on when one server is lost, whichever it is.
 pub fn survives_one(site: &Site) -> bool {
-    votes(site).len() >= MEMBERS
-}
-
-/// Whether a lost primary is replaced without an operator: it is declared, and enough servers can agree on it.
-pub fn replaces_primary(site: &Site) -> bool {
-    let declared = site.database.as_ref().is_some_and(|database| database.failover == Failover::Automatic);
-    declared && survives_one(site)
+    site.store.is_some() || votes(site).len() >= MEMBERS
 }
 
 #[cfg(test)]

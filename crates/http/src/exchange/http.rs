@@ -16,15 +16,15 @@ use crate::wire::{Wire, fill, read};
 pub(super) const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
-    pub(super) async fn by_http(&self, lease: Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
+    pub(super) async fn by_http(&self, lease: &mut Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
         let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
         let may_reuse = repeatable || lease.reuse() == Reuse::Always;
-        let kept = if may_reuse { self.worker.idle.take(&lease, !repeatable) } else { None };
+        let kept = if may_reuse { self.worker.idle.take(lease, !repeatable) } else { None };
         let connected = match given {
-            Given::Stream => self.stream(&lease).await,
-            _ => self.connected(&lease, kept).await,
+            Given::Stream => self.stream(lease).await,
+            _ => self.connected(lease, kept).await,
         };
-        let backend = match connected {
+        let mut backend = match connected {
             Ok(backend) => backend,
             Err(failed) => return failed,
         };
@@ -32,8 +32,16 @@ impl Trip<'_> {
         self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
+        let mut asked = None;
+        if let Some(after) = self.hedges_after(lease, given) {
+            match Box::pin(self.hedged(lease, (backend, Instant::now()), (&head, after), wire)).await {
+                Ok((answers, since)) => (backend, asked) = (answers, Some(since)),
+                Err(failed) => return failed,
+            }
+        }
         let mut back = Wire::new(backend);
-        let (mut response, progress) = (Response::default(), self.progress(&lease));
+        let (mut response, progress) = (Response::default(), self.progress(lease));
+        progress.uploaded.set(asked);
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
         let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
         let ended = both_ways(pin!(upload), pin!(download)).await;
@@ -44,9 +52,9 @@ impl Trip<'_> {
         }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
         if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
-            self.worker.idle.keep(&lease, back.stream);
+            self.worker.idle.keep(lease, back.stream);
         }
-        self.settled(ended, &lease, !progress.body_begun.get())
+        self.settled(ended, lease, !progress.body_begun.get())
     }
 
     /// Writes the head that the backend gets.
@@ -82,7 +90,8 @@ impl Trip<'_> {
         if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
             return wrong;
         }
-        progress.uploaded.set(Some(Instant::now()));
+        // Who was waited for before got the whole of it then.
+        progress.uploaded.set(progress.uploaded.get().or_else(|| Some(Instant::now())));
         self.watch(client, pending).await
     }
 

@@ -9,6 +9,7 @@ mod choice;
 mod fastcgi;
 mod fetch;
 mod gathered;
+mod hedge;
 mod http;
 mod refresh;
 mod script;
@@ -188,9 +189,16 @@ impl Trip<'_> {
                     return self.given_up(page::UNAVAILABLE, wire, tried.len()).await;
                 }
             };
-            let (backend, address) = (lease.backend, lease.address.clone());
+            let (mut backend, mut address) = (lease.backend, lease.address.clone());
             let attempt = match given {
-                Given::Request | Given::Stream => self.by_http(lease, given, wire).await,
+                Given::Request | Given::Stream => {
+                    let mut lease = lease;
+                    let attempt = self.by_http(&mut lease, given, wire).await;
+                    if lease.backend != backend {
+                        (backend, address) = (lease.backend, lease.address.clone());
+                    }
+                    attempt
+                }
                 Given::Script(job) => self.by_fastcgi(lease, job, wire).await,
             };
             let (name, tries) = (pool.backend_name(backend), tried.len() as u32 + 1);

@@ -28,6 +28,16 @@ impl Lease {
         self.pool.backend_name(self.backend)
     }
 
+    /// The pool that it is of.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// How long the backend may be silent before another is asked too.
+    pub(crate) fn hedge_after(&self) -> Option<Duration> {
+        self.pool.settings.hedge_after
+    }
+
     /// The backend did not answer.
     pub fn failed(&self, failure: Failure) {
         self.figures().failures.fetch_add(1, Ordering::Relaxed);

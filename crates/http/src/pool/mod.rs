@@ -54,6 +54,8 @@ pub struct Settings {
     pub slow_start: Duration,
     /// Whether a visitor stays with a backend.
     pub sticky: Option<Sticky>,
+    /// How long a backend may be silent before another is asked the same too; `None`: no other is.
+    pub hedge_after: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -68,6 +70,7 @@ impl Default for Settings {
             outliers: None,
             slow_start: Duration::ZERO,
             sticky: None,
+            hedge_after: None,
         }
     }
 }
@@ -380,6 +383,11 @@ impl Pool {
                 return Err(Refused::Late);
             }
         }
+    }
+
+    /// A backend that was not tried and is free now.
+    pub(crate) fn free(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Option<Lease> {
+        self.choose(wanted, |backend| !wanted.tried.contains(&backend))
     }
 
     /// When the view changes by the clock alone: an ejection ends, a slow start goes on.

@@ -47,6 +47,12 @@ pub fn limits() -> Limits {
 
 /// A pool of backends, each with at most `requests_max` requests at a time.
 pub fn pool(addresses: impl Iterator<Item = Address>, requests_max: u32) -> Arc<Pool> {
+    let name = "test".into();
+    pool_of(addresses, Settings { name, backend_requests_max: requests_max, waiting_max: 100, ..Settings::default() })
+}
+
+/// A pool of backends that are all well.
+pub fn pool_of(addresses: impl Iterator<Item = Address>, settings: Settings) -> Arc<Pool> {
     let declared = addresses.enumerate().map(|(number, address)| Declared {
         name: format!("b{number}"),
         weight: 1,
@@ -54,8 +60,6 @@ pub fn pool(addresses: impl Iterator<Item = Address>, requests_max: u32) -> Arc<
         address: Some(address),
         well: true,
     });
-    let settings =
-        Settings { name: "test".into(), backend_requests_max: requests_max, waiting_max: 100, ..Settings::default() };
     Pool::new(settings, declared.collect())
 }
 

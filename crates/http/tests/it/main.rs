@@ -8,6 +8,7 @@ mod faults;
 mod files;
 mod framing;
 mod guard;
+mod hedge;
 mod hostile;
 mod http2;
 mod live;

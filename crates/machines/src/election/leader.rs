@@ -68,8 +68,7 @@ impl Election {
             Some(entry) => Compare::Changed(Key::Cluster, entry.changed),
             None => Compare::Absent(Key::Cluster),
         };
-        let compares = if self.flawed(Flaw::RecordUncompared) { vec![known] } else { vec![led(epoch), known] };
-        Transaction { compares, writes: vec![Write::Cluster(cluster)] }
+        Transaction { compares: vec![led(epoch), known], writes: vec![Write::Cluster(cluster)] }
     }
 
     /// Deletes an order that this server has dealt with.

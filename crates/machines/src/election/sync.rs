@@ -196,7 +196,7 @@ impl Election {
             self.memory.admit_after = self.now + self.settings.timing.admission * 8;
             return None;
         }
-        let near = self.has_received(&admission.server, &admission.mark);
+        let near = self.has_received(&admission.server, &admission.mark) || self.flawed(Flaw::GrowUncaught);
         match (admission.holds, admission.held) {
             (false, _) if near && cluster.sync.is_empty() && !seen.read_only => {
                 Some(Admission { holds: true, since: self.now, ..admission })

@@ -35,6 +35,14 @@ Examples:
   sudo mainstay up --detach site.toml    then: mainstay status, mainstay logs, mainstay down
   mainstay up --loopback site.toml       without root";
 
+/// Behind `lab scenario`'s options.
+pub const LAB_SCENARIO: &str = "\
+Examples:
+  mainstay lab scenario --list
+  sudo mainstay lab scenario db-kill-mariadbd
+  sudo mainstay lab scenario db-power-off-primary --runs 20 --json
+Exit code 1 where the promise was broken: an acknowledged write lost, two servers that take writes, servers that differ.";
+
 /// Behind `down`'s options.
 pub const DOWN: &str = "\
 Examples:

@@ -10,6 +10,7 @@ mod explain;
 mod help;
 mod host_pids;
 mod init;
+mod lab;
 mod log_line;
 mod logs;
 mod plan;
@@ -44,6 +45,7 @@ enum Verb {
     Status(status::Args),
     Logs(logs::Args),
     Purge(purge::Args),
+    Lab(lab::Args),
     Db(db::Args),
     Check(check::Args),
     Draw(draw::Args),
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
         Verb::Logs(args) => logs::run(args),
         Verb::Purge(args) => purge::run(args),
         Verb::Db(args) => db::run(args),
+        Verb::Lab(args) => lab::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Draw(args) => draw::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -15,7 +15,7 @@ const QUOTA_BYTES: u64 = 256 << 20;
 const HISTORY: &str = "1h";
 /// Entries between two snapshots: etcd keeps that many in memory, a hundred thousand if nobody says less.
 const SNAPSHOT: u32 = 10_000;
-/// The shortest time between a client's signs of life that is no flood (`store::etcd::members::PING`).
+/// The shortest time between a client's signs of life that is no flood (`store::etcd::PING`).
 const PING_MIN: &str = "500ms";
 
 /// How a member comes to be one.

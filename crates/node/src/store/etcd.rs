@@ -19,6 +19,12 @@ pub use self::admin::{Health, Listed};
 use self::members::Members;
 use super::{Answer, Compare, Coordination, Entry, Error, LeaseId, Revision, Swap, Watch, Write};
 
+/// Between two signs of life on a connection, and until it counts as broken without one (HTTP/2 PING): what a watch hears
+/// nothing of, since it only listens. Our etcd allows this (`--grpc-keepalive-min-time`).
+const PING: Duration = Duration::from_secs(1);
+/// What every etcd allows: its default is 5 s (etcd's configuration flags, `--grpc-keepalive-min-time`).
+const PING_FOREIGN: Duration = Duration::from_secs(6);
+
 /// The keys of one site in an etcd; cheap to clone.
 #[derive(Clone)]
 pub struct Etcd {
@@ -31,7 +37,15 @@ impl Etcd {
     /// The keys of `site` in the etcd whose members listen at `endpoints`, of whom the first is asked first. `identity` is
     /// what is shown to them, `authority` the certificate of whoever signed theirs. Nobody is connected to yet.
     pub fn new(site: &Domain, endpoints: &[(ServerName, SocketAddr)], identity: &KeyPair, authority: &KeyPair) -> Etcd {
-        let members = Members::new(endpoints, identity, authority);
+        Etcd::with(site, Members::new(endpoints, identity, &authority.certificate, PING))
+    }
+
+    /// The same in an etcd that somebody else runs, which may take frequent signs of life for a flood.
+    pub fn foreign(site: &Domain, endpoints: &[(ServerName, SocketAddr)], identity: &KeyPair, authority: &str) -> Etcd {
+        Etcd::with(site, Members::new(endpoints, identity, authority, PING_FOREIGN))
+    }
+
+    fn with(site: &Domain, members: Members) -> Etcd {
         Etcd { members: Arc::new(members), root: format!("/{site}/").into() }
     }
 

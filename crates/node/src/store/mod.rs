@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mainstay_machines::Time;
 use mainstay_site::names::{Domain, ServerName};
-use mainstay_site::secrets::Secrets;
+use mainstay_site::secrets::{Secrets, StoreAccess};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -184,6 +184,9 @@ impl Store {
         if endpoints.is_empty() {
             return Ok(None);
         }
+        if let Some(StoreAccess { authority, identity }) = &secrets.store {
+            return Ok(Some(Store::new(Etcd::foreign(site, endpoints, identity, authority))));
+        }
         let identity = secrets.identities.get(server).zip(secrets.authority.as_ref());
         let (identity, authority) = identity
             .ok_or_else(|| Error::Certificates(format!("there is none of {site} for {server} among the secrets")))?;
@@ -252,6 +255,12 @@ impl Lease {
     /// For how long it was made.
     pub fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// How often it is to be kept alive: an etcd whose leader is lost elects another one for up to two seconds, in which it
+    /// keeps nothing alive, and a lease of three seconds must outlive that. With a third of it, one second, it did not.
+    pub fn beat(&self) -> Duration {
+        self.ttl / 6
     }
 
     /// Until when nobody else can think that it has ended, on [`boot_time`]: counted from before the request was sent.

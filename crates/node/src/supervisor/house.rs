@@ -131,8 +131,8 @@ impl House {
             }
             Config::Sql(_) => {
                 let all = read(&self.state.join("secrets.json"))?.of(&self.server);
-                let Secrets { database_check, authority, identities, .. } = all;
-                Ok(Secrets { database_check, authority, identities, ..none() })
+                let Secrets { database_check, authority, identities, store, .. } = all;
+                Ok(Secrets { database_check, authority, identities, store, ..none() })
             }
             Config::Database(_) => {
                 let all = read(&self.state.join("secrets.json"))?.of(&self.server);
@@ -164,6 +164,7 @@ fn none() -> Secrets {
         certificate: None,
         authority: None,
         identities: Default::default(),
+        store: None,
     }
 }
 

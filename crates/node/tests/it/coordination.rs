@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mainstay_node::store::{Compare, Embedded, Error, Event, Revision, Store, Swap, Watch, Write, boot_time};
+use mainstay_site::secrets::StoreAccess;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -303,6 +304,20 @@ async fn strangers_are_refused() {
     assert_eq!(other.store().list("").await.unwrap().0, []);
 }
 
+/// An etcd that is there already: by the certificate that its owner gave us, and beside what else it keeps.
+#[tokio::test]
+async fn another_etcd_is_used_as_it_is() {
+    let cluster = Cluster::start(1).await;
+    cluster.etcdctl(&["put", "/somebody", "else"]);
+    let mut secrets = crate::support::secrets();
+    let identity = cluster.secrets.identities[&"s1".into()].clone();
+    let authority = cluster.secrets.authority.as_ref().unwrap().certificate.clone();
+    secrets.store = Some(StoreAccess { authority, identity });
+    let store = cluster.open(&cluster.endpoints(), &secrets).unwrap();
+    done(&store, &[], &[put("a", "1")]).await;
+    assert_eq!(store.list("").await.unwrap().0.len(), 1);
+}
+
 /// A figure, not a bound: `cargo nextest run … --no-capture`.
 #[tokio::test]
 async fn how_long_a_write_takes() {
@@ -316,4 +331,31 @@ async fn how_long_a_write_takes() {
     }
     times.sort();
     println!("a write takes {:?} (median), {:?} (99 %)", times[100], times[197]);
+}
+
+/// A lease of three seconds must outlive the loss of whoever leads the etcd, or every such loss would close the database. The
+/// store must not end it; how much is left for its holder at the worst moment is a figure, not a bound.
+#[tokio::test]
+async fn a_lease_outlives_the_leader_of_the_store() {
+    let mut cluster = Cluster::start(3).await;
+    let store = cluster.store();
+    let mut lease = store.grant(Duration::from_secs(3)).await.unwrap();
+    let leader = cluster.leader();
+    let begun = Instant::now();
+    let mut least = lease.ttl();
+    let mut killed = false;
+    while begun.elapsed() < Duration::from_secs(5) {
+        if !killed && begun.elapsed() > Duration::from_secs(1) {
+            cluster.kill(leader);
+            killed = true;
+        }
+        let kept = lease.keep_alive().await;
+        assert!(!matches!(kept, Err(Error::LeaseEnded)));
+        let left = lease.deadline().since(boot_time());
+        if kept.is_ok() {
+            tokio::time::sleep(lease.beat()).await;
+        }
+        least = least.min(lease.deadline().since(boot_time())).min(left);
+    }
+    println!("at the worst moment {least:?} of the lease were left");
 }

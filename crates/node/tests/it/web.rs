@@ -28,6 +28,7 @@ fn plan(php: &Php) -> Web {
         backends: vec![backend],
         health,
         sticky: None,
+        hedge_ms: None,
     };
     let route = Route { app: AppName::from("site"), host: None, prefix: "/".into(), statics: vec![shared], pool };
     Web { front: true, routes: vec![route], door: Door::default(), cache: None }

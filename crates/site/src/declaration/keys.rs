@@ -174,6 +174,11 @@ const WEB: &[Key] = &[
         Kind::FlagOr(CACHE),
         "Whether web servers keep answers that the application marks as fresh, by Cache-Control or Expires (default true).",
     ),
+    key(
+        "hedge",
+        Kind::Text,
+        "After how long a silence, as 500ms, a GET is asked of a second application server too (default: never).",
+    ),
 ];
 pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
@@ -193,6 +198,11 @@ const BALANCER: &[Key] = &[
         "cache",
         Kind::FlagOr(CACHE),
         "Whether the balancer keeps fresh answers itself, beside the web servers' caches (default false).",
+    ),
+    key(
+        "hedge",
+        Kind::Text,
+        "After how long a silence, as 500ms, a GET is asked of a second web server too (default: never).",
     ),
 ];
 const LIMITS: &[Key] = &[
@@ -252,6 +262,17 @@ pub(super) const OWN_CERTIFICATE: &[Key] = &[
     must("certificate", Kind::Text, "PEM file with the chain, leaf first.", "certificate = \"chain.pem\""),
     must("key", Kind::Text, "PEM file with the private key.", "key = \"key.pem\""),
 ];
+const STORE: &[Key] = &[
+    must(
+        "endpoints",
+        Kind::Texts,
+        "Where the members of the etcd are asked.",
+        "endpoints = [\"192.0.2.10:2379\", \"192.0.2.11:2379\", \"192.0.2.12:2379\"]",
+    ),
+    must("authority", Kind::Text, "PEM file of who signed the members' certificates.", "authority = \"etcd/ca.pem\""),
+    must("certificate", Kind::Text, "PEM file with what the members are shown.", "certificate = \"etcd/client.pem\""),
+    must("key", Kind::Text, "PEM file with its private key.", "key = \"etcd/client.key\""),
+];
 const TLS: &[Key] = &[
     must(
         "certificate",
@@ -294,6 +315,11 @@ pub(super) const FILE: &[Key] = &[
     key("balancer", Kind::Keys(BALANCER), "The balancer tier."),
     key("limits", Kind::Keys(LIMITS), "How much of the site one visitor may take."),
     key("database", Kind::Keys(DATABASE), "The database tier. The first database server is the primary."),
+    key(
+        "store",
+        Kind::Keys(STORE),
+        "An etcd that is there already, by which several database servers agree (default: Mainstay runs one on three servers).",
+    ),
     key("tls", Kind::Keys(TLS), "HTTPS."),
     key("firewall", Kind::Keys(FIREWALL), "Packet filtering."),
     key("monitor", Kind::Keys(MONITOR), "Watching."),

@@ -1,7 +1,8 @@
 //! Text → [`Site`]. Every mistake is found at once, each with its place.
 //!
 //! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps` with `folders`, `limits`,
-//! `records`, `servers`, `tiers` and `tls` read the sections; `rules` checks what must hold between them; `schema` says the same to editors.
+//! `records`, `servers`, `store`, `tiers` and `tls` read the sections; `rules` checks what must hold between them; `schema` says
+//! the same to editors.
 
 mod apps;
 mod database;
@@ -14,6 +15,7 @@ mod records;
 mod rules;
 mod schema;
 mod servers;
+mod store;
 mod syntax;
 mod tiers;
 mod tls;
@@ -92,6 +94,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let balancer = tiers::balancer(file, errors);
     let limits = limits::read(file, errors);
     let database = tiers::database(file, errors);
+    let store = store::read(file, disk, errors);
     let tls = tls::read(file, disk, errors);
     let firewall = tiers::firewall(file, errors);
     let monitor = tiers::monitor(file, errors);
@@ -103,6 +106,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         balancer: balancer.as_ref(),
         database: &database,
         monitor: monitor.as_ref().map(|at| &at.span),
+        store: store.as_ref().map(|at| &at.span),
         servers: &servers,
         servers_span: file.value("servers").map_or(start.clone(), |at| at.span()),
     };
@@ -116,6 +120,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
         log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
         cache: balancer.as_ref().and_then(|draft| draft.cache),
+        hedge_ms: balancer.as_ref().and_then(|draft| draft.hedge_ms),
         cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
             addresses: addresses.into_iter().map(|at| at.value).collect(),
             mode,
@@ -139,6 +144,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         balancer,
         limits,
         database,
+        store: store.map(|at| at.value),
         tls,
         firewall,
         monitor,

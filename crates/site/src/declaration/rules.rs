@@ -22,6 +22,7 @@ pub(super) struct Draft<'d> {
     pub(super) balancer: Option<&'d BalancerDraft>,
     pub(super) database: &'d DatabaseDraft,
     pub(super) monitor: Option<&'d Span>,
+    pub(super) store: Option<&'d Span>,
     pub(super) servers: &'d [At<Server>],
     /// Where `servers` stands.
     pub(super) servers_span: Span,
@@ -43,6 +44,7 @@ pub(super) fn check(draft: &Draft<'_>, file: &Section<'_>, errors: &mut Errors) 
     sections_have_servers(draft, file, errors);
     cluster(draft, errors);
     database(draft, errors);
+    store(draft, errors);
     spares(draft, errors);
     zone(draft, errors);
 }
@@ -159,6 +161,15 @@ fn cluster(draft: &Draft<'_>, errors: &mut Errors) {
     }
 }
 
+fn store(draft: &Draft<'_>, errors: &mut Errors) {
+    if let Some(span) = draft.store.filter(|_| draft.count(Role::Database) < 2 && !draft.servers.is_empty()) {
+        errors
+            .add(span, "there is [store], but fewer than two servers have the role `database`")
+            .label("there is nothing to agree on")
+            .hint("add a second server with the role `database`, or remove [store]");
+    }
+}
+
 fn database(draft: &Draft<'_>, errors: &mut Errors) {
     let nodes = draft.count(Role::Database);
     if nodes == 0 {
@@ -170,11 +181,11 @@ fn database(draft: &Draft<'_>, errors: &mut Errors) {
                 .add(&at.span, "automatic failover needs a replica, and there is one database server")
                 .label("nobody to promote")
                 .hint("add a second server with the role `database`");
-        } else if draft.servers.len() == 2 {
+        } else if draft.servers.len() == 2 && draft.store.is_none() {
             errors
                 .add(&at.span, "automatic failover needs a third server: of two, neither can tell who is cut off")
                 .label("two servers have no majority")
-                .hint("add a server (a balancer will do), or write failover = \"manual\"");
+                .hint("add a server (a balancer will do), name an etcd in [store], or write failover = \"manual\"");
         }
     }
     if let Some(at) = &draft.database.semi_sync {

@@ -162,6 +162,16 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (number > 0).then(|| number.checked_mul(unit).map(Duration::from_secs)).flatten()
 }
 
+/// A moment as `300ms` or `2s`, in milliseconds.
+pub(super) fn moment(text: &str) -> Option<u32> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s')?, 1000),
+    };
+    let number: u32 = number.parse().ok()?;
+    number.checked_mul(unit)
+}
+
 /// A short duration as `5s`, `2m`, `1h`.
 pub(super) fn seconds(text: &str) -> Option<Duration> {
     let unit = match text.chars().last()? {

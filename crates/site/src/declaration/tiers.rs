@@ -11,7 +11,7 @@ use super::diagnostic::Errors;
 use super::keys::CACHE;
 use super::reader::{At, Section, Span};
 use super::servers::parse_address;
-use super::syntax::{domain_fault, duration, network_fault, size};
+use super::syntax::{domain_fault, duration, moment, network_fault, size};
 use crate::model::{
     Algorithm, Backup, Cache, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat, Monitor, Reads, SemiSync,
     Web, Www,
@@ -57,6 +57,23 @@ fn sticky(section: &Section<'_>, errors: &mut Errors) -> bool {
     section.flag("sticky", errors).is_some_and(|at| at.value)
 }
 
+/// Sooner than a tenth of a second (the clock's grain is that) nearly every answer would be asked for twice; later than ten
+/// seconds no visitor waits.
+const HEDGE_MS: RangeInclusive<u32> = 100..=10_000;
+
+/// `hedge = "300ms"`; never, if nothing is said.
+fn hedge(section: &Section<'_>, errors: &mut Errors) -> Option<u32> {
+    let at = section.text("hedge", errors)?;
+    let after = moment(&at.value).filter(|after| HEDGE_MS.contains(after));
+    if after.is_none() {
+        errors
+            .add(&at.span, format!("`{}` is no time after which to ask another server", at.value))
+            .label("from 100ms to 10s")
+            .hint("take a time in which 19 of 20 answers come, for example hedge = \"500ms\"");
+    }
+    after
+}
+
 fn log(section: &Section<'_>, errors: &mut Errors) -> LogFormat {
     match section.word("log", errors).map(|at| at.value) {
         Some("combined") => LogFormat::Combined,
@@ -71,6 +88,7 @@ pub(super) fn web(file: &Section<'_>, errors: &mut Errors) -> Web {
         sticky: sticky(&section, errors),
         log: log(&section, errors),
         cache: cache(&section, Some(Cache::default()), errors),
+        hedge_ms: hedge(&section, errors),
     }
 }
 
@@ -117,6 +135,7 @@ pub(super) struct BalancerDraft {
     pub(super) sticky: bool,
     pub(super) log: LogFormat,
     pub(super) cache: Option<Cache>,
+    pub(super) hedge_ms: Option<u32>,
     pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
 }
 
@@ -124,6 +143,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
     let (section, span) = file.section("balancer", "[balancer]", errors)?;
     let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
     let (log, cache) = (log(&section, errors), cache(&section, None, errors));
+    let hedge_ms = hedge(&section, errors);
     let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
         let one = cluster.text("address", errors);
         let several = cluster.texts("addresses", errors);
@@ -151,7 +171,7 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
         };
         (span, addresses, mode)
     });
-    Some(BalancerDraft { span, algorithm, sticky, log, cache, cluster })
+    Some(BalancerDraft { span, algorithm, sticky, log, cache, hedge_ms, cluster })
 }
 
 /// `[database]` as written: what was not written has no span.

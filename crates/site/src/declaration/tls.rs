@@ -41,18 +41,21 @@ fn certificate(
         });
     };
     let own = Section::open(table, &value.span(), "`certificate`", OWN_CERTIFICATE, errors);
-    let mut file = |key: &str| {
-        let at = own.text(key, errors)?;
-        if !disk.is_file(&at.value) {
-            errors
-                .add(&at.span, format!("there is no file `{}`", at.value))
-                .label("no such file")
-                .hint("the path is relative to the folder of the declaration");
-        }
-        Some(at.value)
-    };
+    let mut file = |key| file(&own, key, disk, errors);
     let (certificate, key) = (file("certificate"), file("key"));
     Some(Certificate::Files { certificate: certificate?, key: key? })
+}
+
+/// The path of a file that must be there.
+pub(super) fn file(section: &Section<'_>, key: &str, disk: &dyn Disk, errors: &mut Errors) -> Option<String> {
+    let at = section.text(key, errors)?;
+    if !disk.is_file(&at.value) {
+        errors
+            .add(&at.span, format!("there is no file `{}`", at.value))
+            .label("no such file")
+            .hint("the path is relative to the folder of the declaration");
+    }
+    Some(at.value)
 }
 
 /// In seconds.

@@ -2,9 +2,8 @@
 
 use super::sentence::names;
 use crate::findings::{Redundancy, redundancy};
-use crate::model::{Server, Site};
+use crate::model::{Failover, Server, Site};
 use crate::names::Role;
-use crate::votes::replaces_primary;
 
 /// What happens when `server` can no longer do `role`: a clause, after "when it fails".
 pub(super) fn loss(site: &Site, role: Role, server: &Server) -> String {
@@ -57,10 +56,9 @@ fn database(site: &Site, how: Redundancy, server: &Server) -> String {
         }
         (_, true) => {
             let replicas = names(site.replicas());
-            let promoted = if replaces_primary(site) {
-                "until Mainstay has promoted a replica, by itself"
-            } else {
-                "until somebody promotes a replica by hand"
+            let promoted = match site.database.as_ref().map(|it| it.failover) {
+                Some(Failover::Automatic) => "until Mainstay has promoted a replica, by itself",
+                _ => "until somebody promotes a replica by hand",
             };
             format!("reads go on from {replicas}, but nothing can be written {promoted}")
         }

@@ -9,9 +9,8 @@ mod spof;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Server, Site};
+use crate::model::{Failover, Server, Site};
 use crate::names::{Role, ServerName};
-use crate::votes::replaces_primary;
 pub use notices::notices;
 
 /// Something that will hurt one day.
@@ -105,7 +104,9 @@ pub fn redundancy(site: &Site, role: Role) -> Redundancy {
         (1, _) => Redundancy::Single,
         (_, Role::Balancer) if site.balancer.as_ref().is_some_and(|it| it.cluster.is_none()) => Redundancy::Partial,
         (_, Role::Web) if site.front() == Role::Web => Redundancy::Partial,
-        (_, Role::Database) if !replaces_primary(site) => Redundancy::Partial,
+        (_, Role::Database) if site.database.as_ref().is_some_and(|it| it.failover == Failover::Manual) => {
+            Redundancy::Partial
+        }
         _ => Redundancy::Redundant,
     }
 }

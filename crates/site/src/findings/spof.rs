@@ -1,7 +1,7 @@
 //! Single points of failure.
 
 use super::{Group, List, Redundancy, Told, names, redundancy};
-use crate::model::{Failover, Site};
+use crate::model::Site;
 use crate::names::Role;
 use crate::votes;
 
@@ -95,14 +95,11 @@ fn partial(list: &mut List<'_>) {
 
 /// What lets Mainstay promote a replica.
 fn promotion(site: &Site) -> &'static str {
-    let declared = site.database.as_ref().is_some_and(|it| it.failover == Failover::Automatic);
-    match (declared, votes::survives_one(site)) {
-        (false, true) => "let Mainstay promote one: [database] failover = \"automatic\"",
-        (true, _) => "add a third server of any role, which gets the third vote: then Mainstay promotes one by itself",
-        (false, false) => {
-            "add a third server of any role, which gets the third vote, and let Mainstay promote one: [database] failover = \
-             \"automatic\""
-        }
+    if votes::survives_one(site) {
+        "let Mainstay promote one: [database] failover = \"automatic\""
+    } else {
+        "add a third server of any role, which gets the third vote, and let Mainstay promote one: [database] failover = \
+         \"automatic\""
     }
 }
 

@@ -17,12 +17,21 @@ pub struct Web {
     pub log: LogFormat,
     /// What the applications answer is kept by each web server, as far as they allow it (RFC 9111).
     pub cache: Option<Cache>,
+    /// Milliseconds after which a silent application server's request is asked of another too; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_ms: Option<u32>,
 }
 
 impl Default for Web {
     /// Caches: nothing is kept that the application does not allow.
     fn default() -> Self {
-        Web { algorithm: Algorithm::default(), sticky: false, log: LogFormat::default(), cache: Some(Cache::default()) }
+        Web {
+            algorithm: Algorithm::default(),
+            sticky: false,
+            log: LogFormat::default(),
+            cache: Some(Cache::default()),
+            hedge_ms: None,
+        }
     }
 }
 

@@ -92,7 +92,8 @@ impl Tiers<'_> {
     }
 
     fn balancer(&self, server: &Server) -> Service {
-        let how = self.site.balancer.as_ref().map_or_else(Default::default, |it| (it.algorithm, it.sticky));
+        let how =
+            self.site.balancer.as_ref().map_or_else(Default::default, |it| (it.algorithm, it.sticky, it.hedge_ms));
         let pool = self.pool("web", Role::Web, self.web_port(), how);
         let talks = flows(&pool, "web", "HTTP");
         let listens = self.doors(server.address);
@@ -126,7 +127,7 @@ impl Tiers<'_> {
 
     fn web(&self, server: &Server) -> Service {
         let front = self.site.front() == Role::Web;
-        let how = (self.site.web.algorithm, self.site.web.sticky);
+        let how = (self.site.web.algorithm, self.site.web.sticky, self.site.web.hedge_ms);
         let mut talks = Vec::new();
         let mut routes = Vec::new();
         for (place, app) in self.site.apps.iter().enumerate() {
@@ -155,7 +156,7 @@ impl Tiers<'_> {
         if self.site.front() == Role::Web { self.site.ports.http } else { self.site.ports.web }
     }
 
-    fn pool(&self, name: &str, role: Role, port: u16, (algorithm, sticky): (Algorithm, bool)) -> Pool {
+    fn pool(&self, name: &str, role: Role, port: u16, (algorithm, sticky, hedge_ms): How) -> Pool {
         let backend = |server: &Server| Backend {
             name: server.name.clone(),
             address: SocketAddr::new(server.address, port),
@@ -165,7 +166,7 @@ impl Tiers<'_> {
         let backends = self.site.with_role(role).map(backend).collect();
         // One for all applications: they run on the same servers.
         let sticky = sticky.then(|| format!("mainstay-{role}"));
-        Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH), sticky }
+        Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH), sticky, hedge_ms }
     }
 
     /// Longest prefix first.
@@ -292,13 +293,19 @@ impl Tiers<'_> {
         votes(self.site).into_iter().map(member).collect()
     }
 
+    /// Where the servers agree: their own members, or another etcd.
     fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
+        if let Some(foreign) = &self.site.store {
+            let named =
+                foreign.endpoints.iter().map(|address| (ServerName(format!("etcd at {}", address.ip())), *address));
+            return named.collect();
+        }
         self.members().into_iter().map(|member| (member.server, member.client)).collect()
     }
 
-    /// To every member of the store.
+    /// To every member of the store that is a server of the site.
     fn votes(&self) -> impl Iterator<Item = Flow> {
-        self.endpoints().into_iter().map(|(server, address)| store_flow(&server, address, "etcd"))
+        self.members().into_iter().map(|member| store_flow(&member.server, member.client, "etcd"))
     }
 
     fn database_address(&self, server: &Server) -> SocketAddr {
@@ -352,6 +359,7 @@ impl Tiers<'_> {
             failover: declared.map_or_else(Default::default, |it| it.failover),
             semi_sync: declared.map_or_else(Default::default, |it| it.semi_sync),
             lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
+            applications: self.site.with_role(Role::App).map(|server| server.name.clone()).collect(),
             backup: backup.cloned(),
         };
         let folder = backup.map(|backup| backup.to.clone());
@@ -419,3 +427,6 @@ fn flows(pool: &Pool, service: &str, protocol: &str) -> Vec<Flow> {
 fn service(name: &str, role: Role, listens: Vec<Listen>, talks: Vec<Flow>, config: Config) -> Service {
     Service { name: ServiceName::from(name), role, user: role.user(), listens, writes: Vec::new(), talks, config }
 }
+
+/// How a tier chooses: by which algorithm, whether visitors stay, and after how many milliseconds another is asked too.
+type How = (Algorithm, bool, Option<u32>);

@@ -252,6 +252,9 @@ pub struct Pool {
     /// The cookie by which a visitor stays with a backend, signed with the site's key; `None`: visitors do not stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// Milliseconds after which a silent backend's request is asked of another too; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_ms: Option<u32>,
 }
 
 /// One backend.
@@ -378,6 +381,9 @@ pub struct Database {
     /// Milliseconds that a leader leads without being heard of.
     #[serde(default = "lease_ms")]
     pub lease_ms: u64,
+    /// The application servers, whose requests are held while the primary's place is handed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<ServerName>,
     /// The backups that this server makes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<crate::model::Backup>,

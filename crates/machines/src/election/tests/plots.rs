@@ -14,7 +14,7 @@ use Fault::{
     StartRole, StartSql, StopSql, Switchover, Wipe,
 };
 
-pub const PLOTS: [(&str, Plot); 14] = [
+pub const PLOTS: [(&str, Plot); 15] = [
     (
         "the record is changed late by a leader that was deposed",
         &[
@@ -44,7 +44,7 @@ pub const PLOTS: [(&str, Plot); 14] = [
         &[
             (0, 0, Isolate(1)),
             (0, 0, Isolate(2)),
-            (5_000, 0, Join(1)),
+            (8_000, 0, Join(1)),
             (480, 300, PowerOff(0)),
             (6_000, 0, StartRole(0)),
         ],
@@ -103,6 +103,10 @@ pub const PLOTS: [(&str, Plot); 14] = [
             (6_000, 0, StartRole(0)),
             (6_000, 0, StartRole(2)),
         ],
+    ),
+    (
+        "the new primary is cut off before it is on record",
+        &[(0, 200, KillDb(0)), (10, 80, CutFromStore(1)), (2_000, 0, PowerOff(1)), (6_000, 0, StartRole(1))],
     ),
     ("the replicas are gone and the site goes on", &[(0, 0, PowerOff(1)), (0, 500, PowerOff(2)), (4_000, 0, Served)]),
     (

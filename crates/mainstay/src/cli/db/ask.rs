@@ -20,6 +20,11 @@ pub struct Databases {
 pub type Seen = Vec<(ServerName, Result<View, String>)>;
 
 impl Databases {
+    /// Those of this site.
+    pub fn named(site: &str) -> anyhow::Result<Databases> {
+        Databases::of(Of { site: Some(site.to_owned()) })
+    }
+
     /// Those of the site that was named, or the only one.
     pub fn of(of: Of) -> anyhow::Result<Databases> {
         let running = Which::named(of.site).running()?;

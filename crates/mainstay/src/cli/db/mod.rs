@@ -1,6 +1,6 @@
 //! `mainstay db`: what an operator does with the site's databases.
 
-mod ask;
+pub(in crate::cli) mod ask;
 mod backup;
 mod failover;
 mod job;
@@ -51,7 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Which site, for verbs whose words are servers.
 #[derive(clap::Args, Debug)]
-struct Of {
+pub(in crate::cli) struct Of {
     /// The site's domain; may be left out when only one is up
     #[arg(long, value_name = "SITE")]
     site: Option<String>,

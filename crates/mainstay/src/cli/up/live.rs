@@ -63,7 +63,7 @@ pub fn run(up: Up, held: Held, plans: &[Plan], ports: &Ports) -> anyhow::Result<
         };
         tokio::spawn(shown.serve(page));
         for server in &site.servers {
-            lab.power_on(&server.name, boot(&up, &server.name)?)?;
+            lab.power_on(&server.name, boot(up.mode, &up.folder, &server.name)?)?;
         }
         let mut observer = Observer::new(Arc::clone(&site), up.folder.watched(&site));
         let outcome = come_up(&up, &mut lab, &mut observer, &latest, &mut signals).await?;
@@ -87,16 +87,16 @@ fn elsewhere(links: &[(String, String)]) -> Arc<[(String, String)]> {
 }
 
 /// What a server runs: the lab's init, and below it the supervisor.
-fn boot(up: &Up, server: &ServerName) -> anyhow::Result<Boot> {
+pub fn boot(mode: Mode, folder: &SiteFolder, server: &ServerName) -> anyhow::Result<Boot> {
     let own = std::env::current_exe().context("this program's own file cannot be found")?;
     let mut argv = vec![own.clone().into_os_string(), "init".into()];
-    if up.mode == Mode::Namespaces {
+    if mode == Mode::Namespaces {
         argv.push("--mount-proc".into());
     }
     argv.extend(["--".into(), own.into(), "serve".into(), "--server".into(), server.as_str().into()]);
-    argv.extend(["--state".into(), up.folder.server(server).into()]);
-    argv.extend(["--plan".into(), up.folder.common().join("plans.json").into()]);
-    Ok(Boot { argv, console: console(&up.folder, server) })
+    argv.extend(["--state".into(), folder.server(server).into()]);
+    argv.extend(["--plan".into(), folder.common().join("plans.json").into()]);
+    Ok(Boot { argv, console: console(folder, server) })
 }
 
 /// Where process 1 and the supervisor of a server say what they do.

@@ -16,6 +16,8 @@ use mainstay_lab::{Mode, Place};
 use mainstay_site::findings::{Group, findings};
 use mainstay_site::model::Site;
 
+pub use live::boot;
+pub use prepare::prepare;
 pub use progress::{say, sign};
 
 use super::declaration::{Declaration, File};
@@ -80,7 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ports = addresses::Ports { http: args.http, https: args.https, dns: args.dns, page: args.page };
     // First of all what only another command line can mend; a codebase may take minutes to build.
     ports.probe()?;
-    let plans = prepare::prepare(&declaration, &up.site, &up.folder)?;
+    let plans = prepare(&declaration, &up.site, &up.folder)?;
     live::run(up, held, &plans, &ports)
 }
 

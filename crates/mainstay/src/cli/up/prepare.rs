@@ -78,6 +78,7 @@ fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Resu
     let mut secrets = Secrets::complete(folder.read("secrets.json")?, site.apps.iter().map(|app| &app.name), fill);
     failed.context("/dev/urandom cannot be read")?;
     secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
+    secrets.store = authority::store_access(site, declared_in)?;
     authority::complete(site, &mut secrets)?;
     folder.write("secrets.json", &secrets, 0o600)?;
     Ok(secrets)

@@ -23,9 +23,6 @@ const CALL: Duration = Duration::from_secs(1);
 const HEDGE: Duration = Duration::from_millis(150);
 /// Until a member has accepted a connection.
 const CONNECT: Duration = Duration::from_millis(500);
-/// Between two signs of life on a connection, and until it counts as broken without one (HTTP/2 PING): what a watch hears
-/// nothing of, since it only listens. Our etcd allows this (`--grpc-keepalive-min-time`).
-const PING: Duration = Duration::from_secs(1);
 /// Who answered within this is told a transaction without being asked first how he is.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -60,14 +57,19 @@ impl Failure {
 }
 
 impl Members {
-    pub(super) fn new(endpoints: &[(ServerName, SocketAddr)], identity: &KeyPair, authority: &KeyPair) -> Members {
+    pub(super) fn new(
+        endpoints: &[(ServerName, SocketAddr)],
+        identity: &KeyPair,
+        authority: &str,
+        ping: Duration,
+    ) -> Members {
         let tls = TlsOptions::new()
-            .ca_certificate(Certificate::from_pem(&authority.certificate))
+            .ca_certificate(Certificate::from_pem(authority))
             .identity(Identity::from_pem(&identity.certificate, &identity.key));
         let options = ConnectOptions::new()
             .with_tls(tls)
             .with_connect_timeout(CONNECT)
-            .with_keep_alive(PING, PING)
+            .with_keep_alive(ping, ping)
             .with_keep_alive_while_idle(true)
             // A member that has lost the others says so instead of waiting for them.
             .with_require_leader(true);

@@ -8,7 +8,6 @@ use crate::findings::{Redundancy, redundancy};
 use crate::model::{Durability, Failover};
 use crate::names::Role;
 use crate::plan::{AppDatabase, Config};
-use crate::votes::replaces_primary;
 
 const NO_DATABASE: &str =
     "The applications keep no data in a database of the site. A server with the role `database` would.";
@@ -65,10 +64,7 @@ fn primary(scene: &Scene<'_>) -> Here {
     };
     let replaced = match (redundancy(site, Role::Database), database.failover) {
         (Redundancy::Single, _) => "It has no replica.".to_owned(),
-        _ if replaces_primary(site) => "When it is lost, Mainstay promotes the replica that has most.".into(),
-        (_, Failover::Automatic) => {
-            "When it is lost, an operator promotes the replica: two servers cannot outvote each other.".into()
-        }
+        (_, Failover::Automatic) => "When it is lost, Mainstay promotes the replica that has most.".into(),
         (_, Failover::Manual) => "When it is lost, an operator promotes a replica (failover = \"manual\").".into(),
     };
     let only = redundancy(site, Role::Database) == Redundancy::Single;

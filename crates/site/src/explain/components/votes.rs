@@ -1,7 +1,7 @@
 //! The store by which the servers agree.
 
 use super::super::Scene;
-use super::super::sentence::names;
+use super::super::sentence::{list, names};
 use super::{Component, Here, absent};
 use crate::names::Role;
 use crate::votes::{survives_one, votes};
@@ -17,6 +17,17 @@ pub(super) const STORE: Component = Component {
 
 fn store(scene: &Scene<'_>) -> Here {
     let site = scene.site;
+    if let Some(foreign) = &site.store {
+        let at: Vec<String> = foreign.endpoints.iter().map(ToString::to_string).collect();
+        return Here {
+            who: Some(list(&at)),
+            text: "Mainstay does not run it: it is declared in [store], and shown the certificate that is named there.".into(),
+            fails: "While no majority of it answers, nobody can be made the primary, and the primary stops taking writes when \
+                    its lease ends."
+                .into(),
+            ..Here::default()
+        };
+    }
     let votes = votes(site);
     let Some(first) = votes.first() else {
         return absent("There is one database server or none, so there is nothing to agree on.");

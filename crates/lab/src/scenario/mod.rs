@@ -1,0 +1,16 @@
+//! What clients of a database did and were told, and whether one database can have told them that.
+//!
+//! [`check`] is pure; [`Workload`] is who writes such histories.
+
+mod check;
+mod clients;
+mod history;
+mod inside;
+mod processes;
+mod registers;
+
+pub use check::{Verdict, check};
+pub use clients::{Target, Workload};
+pub use history::{Action, Answer, Found, History, Op, Probe};
+pub use inside::{Contents, Inside};
+pub use processes::processes;

@@ -1,0 +1,30 @@
+//! `mainstay lab`: what the lab can show of Mainstay itself.
+
+mod database;
+mod faults;
+mod scenario;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// Have the site's machinery fail on purpose, on this machine, and see what becomes of it
+#[derive(clap::Args, Debug)]
+#[command(arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Scenario(scenario::Args),
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Scenario(args) => scenario::run(args),
+    }
+}

@@ -1,0 +1,203 @@
+//! The site that scenarios play on: one application server, three database servers, brought up once and used again.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use mainstay_lab::scenario::{Inside, Target};
+use mainstay_lab::{Lab, Mode, Options, Place, Wires};
+use mainstay_site::model::Site;
+use mainstay_site::names::{Role, ServerName};
+use mainstay_site::plan::{Config, Plan};
+use mainstay_site::secrets::Secrets;
+
+use crate::cli::db::ask::{Databases, Seen, agreed};
+use crate::cli::declaration::File;
+use crate::cli::site_folder::SiteFolder;
+use crate::cli::up::{boot, prepare, runtime};
+
+/// What a cold start of four servers may take.
+const START: Duration = Duration::from_secs(120);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The declaration; three votes, so that one server may go.
+const DECLARATION: &str = r#"
+format = 1
+[site]
+domain = "DOMAIN"
+[app]
+path = "code"
+kind = "http"
+command = "exec python3 -m http.server --bind $HOST $PORT"
+[database]
+failover = "automatic"
+durability = "semi-sync"
+[servers.app1]
+address = "10.80.0.11"
+roles = ["web", "app"]
+[servers.db1]
+address = "10.80.0.21"
+roles = ["database"]
+[servers.db2]
+address = "10.80.0.22"
+roles = ["database"]
+[servers.db3]
+address = "10.80.0.23"
+roles = ["database"]
+"#;
+
+/// A site that is up.
+pub struct Stage {
+    /// `None` only while it is taken down.
+    lab: Option<Lab>,
+    pub site: Site,
+    plans: Vec<Plan>,
+    secrets: Secrets,
+    folder: SiteFolder,
+    root: PathBuf,
+    pub databases: Databases,
+    pub runtime: tokio::runtime::Runtime,
+}
+
+impl Stage {
+    /// Brings it up, in a folder and under a domain of its own.
+    pub fn raise() -> anyhow::Result<Stage> {
+        let number = std::process::id();
+        let root = std::env::temp_dir().join(format!("ms-lab-{number}"));
+        fs::create_dir_all(root.join("code")).with_context(|| format!("{} cannot be made", root.display()))?;
+        fs::write(root.join("code/index.html"), "a scenario is being played\n")?;
+        let file = File { file: root.join("site.toml") };
+        fs::write(&file.file, DECLARATION.replace("DOMAIN", &format!("scenario{number}.test")))?;
+        let declaration = file.load()?;
+        let site = declaration.site.clone();
+        let folder = SiteFolder(root.join("state"));
+        let plans = prepare(&declaration, &site, &folder)?;
+        let secrets: Secrets = folder.read("secrets.json")?.context("the site has no secrets")?;
+        let place = Place::usual(&site.domain);
+        let held = place.hold()?.context("this site is up already")?;
+        let options = Options { mode: Mode::Namespaces, place, state: folder.0.clone(), published: Vec::new() };
+        let mut lab = Lab::start(&site, options, held)?;
+        for server in &site.servers {
+            lab.power_on(&server.name, boot(Mode::Namespaces, &folder, &server.name)?)?;
+        }
+        let databases = Databases::named(site.domain.as_str())?;
+        let stage = Stage { lab: Some(lab), site, plans, secrets, folder, root, databases, runtime: runtime()? };
+        stage.settle(START).context("the site does not come up")?;
+        Ok(stage)
+    }
+
+    pub fn lab(&mut self) -> anyhow::Result<&mut Lab> {
+        self.lab.as_mut().context("the lab is down")
+    }
+
+    pub fn wires(&self) -> anyhow::Result<&Wires> {
+        let lab = self.lab.as_ref().context("the lab is down")?;
+        lab.record().wires.as_ref().context("the lab has no wires")
+    }
+
+    /// The database servers, in the order of the file.
+    pub fn servers(&self) -> Vec<ServerName> {
+        self.site.with_role(Role::Database).map(|server| server.name.clone()).collect()
+    }
+
+    /// The network namespace of a server.
+    pub fn namespace(&self, server: &ServerName) -> anyhow::Result<String> {
+        let wires = self.wires()?;
+        let end = wires.ends.iter().find(|end| end.server.as_ref() == Some(server));
+        Ok(end.with_context(|| format!("the lab has no server called {server}"))?.namespace.clone())
+    }
+
+    /// Where clients find the database.
+    pub fn target(&self) -> anyhow::Result<Target> {
+        let app = self.site.with_role(Role::App).next().context("there is no application server")?;
+        let plan = self.plans.iter().find(|plan| plan.server == app.name).context("it has no plan")?;
+        let database = plan.services.iter().find_map(|service| match &service.config {
+            Config::App(app) => Some((app.app.clone(), app.database.clone()?)),
+            _ => None,
+        });
+        let (name, database) = database.context("the application has no database")?;
+        let listener = |plan: &Plan| {
+            plan.services.iter().find_map(|service| match &service.config {
+                Config::Database(database) => Some((plan.server.to_string(), database.address)),
+                _ => None,
+            })
+        };
+        Ok(Target {
+            namespace: self.namespace(&app.name)?,
+            writer: database.writer,
+            servers: self.plans.iter().filter_map(listener).collect(),
+            password: self.secrets.database.get(&name).context("the application has no password")?.clone(),
+            name: database.schema,
+        })
+    }
+
+    /// A server's MariaDB, asked from inside.
+    pub fn inside(&self, server: &ServerName, schema: &str) -> Inside {
+        Inside {
+            socket: self.folder.server(server).join("run/database/mariadb.sock"),
+            user: "mainstay_admin".to_owned(),
+            password: self.secrets.database_admin.clone(),
+            schema: schema.to_owned(),
+        }
+    }
+
+    /// Who is the primary on record.
+    pub fn primary(&self) -> anyhow::Result<ServerName> {
+        let seen = self.runtime.block_on(self.databases.look());
+        let agreed = agreed(&seen).context("no server reaches the store")?;
+        let cluster = agreed.cluster.as_ref().context("nobody ever led")?;
+        Ok(ServerName::from(&cluster.primary))
+    }
+
+    /// Waits until there is a primary that takes writes, and every other one acknowledges.
+    pub fn settle(&self, patience: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.runtime.block_on(async {
+            loop {
+                let seen = self.databases.look().await;
+                let Some(unsettled) = unsettled(&seen) else { return Ok(()) };
+                if begun.elapsed() > patience {
+                    bail!("not settled after {} s: {unsettled}", patience.as_secs());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+    }
+}
+
+/// What is not yet as it should be.
+fn unsettled(seen: &Seen) -> Option<String> {
+    let Some(agreed) = agreed(seen) else { return Some("no server reaches the store".into()) };
+    let Some(cluster) = &agreed.cluster else { return Some("nobody has ever led".into()) };
+    if agreed
+        .leader
+        .as_ref()
+        .is_none_or(|(leader, epoch)| leader.server != cluster.primary || *epoch != cluster.epoch.0)
+    {
+        return Some(format!("{} is on record and does not lead", cluster.primary));
+    }
+    if cluster.sync.len() + 1 != seen.len() {
+        let told = agreed.members.iter().map(|(name, member)| format!("{name}: {}", member.because));
+        return Some(format!("only {:?} acknowledge; {}", cluster.sync, told.collect::<Vec<_>>().join("; ")));
+    }
+    seen.iter().find_map(|(name, view)| match view {
+        Err(why) => Some(format!("{name} does not answer: {why}")),
+        Ok(view) => match &view.local {
+            None => Some(format!("{name} does not run")),
+            Some(local) if local.read_only == (cluster.primary.0 == name.0) => {
+                Some(format!("{name} is {}", if local.read_only { "closed" } else { "open" }))
+            }
+            Some(_) => None,
+        },
+    })
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        drop(self.lab.take());
+        // What is left below /tmp is only in the way of nobody.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
