@@ -132,14 +132,14 @@ struct Role {
 impl Role {
     /// For ever.
     async fn run(&mut self, mut received: mpsc::UnboundedReceiver<Input>) {
-        let mut following = Following::new(self.store.clone());
+        let mut following = Following::new(self.store.clone()).by_itself();
         loop {
             let until = self.election.deadline().since(boot_time()).min(ROUND);
             let input = tokio::select! {
                 biased;
                 Some(input) = received.recv() => Some(input),
                 answered = answer(&mut self.pending) => Some(self.answered(answered)),
-                heard = following.next() => self.heard(heard),
+                Some(heard) = following.recv() => self.heard(heard),
                 () = sleep_until(Instant::now() + until) => Some(Input::Tick),
             };
             if let Some(input) = input {
@@ -256,6 +256,9 @@ enum Heard {
     Lost(String),
 }
 
+/// What was heard of the store and not yet taken note of: a few keys, each changed some times a second.
+const HEARD_MAX: usize = 64;
+
 /// What the store holds, and then what happens to it. After it could not be reached everything is listed anew: that is short.
 struct Following {
     store: Store,
@@ -268,7 +271,24 @@ impl Following {
         Following { store, watch: None, tried: false }
     }
 
-    /// May be dropped while it waits.
+    /// Has a task of its own, since it must not begin anew whenever something else happens: a look at MariaDB comes more often
+    /// than a list of the store is tried.
+    fn by_itself(mut self) -> mpsc::Receiver<Heard> {
+        let (told, heard) = mpsc::channel(HEARD_MAX);
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = self.next() => next,
+                    () = told.closed() => return,
+                };
+                if told.send(next).await.is_err() {
+                    return;
+                }
+            }
+        });
+        heard
+    }
+
     async fn next(&mut self) -> Heard {
         let heard = match self.watch.as_mut() {
             None => return self.list().await,
