@@ -77,7 +77,7 @@ fn befall(
 }
 
 fn wait(stage: &Stage, time: Duration) {
-    stage.runtime.block_on(tokio::time::sleep(time));
+    stage.runtime.block_on(async { tokio::time::sleep(time).await });
 }
 
 /// Waits until some more writes are acknowledged.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mainstay_machines::Time;
 use mainstay_machines::election::{
-    Election, Input, Mirror, Mode, Output, Server, Settings, StepId, Swap, Timing, Transaction,
+    Election, Input, Mirror, Mode, Output, Revision, Server, Settings, StepId, Swap, Timing, Transaction,
 };
 use mainstay_site::model::{Durability, Failover, SemiSync};
 use mainstay_site::plan;
@@ -80,6 +80,7 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
         glanced,
         reporter,
         pending: None,
+        claimed: None,
         obstacle: None,
     };
     tokio::select! {
@@ -127,6 +128,8 @@ struct Role {
     glanced: watch::Receiver<Glance>,
     reporter: Reporter,
     pending: Option<Asked>,
+    /// The change by which the leader's key was written last.
+    claimed: Option<Revision>,
     /// What keeps the store from being read.
     obstacle: Option<String>,
 }
@@ -162,11 +165,19 @@ impl Role {
         self.open_until.send_replace(open_until);
         self.pace.send_replace(self.election.pace());
         self.holder.sign(boot_time(), open_until.is_some());
-        if self.election.leads().is_none() && self.pending.is_none() {
-            self.holder.end();
-        }
+        self.end_lease();
         let report = self.view.report(&self.election, &self.glanced.borrow(), self.obstacle.as_deref());
         self.reporter.publish(report);
+    }
+
+    /// Who does not lead has no use for a lease. Who was told that the leader's key is its own leads, though the watch may say
+    /// so only later: a lease that is ended meanwhile would take the key along.
+    fn end_lease(&mut self) {
+        let heard = self.claimed.is_none_or(|claimed| self.election.mirror().at >= claimed);
+        if heard && self.election.leads().is_none() && self.pending.is_none() {
+            self.claimed = None;
+            self.holder.end();
+        }
     }
 
     fn follow(&mut self, output: Output) {
@@ -207,6 +218,12 @@ impl Role {
     /// The lease is told before what was done with it.
     fn answered(&mut self, answered: Answered) -> Input {
         if let Some(until) = answered.until {
+            // Of one whose answer is missing, whatever comes next tells.
+            self.claimed = match answered.swap {
+                Swap::Done(at) => Some(at),
+                Swap::Unknown => Some(Revision(self.election.mirror().at.0 + 1)),
+                Swap::Conflict => self.claimed,
+            };
             self.handle(Input::Lease { until });
         }
         Input::Transacted { id: answered.id, swap: answered.swap }
