@@ -157,7 +157,7 @@ impl Role {
         self.open_until.send_replace(open_until);
         self.pace.send_replace(self.election.pace());
         self.holder.sign(boot_time(), open_until.is_some());
-        if self.election.leads().is_none() && self.pending.is_none() {
+        if !self.election.needs_lease() && self.pending.is_none() {
             self.holder.end();
         }
         let report = self.view.report(&self.election, &self.glanced.borrow(), self.obstacle.as_deref());
