@@ -17,6 +17,7 @@
 //! follow another plan without a restart; `POST /v1/purge` → how many addresses were taken out of its cache, a number.
 
 pub mod database;
+pub mod hold;
 pub mod upkeep;
 
 use std::collections::BTreeMap;

@@ -215,16 +215,11 @@ impl Election {
         if self.is_eager() { self.settings.timing.eager } else { self.settings.timing.beat / 4 }
     }
 
-    /// The epoch of its leadership, if the store says that it leads.
+    /// The epoch of its leadership, if the store says that it leads: as long as it does, the lease of its key is to be kept alive.
+    /// The watch may say so later than the answer to the transaction did; a lease given back meanwhile takes the key with it.
     pub fn leads(&self) -> Option<Epoch> {
         let leader = self.mirror.leader.as_ref()?;
         (leader.value.server == self.settings.me).then_some(Epoch(leader.created.0))
-    }
-
-    /// Whether a lease is held for it: while it leads, and from asking for the lead until the answer, be it by the watch. A
-    /// lease that is given back any sooner takes the leader's key with it.
-    pub fn needs_lease(&self) -> bool {
-        self.leads().is_some() || self.transacting.is_some_and(|sent| sent.claims)
     }
 
     /// Until when clients may be let in without hearing from this machine again: what the fences are set to. `None`: not now.

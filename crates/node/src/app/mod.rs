@@ -11,6 +11,7 @@ mod command;
 mod environment;
 mod front;
 mod health;
+mod hold;
 mod logs;
 mod migrate;
 mod php;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use mainstay_http::{Counters, Listeners, Server};
 use mainstay_site::model::AppKind;
 use mainstay_site::plan;
+use mainstay_site::wire::hold::SOCKET;
 use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -154,7 +156,11 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
     let stop = context.shutdown.watch();
     let pool = front::pool(config);
     let board = Board::new(usize::from(config.workers), pool.clone());
-    let server = Server::new(front::config(&context.launch, config, folders, pool));
+    let server = Server::new(front::config(&context.launch, config, folders, pool.clone()));
+    let holding = config.database.is_some().then(|| {
+        let socket = context.launch.state.join(SOCKET);
+        tokio::spawn(async move { hold::follow(&socket, &pool).await })
+    });
     let counters = server.counters();
     // From the beginning: requests that come early are held until a worker is there.
     let (sockets, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
@@ -178,6 +184,7 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
         Ok(())
     };
     tokio::try_join!(served, worked)?;
+    holding.inspect(tokio::task::JoinHandle::abort);
     context.reporter.publish(report(State::Stopped, "ended as asked".into(), config));
     Ok(())
 }

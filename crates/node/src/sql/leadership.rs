@@ -11,7 +11,7 @@ use super::servers::Servers;
 use crate::store::{Entry, Event, Store};
 
 /// Until a store that does not answer is asked again: connections wait for it.
-const RETRY: Duration = Duration::from_millis(200);
+pub const RETRY: Duration = Duration::from_millis(200);
 
 /// Follows the leader's key for ever.
 pub async fn follow(store: Store, servers: Arc<Servers>) {

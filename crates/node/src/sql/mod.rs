@@ -11,6 +11,7 @@ mod check;
 mod choice;
 mod endpoint;
 mod fresh;
+mod hold;
 mod leadership;
 mod packet;
 mod relay;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_site::plan;
+use mainstay_site::wire::hold::SOCKET;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::{runtime, time};
@@ -86,6 +88,7 @@ async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
         tokio::spawn(check::check(servers.clone(), index));
     }
     if let Some(store) = store {
+        hold::start(store.clone(), launch.server.clone(), &launch.state.join(SOCKET))?;
         tokio::spawn(leadership::follow(store, servers.clone()));
     }
     let mut shutdown = context.shutdown.clone();

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use mainstay_site::names::ServerName;
 use mainstay_site::plan;
+use mainstay_site::wire::database::{LEADER, Leader, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::choice::{Check, Leadership, Replication, Seen, Source};
 use super::endpoint::{Endpoint, Kind, Places};
+use super::leadership;
 use super::servers::Servers;
+use crate::store::{Embedded, Store, Swap, Write};
 
 /// The first bytes of a client without encryption.
 const HELLO: [u8; 12] = [8, 0, 0, 1, 0x85, 0xa6, 0, 0, 0, 0, 0, 1];
@@ -147,4 +150,24 @@ async fn while_nobody_leads_nobody_writes_and_replicas_are_read() {
     within("it is cut", old.read_to_end(&mut Vec::new())).await.unwrap();
     assert_eq!(within("the replica", client(scene.reader)).await.0, b'b');
     assert_eq!(scene.counted.counters.cut_within.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn the_stores_word_is_followed() {
+    let scene = Scene::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(Arc::new(Embedded::open(&folder.path().join("store")).unwrap()));
+    tokio::spawn(leadership::follow(store.clone(), scene.servers.clone()));
+    within("nobody leads yet", scene.servers.changes().wait_for(|world| world.leadership.leader.is_none()))
+        .await
+        .unwrap();
+    let leader = Leader { server: "db2".into(), address: "127.0.0.1:1".parse().unwrap() };
+    let put = Write::Put { key: LEADER.into(), value: encode(&leader), lease: None };
+    let Swap::Done(revision) = store.transact(&[], &[put]).await.unwrap() else { panic!() };
+    scene.note(1, false);
+    let (letter, mut writing) = within("the leader", client(scene.writer)).await;
+    assert_eq!((letter, scene.servers.leadership().epoch), (b'b', revision.0));
+    store.transact(&[], &[Write::Delete(LEADER.into())]).await.unwrap();
+    within("it is cut", writing.read_to_end(&mut Vec::new())).await.unwrap();
+    assert_eq!(scene.servers.leadership().leader, None);
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use mainstay_machines::Time;
 use mainstay_machines::backoff::{Backoff, Policy};
 use mainstay_site::names::{Generation, Role, ServiceName};
-use mainstay_site::plan::Service;
+use mainstay_site::plan::{Config, Service};
 use mainstay_site::wire::{Report, ServiceStatus, State};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::Signal;
@@ -277,11 +277,25 @@ impl Keeper {
     /// Asks the process to end, then starts what is wanted instead.
     async fn stop(&mut self, run: &Run) -> Phase {
         self.publish(State::Stopping, "asked to end", Some(run), None);
-        self.end(&run.process).await;
+        if self.leaves_its_server(run) {
+            let _ = run.process.signal(Signal::KILL);
+            run.process.ended().await;
+        } else {
+            self.end(&run.process).await;
+        }
         self.post.journal.pump();
         run::forget(&self.service.name, &self.house.notify);
         self.backoff.forgive();
         Phase::Start
+    }
+
+    /// A database role among several is made to be killed: its server goes on, its lease lasts, and the next one adopts both.
+    /// Asked to end, it would end its server and hand the office over.
+    fn leaves_its_server(&self, run: &Run) -> bool {
+        let is_one_of_several =
+            |service: &Service| matches!(&service.config, Config::Database(database) if !database.store.is_empty());
+        let next = self.wanted.borrow().service.clone();
+        is_one_of_several(&run.record.service) && next.is_some_and(|next| is_one_of_several(&next))
     }
 
     async fn end(&self, process: &Process) {

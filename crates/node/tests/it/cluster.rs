@@ -180,6 +180,7 @@ impl Member {
             failover: Failover::Automatic,
             semi_sync: SemiSync::Available,
             lease_ms: 3_000,
+            applications: Vec::new(),
             backup: None,
         };
         Member { name: own.server.clone(), config, folder, running: None, process: None }

@@ -332,3 +332,30 @@ async fn how_long_a_write_takes() {
     times.sort();
     println!("a write takes {:?} (median), {:?} (99 %)", times[100], times[197]);
 }
+
+/// A lease of three seconds must outlive the loss of whoever leads the etcd, or every such loss would close the database. The
+/// store must not end it; how much is left for its holder at the worst moment is a figure, not a bound.
+#[tokio::test]
+async fn a_lease_outlives_the_leader_of_the_store() {
+    let mut cluster = Cluster::start(3).await;
+    let store = cluster.store();
+    let mut lease = store.grant(Duration::from_secs(3)).await.unwrap();
+    let leader = cluster.leader();
+    let begun = Instant::now();
+    let mut least = lease.ttl();
+    let mut killed = false;
+    while begun.elapsed() < Duration::from_secs(5) {
+        if !killed && begun.elapsed() > Duration::from_secs(1) {
+            cluster.kill(leader);
+            killed = true;
+        }
+        let kept = lease.keep_alive().await;
+        assert!(!matches!(kept, Err(Error::LeaseEnded)));
+        let left = lease.deadline().since(boot_time());
+        if kept.is_ok() {
+            tokio::time::sleep(lease.beat()).await;
+        }
+        least = least.min(lease.deadline().since(boot_time())).min(left);
+    }
+    println!("at the worst moment {least:?} of the lease were left");
+}

@@ -113,6 +113,15 @@ impl Cluster {
         self.members[member].child = spawn(&self.arguments[member]);
     }
 
+    /// Who leads.
+    pub fn leader(&self) -> usize {
+        let status = self.etcdctl(&["endpoint", "status"]);
+        // Endpoint, id, version, size, whether it leads …
+        let leads = |line: &&str| line.split(", ").nth(4) == Some("true");
+        let line = status.lines().find(leads).unwrap_or_else(|| panic!("nobody leads: {status}"));
+        self.members.iter().position(|member| line.contains(&member.client.to_string())).unwrap()
+    }
+
     /// Debian's own client.
     pub fn etcdctl(&self, arguments: &[&str]) -> String {
         let endpoints: Vec<String> = self.members.iter().map(|member| format!("https://{}", member.client)).collect();

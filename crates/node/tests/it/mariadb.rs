@@ -49,6 +49,7 @@ impl Server {
             failover: Failover::Manual,
             semi_sync: SemiSync::Available,
             lease_ms: 3_000,
+            applications: Vec::new(),
             backup: None,
         };
         Server { config, folder }

@@ -359,6 +359,7 @@ impl Tiers<'_> {
             failover: declared.map_or_else(Default::default, |it| it.failover),
             semi_sync: declared.map_or_else(Default::default, |it| it.semi_sync),
             lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
+            applications: self.site.with_role(Role::App).map(|server| server.name.clone()).collect(),
             backup: backup.cloned(),
         };
         let folder = backup.map(|backup| backup.to.clone());

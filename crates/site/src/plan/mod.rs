@@ -381,6 +381,9 @@ pub struct Database {
     /// Milliseconds that a leader leads without being heard of.
     #[serde(default = "lease_ms")]
     pub lease_ms: u64,
+    /// The application servers, whose requests are held while the primary's place is handed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<ServerName>,
     /// The backups that this server makes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<crate::model::Backup>,

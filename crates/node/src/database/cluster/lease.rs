@@ -16,8 +16,6 @@ use crate::fence::{Answer, Fence};
 use crate::service::Launch;
 use crate::store::{self, LeaseId, Store, boot_time};
 
-/// So many signs of life are sent in a lease: two may be lost.
-const BEATS: u32 = 3;
 /// After one that was not answered.
 const AGAIN: Duration = Duration::from_millis(200);
 /// What waits to be done; the loop asks for one thing at a time.
@@ -153,7 +151,7 @@ impl Keeper {
             _ => store.grant(self.ttl).await?,
         };
         let granted = Granted { id: lease.id(), until: lease.deadline() };
-        self.next = Instant::now() + lease.ttl() / BEATS;
+        self.next = Instant::now() + lease.beat();
         self.lease = Some(lease);
         Ok(granted)
     }
@@ -169,7 +167,7 @@ impl Keeper {
     async fn beat(&mut self) {
         let Some(mut lease) = self.lease.take() else { return };
         let silent = boot_time().since(Time::from_nanos(self.signs.round.load(Ordering::Relaxed)));
-        self.next = Instant::now() + lease.ttl() / BEATS;
+        self.next = Instant::now() + lease.beat();
         if silent > lease.ttl() {
             tracing::error!("the role has stood still for {} ms: the lease is not kept alive", silent.as_millis());
             self.lease = Some(lease);

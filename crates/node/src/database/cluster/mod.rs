@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use mainstay_machines::Time;
 use mainstay_machines::election::{
-    Election, Input, Mirror, Mode, Output, Server, Settings, StepId, Swap, Timing, Transaction,
+    Election, Input, Mirror, Mode, Output, Revision, Server, Settings, StepId, Swap, Timing, Transaction,
 };
 use mainstay_site::model::{Durability, Failover, SemiSync};
 use mainstay_site::plan;
@@ -40,6 +40,8 @@ const ROUND: Duration = Duration::from_millis(250);
 const LIST_AGAIN: Duration = Duration::from_millis(200);
 /// What the last words to the store may take when the role ends.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Changes of the store that wait to be taken note of; the watch waits meanwhile.
+const HEARD_MAX: usize = 64;
 /// The machine asks for one step at a time.
 const ACTS_MAX: usize = 1;
 
@@ -78,6 +80,7 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
         glanced,
         reporter,
         pending: None,
+        claimed: None,
         obstacle: None,
     };
     tokio::select! {
@@ -125,6 +128,8 @@ struct Role {
     glanced: watch::Receiver<Glance>,
     reporter: Reporter,
     pending: Option<Asked>,
+    /// The change by which the leader's key was written last.
+    claimed: Option<Revision>,
     /// What keeps the store from being read.
     obstacle: Option<String>,
 }
@@ -132,16 +137,19 @@ struct Role {
 impl Role {
     /// For ever.
     async fn run(&mut self, mut received: mpsc::UnboundedReceiver<Input>) {
-        let mut following = Following::new(self.store.clone()).by_itself();
+        // A task of its own: what it waits for must not begin anew whenever something else happens.
+        let (tell, mut told) = mpsc::channel(HEARD_MAX);
+        let following = tokio::spawn(Following::new(self.store.clone()).tell(tell));
         loop {
             let until = self.election.deadline().since(boot_time()).min(ROUND);
             let input = tokio::select! {
                 biased;
                 Some(input) = received.recv() => Some(input),
                 answered = answer(&mut self.pending) => Some(self.answered(answered)),
-                Some(heard) = following.recv() => self.heard(heard),
+                Some(heard) = told.recv() => self.heard(heard),
                 () = sleep_until(Instant::now() + until) => Some(Input::Tick),
             };
+            debug_assert!(!following.is_finished(), "it ends with its listener");
             if let Some(input) = input {
                 self.handle(input);
             }
@@ -157,11 +165,19 @@ impl Role {
         self.open_until.send_replace(open_until);
         self.pace.send_replace(self.election.pace());
         self.holder.sign(boot_time(), open_until.is_some());
-        if !self.election.needs_lease() && self.pending.is_none() {
-            self.holder.end();
-        }
+        self.end_lease();
         let report = self.view.report(&self.election, &self.glanced.borrow(), self.obstacle.as_deref());
         self.reporter.publish(report);
+    }
+
+    /// Who does not lead has no use for a lease. Who was told that the leader's key is its own leads, though the watch may say
+    /// so only later: a lease that is ended meanwhile would take the key along.
+    fn end_lease(&mut self) {
+        let heard = self.claimed.is_none_or(|claimed| self.election.mirror().at >= claimed);
+        if heard && self.election.leads().is_none() && self.pending.is_none() {
+            self.claimed = None;
+            self.holder.end();
+        }
     }
 
     fn follow(&mut self, output: Output) {
@@ -202,6 +218,12 @@ impl Role {
     /// The lease is told before what was done with it.
     fn answered(&mut self, answered: Answered) -> Input {
         if let Some(until) = answered.until {
+            // Of one whose answer is missing, whatever comes next tells.
+            self.claimed = match answered.swap {
+                Swap::Done(at) => Some(at),
+                Swap::Unknown => Some(Revision(self.election.mirror().at.0 + 1)),
+                Swap::Conflict => self.claimed,
+            };
             self.handle(Input::Lease { until });
         }
         Input::Transacted { id: answered.id, swap: answered.swap }
@@ -256,9 +278,6 @@ enum Heard {
     Lost(String),
 }
 
-/// What was heard of the store and not yet taken note of: a few keys, each changed some times a second.
-const HEARD_MAX: usize = 64;
-
 /// What the store holds, and then what happens to it. After it could not be reached everything is listed anew: that is short.
 struct Following {
     store: Store,
@@ -271,22 +290,14 @@ impl Following {
         Following { store, watch: None, tried: false }
     }
 
-    /// Has a task of its own, since it must not begin anew whenever something else happens: a look at MariaDB comes more often
-    /// than a list of the store is tried.
-    fn by_itself(mut self) -> mpsc::Receiver<Heard> {
-        let (told, heard) = mpsc::channel(HEARD_MAX);
-        tokio::spawn(async move {
-            loop {
-                let next = tokio::select! {
-                    next = self.next() => next,
-                    () = told.closed() => return,
-                };
-                if told.send(next).await.is_err() {
-                    return;
-                }
+    /// Says what is heard for as long as somebody listens.
+    async fn tell(mut self, to: mpsc::Sender<Heard>) {
+        loop {
+            let heard = self.next().await;
+            if to.send(heard).await.is_err() {
+                return;
             }
-        });
-        heard
+        }
     }
 
     async fn next(&mut self) -> Heard {

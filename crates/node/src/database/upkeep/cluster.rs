@@ -12,10 +12,10 @@ use mysql_async::Row;
 use mysql_async::prelude::FromValue;
 use tokio::time::timeout;
 
-use super::Scene;
 use super::error::Error;
 use super::folder::{Folder, spoken};
 use super::session::Session;
+use super::{Scene, hold};
 use crate::store::{Compare, Entry, Store, Swap, Write};
 
 /// A server that takes longer is said not to answer.
@@ -107,9 +107,16 @@ pub async fn order(scene: &Scene, wish: Wish) -> Result<(), Error> {
                  With failover = \"automatic\" and three servers they do";
     let store = scene.store.as_ref().ok_or_else(|| Error::Impossible(alone.into()))?;
     let asked_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let planned = matches!(wish, Wish::Switchover { .. });
+    let hold = if planned { hold::begin(store, &scene.config.applications).await? } else { None };
     let value = encode(&Order { wish, asked_ms });
     let write = Write::Put { key: ORDERS.into(), value, lease: None };
-    match store.transact(&[Compare::Absent(ORDERS.into())], &[write]).await? {
+    let written = store.transact(&[Compare::Absent(ORDERS.into())], &[write]).await;
+    if let Some(hold) = hold {
+        let (store, ordered) = (store.clone(), matches!(written, Ok(Swap::Done(_))));
+        tokio::spawn(async move { if ordered { hold.end_when_led(&store).await } else { hold.end().await } });
+    }
+    match written? {
         Swap::Done(_) => Ok(()),
         Swap::Conflict => {
             Err(Error::Impossible("another order is being carried out; `mainstay db status` shows which".into()))

@@ -8,6 +8,7 @@ mod cluster;
 mod error;
 mod folder;
 mod full;
+mod hold;
 mod job;
 mod private;
 mod restore;
