@@ -215,7 +215,8 @@ impl Election {
         if self.is_eager() { self.settings.timing.eager } else { self.settings.timing.beat / 4 }
     }
 
-    /// The epoch of its leadership, if it leads: as long as it does, the lease of its key is to be kept alive, and no longer.
+    /// The epoch of its leadership, if the store says that it leads: as long as it does, the lease of its key is to be kept alive.
+    /// The watch may say so later than the answer to the transaction did; a lease given back meanwhile takes the key with it.
     pub fn leads(&self) -> Option<Epoch> {
         let leader = self.mirror.leader.as_ref()?;
         (leader.value.server == self.settings.me).then_some(Epoch(leader.created.0))
