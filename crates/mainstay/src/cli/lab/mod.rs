@@ -9,9 +9,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::help;
+
 /// Have the site's machinery fail on purpose, on this machine, and see what becomes of it
 #[derive(clap::Args, Debug)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_help = help::LAB_SCENARIO)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
