@@ -1,6 +1,6 @@
 //! What clients of a database did and were told, and whether one database can have told them that.
 //!
-//! [`check`] is pure; [`Workload`] is who writes such histories.
+//! [`check()`] is pure; [`Workload`] is who writes such histories.
 
 mod check;
 mod clients;

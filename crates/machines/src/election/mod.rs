@@ -57,7 +57,7 @@
 //!
 //! # Who was away
 //! A member's data belong to the reign that its record names. The first later reign in the history says where it began: who
-//! stands beyond that has writes of its own and is cloned anew; who does not can replay ([`fork`]).
+//! stands beyond that has writes of its own and is cloned anew; who does not can replay ([`standing`]).
 
 mod facts;
 mod flaw;

@@ -18,7 +18,7 @@ use crate::cli::up::runtime;
 pub struct Args {
     #[command(flatten)]
     of: Of,
-    /// An absolute folder on the server (default: [database] backup)
+    /// An absolute folder on the server (default: that of `backup` in the declaration)
     #[arg(long, value_name = "FOLDER")]
     to: Option<String>,
     /// Which server's data (default: the last database server's)

@@ -22,7 +22,7 @@ pub struct Args {
     /// UTC, as "2026-11-21 10:15:00": what was written in that second and later is left out
     #[arg(long, value_name = "TIME")]
     to: String,
-    /// The folder of the backups on the server (default: [database] backup)
+    /// The folder of the backups on the server (default: that of `backup` in the declaration)
     #[arg(long, value_name = "FOLDER")]
     from: Option<String>,
     /// The server that has the backups (default: the last database server)
