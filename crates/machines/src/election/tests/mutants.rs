@@ -8,6 +8,9 @@ use crate::election::flaw::Flaw;
 /// Seeds tried with each, in both modes that promise something.
 const SEEDS: u64 = 150;
 
+/// What no history here shows: a transaction that comes late, just where it does harm. Whoever finds one takes it out.
+const UNNOTICED: [Flaw; 1] = [Flaw::NeverSettle];
+
 /// How many histories it took to notice; `None`: nobody did.
 fn histories_to_notice(flaw: Flaw) -> Option<(u64, String)> {
     let mut tally = Tally::default();
@@ -28,20 +31,17 @@ fn histories_to_notice(flaw: Flaw) -> Option<(u64, String)> {
     None
 }
 
-/// Flaws that none of these histories shows. What each guards against is argued in the machine's documentation, and not shown
-/// here: whoever finds the history moves the flaw out of this list.
-const UNSHOWN: [Flaw; 1] = [Flaw::NeverSettle];
-
 fn each_is_noticed(flaws: &[Flaw]) {
     let mut unnoticed = Vec::new();
-    for flaw in flaws.iter().filter(|flaw| !UNSHOWN.contains(flaw)) {
+    for flaw in flaws {
         match histories_to_notice(*flaw) {
             Some((histories, wrong)) => println!("{flaw:?}: noticed in history {}: {wrong}", histories),
             None => unnoticed.push(flaw),
         }
     }
-    println!("not noticed of {}: {unnoticed:?}; not tried: {UNSHOWN:?}", flaws.len());
-    assert!(unnoticed.is_empty(), "not noticed: {unnoticed:?}");
+    println!("{} of {} noticed", flaws.len() - unnoticed.len(), flaws.len());
+    let known: Vec<&Flaw> = flaws.iter().filter(|flaw| UNNOTICED.contains(flaw)).collect();
+    assert_eq!(unnoticed, known, "not noticed, and known not to be");
 }
 
 // In parts, since each takes some seconds.
