@@ -1,5 +1,9 @@
 //! Backups that are made by themselves, and the archive that is kept up all the time.
 
+use std::time::Duration;
+
+use mainstay_machines::Time;
+use mainstay_machines::backoff::{Backoff, Policy};
 use mainstay_site::model::Backup;
 
 use super::error::Error;
@@ -7,17 +11,35 @@ use super::folder::{Folder, Full, spoken};
 use super::session::Session;
 use super::{Scene, archive, backup, now_s};
 use crate::service::Annex;
+use crate::store::boot_time;
 
-/// After a failed backup the next attempt waits: each reads the whole disk.
-const PAUSE_S: u64 = 600;
+/// After a failed backup the next is tried at once, since most failures happen once; then after pauses that double from 10 s
+/// to 10 min: each reads the whole disk. However long one ran, it failed.
+const AGAIN: Policy =
+    Policy { pause_first: Duration::from_secs(10), pause_max: Duration::from_secs(600), well_after: Duration::MAX };
 
 /// What is remembered between two looks.
-#[derive(Default)]
 pub struct Schedule {
     session: Option<Session>,
     archive_fault: Option<String>,
-    backup_fault: Option<(u64, String)>,
+    backup_fault: Option<String>,
     begun_s: Option<u64>,
+    backoff: Backoff,
+    /// When the next may begin, if the last failed.
+    rests_until: Option<Time>,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Schedule {
+            session: None,
+            archive_fault: None,
+            backup_fault: None,
+            begun_s: None,
+            backoff: Backoff::new(AGAIN),
+            rests_until: None,
+        }
+    }
 }
 
 impl Schedule {
@@ -35,7 +57,8 @@ impl Schedule {
         };
         let fulls = folder.fulls().unwrap_or_default();
         let line = archive::line(scene).ok();
-        if self.archive_fault.is_none() && self.is_due(declared, fulls.last(), line.as_deref(), now_s()) {
+        let rested = self.rests_until.is_none_or(|until| boot_time() >= until);
+        if rested && self.archive_fault.is_none() && self.is_due(declared, fulls.last(), line.as_deref(), now_s()) {
             self.begin(scene, declared, folder);
         }
         scene.reporter.annex(self.annex(fulls.last()));
@@ -53,11 +76,10 @@ impl Schedule {
 
     /// By the clock; at once where there is none, or where the logs no longer go on from the last.
     fn is_due(&self, declared: &Backup, last: Option<&Full>, line: Option<&str>, now_s: u64) -> bool {
-        let rested = self.backup_fault.as_ref().is_none_or(|(at_s, _)| now_s >= at_s + PAUSE_S);
         let due = last.is_none_or(|full| {
             now_s >= full.about.taken_s + declared.every.as_secs() || line.is_some_and(|line| line != full.about.line)
         });
-        due && rested && self.begun_s.is_none()
+        due && self.begun_s.is_none()
     }
 
     fn begin(&mut self, scene: &std::sync::Arc<Scene>, declared: &Backup, folder: Folder) {
@@ -70,6 +92,7 @@ impl Schedule {
         // Somebody else's job is under way otherwise; it is asked again in a second.
         if scene.jobs.begin("backup", scene.clone(), work).is_ok() {
             self.begun_s = Some(now_s());
+            self.backoff.started(boot_time());
         }
     }
 
@@ -80,9 +103,13 @@ impl Schedule {
             (Some(at_s), Some(Outcome::Failed(why))) => {
                 let why = format!("the backup to {} failed at {} UTC: {why}", folder.path().display(), spoken(at_s));
                 tracing::error!("{why}");
-                (self.backup_fault, self.begun_s) = (Some((now_s(), why)), None);
+                (self.backup_fault, self.begun_s) = (Some(why), None);
+                self.rests_until = Some(self.backoff.ended(boot_time()));
             }
-            (Some(_), Some(Outcome::Done(_))) => (self.backup_fault, self.begun_s) = (None, None),
+            (Some(_), Some(Outcome::Done(_))) => {
+                (self.backup_fault, self.begun_s, self.rests_until) = (None, None, None);
+                self.backoff.forgive();
+            }
             _ => {}
         }
     }
@@ -95,7 +122,7 @@ impl Schedule {
             }
             None => "none yet".into(),
         };
-        let fault = self.backup_fault.as_ref().map(|(_, why)| why.clone());
+        let fault = self.backup_fault.clone();
         let fault =
             fault.or_else(|| self.archive_fault.as_ref().map(|why| format!("binary logs are not archived: {why}")));
         Annex { facts: vec![("last backup".into(), fact)], fault }
@@ -104,8 +131,6 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::folder::About;
     use super::*;
 
@@ -123,13 +148,9 @@ mod tests {
             tested: None,
         };
         let last = Full { path: "/b/full".into(), about };
-        let due = |fault: Option<u64>, last, line: &str, now| {
-            let schedule = Schedule { backup_fault: fault.map(|at| (at, "full".into())), ..Schedule::default() };
-            schedule.is_due(&declared, last, Some(line), now)
-        };
-        assert!(due(None, None, "a", 0), "the first");
-        assert!(!due(None, Some(&last), "a", 1_099) && due(None, Some(&last), "a", 1_100));
-        assert!(due(None, Some(&last), "b", 1_001), "the data were copied anew: other logs");
-        assert!(!due(Some(1_100), Some(&last), "a", 1_200) && due(Some(1_100), Some(&last), "a", 1_700));
+        let due = |last, line: &str, now| Schedule::default().is_due(&declared, last, Some(line), now);
+        assert!(due(None, "a", 0), "the first");
+        assert!(!due(Some(&last), "a", 1_099) && due(Some(&last), "a", 1_100));
+        assert!(due(Some(&last), "b", 1_001), "the data were copied anew: other logs");
     }
 }
