@@ -73,7 +73,7 @@ pub struct Hands {
     pub open_until: watch::Receiver<Option<Time>>,
     /// How often to look.
     pub pace: watch::Receiver<Duration>,
-    pub inputs: mpsc::UnboundedSender<Input>,
+    pub inputs: mpsc::Sender<Input>,
     pub glance: watch::Sender<Glance>,
     state: Body,
 }
@@ -100,7 +100,7 @@ impl Hands {
         fence: Arc<Fence>,
         open_until: watch::Receiver<Option<Time>>,
         pace: watch::Receiver<Duration>,
-        inputs: mpsc::UnboundedSender<Input>,
+        inputs: mpsc::Sender<Input>,
         glance: watch::Sender<Glance>,
     ) -> Hands {
         Hands { config, places, secrets, fence, open_until, pace, inputs, glance, state: Body::default() }
@@ -117,7 +117,7 @@ impl Hands {
                 biased;
                 how = ended => {
                     self.note_end(how, &mut errors);
-                    self.tell(election::Process::Stopped);
+                    self.tell(election::Process::Stopped).await;
                 }
                 act = acts.recv() => match act {
                     Some(act) => { self.carry_out(act).await; self.look().await; }
@@ -167,7 +167,7 @@ impl Hands {
                 election::Process::Silent
             }
         };
-        self.tell(process);
+        self.tell(process).await;
     }
 
     async fn seen(&mut self) -> Result<Seen, Error> {
@@ -181,7 +181,7 @@ impl Hands {
         Ok(seen)
     }
 
-    fn tell(&mut self, process: election::Process) {
+    async fn tell(&mut self, process: election::Process) {
         let state = &self.state;
         let around = Around { after: state.after, process, prepared: state.prepared, rescued: state.rescued };
         let observed: Observed = look::observed(&self.config, &self.places.data, around, &state.last);
@@ -191,7 +191,7 @@ impl Hands {
             glance.process = state.process.as_ref().map(|process| (process.pid, process.since_ms));
             (glance.ends, glance.last_end) = (state.crashes.total, state.crashes.cause.clone());
         });
-        let _ = self.inputs.send(Input::Observed(Box::new(observed)));
+        let _ = self.inputs.send(Input::Observed(Box::new(observed))).await;
     }
 
     /// The connection; it is taken out, and put back by whoever finds it still good.
@@ -219,7 +219,7 @@ impl Hands {
             Err(why) => tracing::warn!(id = id.0, "could not {step}: {why}"),
         }
         self.state.after = id;
-        let _ = self.inputs.send(Input::Acted { id, result });
+        let _ = self.inputs.send(Input::Acted { id, result }).await;
     }
 
     /// Makes sure that a step that was given up does nothing any more.

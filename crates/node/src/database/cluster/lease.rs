@@ -61,7 +61,7 @@ impl Holder {
         config: &plan::Database,
         margin: Duration,
         fence: Arc<Fence>,
-        inputs: mpsc::UnboundedSender<Input>,
+        inputs: mpsc::Sender<Input>,
     ) -> std::io::Result<Holder> {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let signs = Arc::new(Signs::default());
@@ -120,7 +120,7 @@ struct Keeper {
     ttl: Duration,
     margin: Duration,
     fence: Arc<Fence>,
-    inputs: mpsc::UnboundedSender<Input>,
+    inputs: mpsc::Sender<Input>,
     signs: Arc<Signs>,
     lease: Option<store::Lease>,
     next: Instant,
@@ -176,11 +176,12 @@ impl Keeper {
         match lease.keep_alive().await {
             Ok(until) => {
                 self.fence_until(until);
-                let _ = self.inputs.send(Input::Lease { until });
+                // Without room for it the loop knows an earlier end of the lease than is true; the next beat mends that.
+                let _ = self.inputs.try_send(Input::Lease { until });
             }
             Err(store::Error::LeaseEnded) => {
                 tracing::warn!("the lease has ended");
-                let _ = self.inputs.send(Input::LeaseEnded);
+                let _ = self.inputs.send(Input::LeaseEnded).await;
                 return;
             }
             Err(error) => {

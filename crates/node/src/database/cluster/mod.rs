@@ -44,6 +44,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const HEARD_MAX: usize = 64;
 /// The machine asks for one step at a time.
 const ACTS_MAX: usize = 1;
+/// What the hands and the lease's thread have said and the loop has not taken yet. It takes one in well under a millisecond, and
+/// they say some tens a second; who finds no room waits, and a sign of life of the lease is followed by the next.
+const INPUTS_MAX: usize = 64;
 
 /// Looks after the server until asked to end.
 ///
@@ -60,7 +63,7 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
     }
     let settings = settings(config, &Server::from(&launch.server));
     let fence = Arc::new(Fence::new(&launch.run_folder()));
-    let (inputs, received) = mpsc::unbounded_channel();
+    let (inputs, received) = mpsc::channel(INPUTS_MAX);
     let holder = Holder::start(&launch, config, settings.timing.margin, Arc::clone(&fence), inputs.clone())?;
     let (open_until, may_open) = watch::channel(None);
     let (pace, paced) = watch::channel(ROUND);
@@ -136,7 +139,7 @@ struct Role {
 
 impl Role {
     /// For ever.
-    async fn run(&mut self, mut received: mpsc::UnboundedReceiver<Input>) {
+    async fn run(&mut self, mut received: mpsc::Receiver<Input>) {
         // A task of its own: what it waits for must not begin anew whenever something else happens.
         let (tell, mut told) = mpsc::channel(HEARD_MAX);
         let following = tokio::spawn(Following::new(self.store.clone()).tell(tell));
