@@ -3,6 +3,7 @@
 //! A task of its own, so that a statement that hangs holds up nobody's decision. A step that is given up must not take effect
 //! later: its connection is ended on the server too, and if that cannot be had, the server is killed.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use mainstay_site::names::ServerName;
 use mainstay_site::plan;
 use mainstay_site::secrets::Secrets;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::look::{self, Around};
@@ -75,11 +77,13 @@ pub struct Hands {
     pub pace: watch::Receiver<Duration>,
     pub inputs: mpsc::Sender<Input>,
     pub glance: watch::Sender<Glance>,
-    state: Body,
+    /// Nothing is known yet: the default.
+    pub state: Body,
 }
 
+/// What the hands know of the server.
 #[derive(Default)]
-struct Body {
+pub struct Body {
     process: Option<Process>,
     admin: Option<Admin>,
     prepared: bool,
@@ -88,24 +92,11 @@ struct Body {
     last: Seen,
     waiting_since: Option<(u64, Instant)>,
     crashes: Crashes,
+    /// An order to the fence that is under way.
+    fencing: Option<JoinHandle<io::Result<Answer>>>,
 }
 
 impl Hands {
-    /// Of a server of which nothing is known yet.
-    #[allow(clippy::too_many_arguments, reason = "it is made in one place, and these are its parts")]
-    pub fn new(
-        config: plan::Database,
-        places: Places,
-        secrets: Secrets,
-        fence: Arc<Fence>,
-        open_until: watch::Receiver<Option<Time>>,
-        pace: watch::Receiver<Duration>,
-        inputs: mpsc::Sender<Input>,
-        glance: watch::Sender<Glance>,
-    ) -> Hands {
-        Hands { config, places, secrets, fence, open_until, pace, inputs, glance, state: Body::default() }
-    }
-
     /// Works until nobody asks any more, then ends the server: see [`Hands::stop`].
     pub async fn work(mut self, mut acts: mpsc::Receiver<Act>) {
         let mut errors = Errors::new(&self.places);
@@ -260,11 +251,11 @@ impl Hands {
         match step {
             Step::Close => {
                 admin.close().await?;
-                self.free_fence();
+                self.free_fence().await;
                 admin.cut_clients().await?;
             }
             Step::Open => {
-                self.hold_fence()?;
+                self.hold_fence().await?;
                 admin.write_as(self.config.server_id).await?;
                 admin.open().await?;
             }
@@ -284,7 +275,7 @@ impl Hands {
             Step::Promote => admin.leave_source().await?,
             Step::Follow { source, acknowledge } => {
                 follow::follow(&self.config, &self.secrets, source, *acknowledge, admin).await?;
-                self.free_fence();
+                self.free_fence().await;
             }
             Step::Block(server) => admin.expel(&ServerName::from(server)).await?,
             Step::Unblock(server) => admin.admit(&ServerName::from(server)).await?,
@@ -315,7 +306,7 @@ impl Hands {
         (last.variables.read_only, last.variables.semi_sync) = (true, false);
         last.replicas.clear();
         self.state.process = Some(Process::start(&self.places, how)?);
-        self.free_fence();
+        self.free_fence().await;
         Ok(())
     }
 
@@ -344,17 +335,29 @@ impl Hands {
     }
 
     /// Has the kernel let clients in until the lease's end at most.
-    fn hold_fence(&self) -> Result<(), Error> {
+    async fn hold_fence(&mut self) -> Result<(), Error> {
         let Some(until) = *self.open_until.borrow() else { return Err(Error::NotLeading) };
-        let answer = self.fence.hold(until);
+        let answer = self.fence(move |fence| fence.hold(until)).await;
         self.note_fence(&answer);
         if matches!(answer, Ok(Answer::Late)) { Err(Error::NotLeading) } else { Ok(()) }
     }
 
     /// A server that is closed has no need of it.
-    fn free_fence(&self) {
-        let answer = self.fence.free();
+    async fn free_fence(&mut self) {
+        let answer = self.fence(Fence::free).await;
         self.note_fence(&answer);
+    }
+
+    /// Gives an order on another thread: it may take a second to be told that nobody takes it. Orders keep their order, also
+    /// behind one whose step was given up.
+    async fn fence(&mut self, order: impl FnOnce(&Fence) -> io::Result<Answer> + Send + 'static) -> io::Result<Answer> {
+        if let Some(before) = &mut self.state.fencing {
+            let _ = before.await;
+        }
+        let fence = Arc::clone(&self.fence);
+        let answer = self.state.fencing.insert(spawn_blocking(move || order(&fence))).await;
+        self.state.fencing = None;
+        answer.unwrap_or_else(|ended| Err(io::Error::other(ended)))
     }
 
     fn note_fence(&self, answer: &std::io::Result<Answer>) {

@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::hands::{Act, Glance, Hands};
+use self::hands::{Act, Body, Glance, Hands};
 use self::lease::Holder;
 use super::places::Places;
 use super::{Error, copies};
@@ -69,8 +69,17 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
     let (pace, paced) = watch::channel(ROUND);
     let (glance, glanced) = watch::channel(Glance::default());
     let (acts, asked) = mpsc::channel(ACTS_MAX);
-    let hands =
-        Hands::new(config.clone(), places.clone(), launch.secrets.clone(), fence, may_open, paced, inputs, glance);
+    let hands = Hands {
+        config: config.clone(),
+        places: places.clone(),
+        secrets: launch.secrets.clone(),
+        fence,
+        open_until: may_open,
+        pace: paced,
+        inputs,
+        glance,
+        state: Body::default(),
+    };
     let working = tokio::spawn(hands.work(asked));
     let mut role = Role {
         election: Election::new(settings, boot_time()),
