@@ -4,6 +4,7 @@
 //! later: its connection is ended on the server too, and if that cannot be had, the server is killed.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Glance {
     pub last_end: Option<String>,
     /// Whether the kernel's rule is set, or why not.
     pub fence: Option<Answer>,
+    /// Data of before that wait for a person: see [`clone::unread`].
+    pub unread: Vec<PathBuf>,
 }
 
 /// What the hands are made of.
@@ -101,6 +104,7 @@ impl Hands {
     pub async fn work(mut self, mut acts: mpsc::Receiver<Act>) {
         let mut errors = Errors::new(&self.places);
         self.adopt().await;
+        self.note_unread();
         let mut next = Instant::now();
         loop {
             let ended = ended(self.state.process.as_ref());
@@ -234,7 +238,9 @@ impl Hands {
             Step::Clone { from } => {
                 self.kill().await?;
                 self.state.rescued = false;
-                clone::fetch(&self.config, &self.places, &self.secrets, &ServerName::from(from)).await
+                let copied = clone::fetch(&self.config, &self.places, &self.secrets, &ServerName::from(from)).await;
+                self.note_unread();
+                copied
             }
             _ => {
                 let mut admin = self.admin().await?;
@@ -387,6 +393,10 @@ impl Hands {
             }
             _ => self.state.waiting_since = Some((done, Instant::now())),
         }
+    }
+
+    fn note_unread(&self) {
+        self.glance.send_modify(|glance| glance.unread = clone::unread(&self.places));
     }
 
     fn note_end(&mut self, how: String, errors: &mut Errors) {
