@@ -38,7 +38,7 @@ mod tests {
 
     fn reign(epoch: u64, from: &str) -> Reign {
         let from_gtid = Position::parse(from).unwrap();
-        Reign { epoch: Epoch(epoch), primary: "db1".into(), from_gtid, because: String::new() }
+        Reign { epoch: Epoch(epoch), primary: "db1".into(), from_gtid, because: String::new(), at_ms: 0 }
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Election {
             primary: self.settings.me.clone(),
             from_gtid: seen.current.clone(),
             because: because.to_string(),
+            at_ms: 0,
         };
         let mut history = cluster.map_or_else(Vec::new, |cluster| cluster.history.clone());
         history.push(reign);

@@ -99,6 +99,13 @@ pub struct Reign {
     pub from_gtid: Position,
     /// Why it came to be, in words.
     pub because: String,
+    /// When it was written down, Unix time in milliseconds; for the eyes only, and 0 until whoever writes it down has a clock.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub at_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// `database/members/NAME`: what a member says of itself. Only itself writes it.

@@ -126,7 +126,9 @@ mod tests {
             primary: "db1".into(),
             from_gtid: Position::parse("0-1-42").unwrap(),
             because: "the first start".into(),
+            at_ms: 0,
         };
+        let dated = Reign { at_ms: 1_795_256_100_000, ..reign.clone() };
         goes_and_comes(
             &Cluster {
                 epoch: Epoch(7),
@@ -138,6 +140,7 @@ mod tests {
             },
             r#"{"format":1,"epoch":7,"primary":"db1","sync":["db2"],"mode":"available","history":[{"epoch":7,"primary":"db1","from_gtid":"0-1-42","because":"the first start"}]}"#,
         );
+        assert!(String::from_utf8(encode(&dated)).is_ok_and(|text| text.ends_with(r#","at_ms":1795256100000}"#)));
         goes_and_comes(
             &Member {
                 epoch: Epoch(7),

@@ -73,6 +73,9 @@ pub struct View {
     pub store: Option<Agreed>,
     /// The last backup here that is whole, if backups are declared.
     pub backup: Option<String>,
+    /// The last order that this server did not carry out, when and why.
+    #[serde(default)]
+    pub refused: Option<String>,
 }
 
 /// What a MariaDB says of itself.

@@ -2,9 +2,11 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use mainstay_node::control::Client;
+use mainstay_site::model::Site;
 use mainstay_site::names::{Role, ServerName};
+use mainstay_site::votes::votes;
 use mainstay_site::wire::upkeep::{Ask, Told, View};
 
 use super::Of;
@@ -40,11 +42,20 @@ impl Databases {
         self.servers.last().map(|(name, _)| name)
     }
 
+    /// The server of this name.
+    ///
+    /// # Errors
+    /// There is none, and which there are.
+    pub fn known(&self, server: &str) -> anyhow::Result<ServerName> {
+        let known = self.servers.iter().find(|(name, _)| name.as_str() == server).map(|(name, _)| name.clone());
+        let names = || self.servers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        known.with_context(|| format!("{server} is no database server; there are {}", names()))
+    }
+
     /// Asks one.
     pub async fn ask(&self, server: &ServerName, ask: &Ask) -> anyhow::Result<Told> {
-        let known = self.servers.iter().find(|(name, _)| name == server);
-        let names = || self.servers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        let (_, client) = known.with_context(|| format!("{server} is no database server; there are {}", names()))?;
+        let server = &self.known(server.as_str())?;
+        let (_, client) = self.servers.iter().find(|(name, _)| name == server).context("it is known")?;
         client.ask_database(ask).await.with_context(|| format!("{server} cannot do it"))
     }
 
@@ -64,16 +75,17 @@ impl Databases {
 
     /// Gives an order to the first that takes it: they all write it into the same store.
     pub async fn order(&self, ask: &Ask) -> anyhow::Result<()> {
-        let mut last = None;
+        let mut refusals = Vec::new();
         for (name, client) in &self.servers {
             match client.ask_database(ask).await {
                 Ok(_) => return Ok(()),
-                Err(error) => last = Some((name, error)),
+                Err(error) => refusals.push((name, error.to_string())),
             }
         }
-        match last {
-            Some((name, error)) => Err(error).with_context(|| format!("{name} cannot take the order")),
-            None => bail!("there is no database server"),
+        match refusals.as_slice() {
+            // They all look into the same store.
+            [(_, first), others @ ..] if others.iter().all(|(_, other)| other == first) => bail!("{first}"),
+            many => bail!("{}", many.iter().map(|(name, why)| format!("{name}: {why}")).collect::<Vec<_>>().join("\n")),
         }
     }
 }
@@ -90,6 +102,39 @@ pub fn primary(seen: &Seen) -> Option<ServerName> {
         Some(agreed) => agreed.leader.as_ref().map(|(leader, _)| ServerName::from(&leader.server)),
         None => seen.iter().find_map(|(_, view)| Some(view.as_ref().ok()?.declared_primary.clone())),
     }
+}
+
+/// Why nothing can be ordered now: the store has no majority. `None` if it answers.
+pub fn lost(databases: &Databases, seen: &Seen) -> Option<anyhow::Error> {
+    let why = agreed(seen)?.unreachable.as_ref()?;
+    Some(anyhow!("{}; {why}", without_votes(&databases.running.site)))
+}
+
+/// What it means that the store cannot be reached, and what helps.
+pub fn without_votes(site: &Site) -> String {
+    let votes: Vec<&str> = votes(site).iter().map(|server| server.name.as_str()).collect();
+    let whom = match votes.as_slice() {
+        [] => "the store that is declared".to_owned(),
+        [one] => one.to_string(),
+        many => format!("a majority of {}", many.join(", ")),
+    };
+    format!(
+        "the store cannot be reached: writes end with the lease and reads go on until {whom} answers; nobody can be promoted, \
+         not even by force: start those servers or mend their network"
+    )
+}
+
+/// Who is the primary.
+///
+/// # Errors
+/// Nobody is, and why.
+pub fn leading(databases: &Databases, seen: &Seen) -> anyhow::Result<ServerName> {
+    if let Some(lost) = lost(databases, seen) {
+        return Err(lost);
+    }
+    primary(seen).context(
+        "nobody is the primary now; `mainstay db status` shows why, and `mainstay db failover` promotes a replica",
+    )
 }
 
 /// Asks whoever sits at the terminal; without one, `--yes` must have been said.

@@ -2,16 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use mainstay_site::wire::database::{Server, Wish};
 use mainstay_site::wire::upkeep::Agreed;
 
 use super::Of;
-use super::ask::{Databases, agreed, confirm};
+use super::ask::{Databases, agreed, confirm, lost};
 use super::order;
 use crate::cli::help;
 use crate::cli::up::runtime;
-use crate::render;
 
 /// Make a replica the primary where there is none any more
 #[derive(clap::Args, Debug)]
@@ -28,30 +27,31 @@ pub struct Args {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Says what may be lost, gives the order and says who leads then.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let databases = Databases::of(args.of)?;
+    let to = args.to.as_deref().map(|to| databases.known(to)).transpose()?;
     runtime()?.block_on(async {
         let seen = databases.look().await;
         let now = agreed(&seen).context("the servers of this site agree on nothing: there is nobody to promote")?;
-        ensure!(
-            now.unreachable.is_none(),
-            "the store cannot be reached: {}",
-            now.unreachable.as_deref().unwrap_or_default()
-        );
+        if let Some(lost) = lost(&databases, &seen) {
+            return Err(lost);
+        }
         if let Some((leader, _)) = &now.leader {
             anyhow::bail!("{} leads: `mainstay db switchover` moves the primary without loss", leader.server);
         }
         if args.force {
             confirm(&loss(now, args.to.as_deref().unwrap_or_default()), args.yes)?;
         }
-        let wish = Wish::Failover { to: args.to.as_deref().map(Server::from), force: args.force };
+        let wish = Wish::Failover { to: to.as_ref().map(Server::from), force: args.force };
         order::carry_out(&databases, wish).await?;
-        let agreed = order::led(&databases).await?;
-        let (leader, epoch) = agreed.leader.context("nobody leads")?;
-        render::print(&format!("{} is the primary now (epoch {epoch})\n", leader.server));
+        let before = now.cluster.as_ref().map(|cluster| cluster.primary.to_string());
+        order::led(&databases, before).await?.print(args.json)?;
         Ok(ExitCode::SUCCESS)
     })
 }

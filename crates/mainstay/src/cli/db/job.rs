@@ -1,5 +1,6 @@
 //! Following a job to its end.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +22,7 @@ struct Report<'a> {
     format: u32,
     server: &'a ServerName,
     job: &'a str,
-    told: Vec<(&'a str, &'a str)>,
+    told: BTreeMap<&'a str, &'a str>,
 }
 
 /// Begins a job on a server, shows what it is at, and prints what came of it.

@@ -8,9 +8,10 @@ use mainstay_site::wire::State;
 use mainstay_site::wire::database::{Cluster, Mode, Receiving, Reign, Wish};
 use mainstay_site::wire::upkeep::{Agreed, View};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::Of;
-use super::ask::{Databases, Seen, agreed, primary};
+use super::ask::{Databases, Seen, agreed, primary, without_votes};
 use crate::cli::exit::UNWELL;
 use crate::cli::help;
 use crate::cli::up::runtime;
@@ -59,20 +60,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let (primary, agreed) = (primary(&seen), agreed(&seen));
         render::print_json(&Report { format: FORMAT, site, primary, agreed, servers: servers.collect() })?;
     } else {
-        render::print(&table(site, &seen, &Paint(render::colour(&std::io::stdout()))));
+        render::print(&table(&databases, &seen, &Paint(render::colour(&std::io::stdout()))));
     }
     let serves = |view: &Result<View, String>| view.as_ref().is_ok_and(|view| view.state == State::Serving);
     let well = primary(&seen).is_some() && seen.iter().all(|(_, view)| serves(view));
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(UNWELL) })
 }
 
-fn table(site: &Domain, seen: &Seen, paint: &Paint) -> String {
+fn table(databases: &Databases, seen: &Seen, paint: &Paint) -> String {
+    let site = &databases.running.site.domain;
     let leader = primary(seen).map_or_else(|| paint.red("nobody is the primary"), |name| format!("primary: {name}"));
     let mut out = format!("{}  {leader}", paint.bold(site.as_str()));
     match agreed(seen) {
         None => out += "  (declared; the servers agree on nothing, and nobody is promoted)\n",
-        Some(agreed) => out += &told(agreed, paint),
+        Some(agreed) => out += &told(agreed, databases, paint),
     }
+    let refused = seen.iter().filter_map(|(name, view)| Some((name, view.as_ref().ok()?.refused.as_ref()?)));
+    refused.for_each(|(name, refused)| out += &format!("last order refused: {refused} ({name})\n"));
     let backups = seen.iter().filter_map(|(name, view)| Some((name, view.as_ref().ok()?.backup.as_ref()?)));
     backups.for_each(|(name, backup)| out += &format!("last backup: {backup} ({name})\n"));
     let rows: Vec<[String; 6]> = seen.iter().map(|(name, view)| row(name, view, agreed(seen))).collect();
@@ -92,9 +96,9 @@ fn table(site: &Domain, seen: &Seen, paint: &Paint) -> String {
 }
 
 /// What the store says.
-fn told(agreed: &Agreed, paint: &Paint) -> String {
+fn told(agreed: &Agreed, databases: &Databases, paint: &Paint) -> String {
     if let Some(why) = &agreed.unreachable {
-        return format!("  {}\n", paint.red(&format!("the store cannot be reached: {why}")));
+        return format!("\n{}\n{}\n", paint.red(&without_votes(&databases.running.site)), plain(why));
     }
     let mut out = agreed.leader.as_ref().map(|(_, epoch)| format!("  (epoch {epoch})")).unwrap_or_default() + "\n";
     out += &agreed.cluster.as_ref().map(cluster).unwrap_or_default();
@@ -114,13 +118,24 @@ fn cluster(cluster: &Cluster) -> String {
         (Mode::Strict, true) => "no replica may acknowledge now: writes wait".into(),
         (_, false) => format!("an acknowledged write is also on one of: {}", sync.join(", ")),
     };
-    let last = |reign: &Reign| {
-        format!(
-            "last change: {} in epoch {}, from {}: {}\n",
-            reign.primary, reign.epoch, reign.from_gtid, reign.because
-        )
-    };
     format!("{promise}\n{}", cluster.history.last().map(last).unwrap_or_default())
+}
+
+/// Since when the primary is it, and why.
+fn last(reign: &Reign) -> String {
+    let when = if reign.at_ms == 0 { String::new() } else { format!(" since {}", utc(reign.at_ms)) };
+    let from = if reign.from_gtid.is_start() { "the beginning".to_owned() } else { reign.from_gtid.to_string() };
+    format!("last change: {} leads{when}, from {from} on: {}\n", reign.primary, reign.because)
+}
+
+/// `2026-11-21 10:15:00 UTC`.
+fn utc(unix_ms: u64) -> String {
+    let at = i64::try_from(unix_ms / 1_000).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.map_or_else(String::new, |at| {
+        let (day, time) = (at.date(), at.time());
+        let time = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
+        format!("{:04}-{:02}-{:02} {time} UTC", day.year(), u8::from(day.month()), day.day())
+    })
 }
 
 fn wish(wish: &Wish) -> String {
@@ -140,10 +155,13 @@ fn row(name: &ServerName, view: &Result<View, String>, agreed: Option<&Agreed>) 
             return [name.to_string(), "unknown".into(), String::new(), String::new(), String::new(), plain(why)];
         }
     };
-    let member = agreed.and_then(|agreed| agreed.members.get(name.as_str()));
+    // Who is cut off from the store is not what he said there last.
+    let cut_off = view.store.as_ref().is_some_and(|store| store.unreachable.is_some());
+    let member = agreed.and_then(|agreed| agreed.members.get(name.as_str())).filter(|_| !cut_off);
     let local = view.local.as_ref();
     let role = match (member, local) {
         (Some(member), _) => member.state.as_str().to_owned(),
+        _ if cut_off => "cut off".into(),
         (None, Some(local)) if local.source.is_some() => "replica".into(),
         (None, Some(local)) if !local.read_only => "primary".into(),
         _ => view.state.as_str().to_owned(),
@@ -157,7 +175,9 @@ fn row(name: &ServerName, view: &Result<View, String>, agreed: Option<&Agreed>) 
         Receiving::Silently => format!("{}, silently", member.gtid_received),
         Receiving::Acknowledging => format!("{}, acknowledges", member.gtid_received),
     });
-    let error = local.and_then(|local| local.replication_error.clone());
+    // While nobody leads, what matters is why nobody is promoted, not that there is nobody to replay.
+    let led = agreed.is_some_and(|agreed| agreed.leader.is_some());
+    let error = local.and_then(|local| local.replication_error.clone()).filter(|_| led || member.is_none());
     let because = error.or_else(|| member.map(|member| member.because.clone())).unwrap_or_else(|| view.because.clone());
     let has = local.map(|local| local.gtid.clone()).unwrap_or_default();
     [name.to_string(), role, behind, has, received.unwrap_or_default(), plain(&because)]

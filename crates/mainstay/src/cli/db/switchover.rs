@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use mainstay_site::wire::database::{Server, Wish};
 
 use super::Of;
-use super::ask::{Databases, primary};
+use super::ask::{Databases, Seen, leading};
 use super::order;
 use crate::cli::help;
 use crate::cli::up::runtime;
-use crate::render;
 
 /// Hand the primary's place over to a replica, losing nothing
 #[derive(clap::Args, Debug)]
@@ -21,23 +20,32 @@ pub struct Args {
     /// To whom (default: the replica that is furthest)
     #[arg(long, value_name = "SERVER")]
     to: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Gives the order and says who leads then.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let databases = Databases::of(args.of)?;
     runtime()?.block_on(async {
-        let before = primary(&databases.look().await).context("nobody is the primary: there is nobody to hand over")?;
-        ensure!(args.to.as_deref() != Some(before.as_str()), "{before} is the primary already");
-        let to = args.to.as_deref().map(Server::from);
-        order::carry_out(&databases, Wish::Switchover { to }).await?;
-        let agreed = order::led(&databases).await?;
-        let (leader, epoch) = agreed.leader.context("nobody leads")?;
-        if leader.server.0 == before.0 {
-            let why = agreed.members.get(&before.0).map(|member| member.because.clone()).unwrap_or_default();
-            anyhow::bail!("{before} is still the primary: {why}");
+        let before = leading(&databases, &databases.look().await)?.to_string();
+        let to = args.to.as_deref().map(|to| databases.known(to)).transpose()?;
+        ensure!(to.as_ref().is_none_or(|to| to.as_str() != before), "{before} is the primary already");
+        let to = to.as_ref().map(Server::from);
+        let seen = order::carry_out(&databases, Wish::Switchover { to }).await?;
+        let changed = order::led(&databases, Some(before.clone())).await?;
+        if changed.primary == before {
+            bail!("{before} is still the primary{}", refusal(&seen, &before));
         }
-        render::print(&format!("{} is the primary now (epoch {epoch}), {before} was\n", leader.server));
+        changed.print(args.json)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Why the primary did not hand over, in its own words.
+fn refusal(seen: &Seen, primary: &str) -> String {
+    let view = seen.iter().find(|(name, _)| name.as_str() == primary).and_then(|(_, view)| view.as_ref().ok());
+    let refused = view.and_then(|view| view.refused.as_ref());
+    refused.map_or_else(|| "; its log says why: mainstay logs".into(), |why| format!("; it said at {why}"))
 }

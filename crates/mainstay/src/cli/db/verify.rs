@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use mainstay_site::wire::upkeep::Ask;
 
 use super::Of;
-use super::ask::{Databases, primary};
+use super::ask::{Databases, leading};
 use super::job;
 use crate::cli::help;
 use crate::cli::up::runtime;
@@ -26,7 +25,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let databases = Databases::of(args.of)?;
     runtime()?.block_on(async {
-        let primary = primary(&databases.look().await).context("nobody is the primary now")?;
+        let primary = leading(&databases, &databases.look().await)?;
         job::follow(&databases, &primary, &Ask::Verify, args.json).await
     })
 }

@@ -1,11 +1,12 @@
 //! The machine's keys and transactions in the store's terms, and back.
 
 use mainstay_machines::election::{
-    Change, Compare, Entry, Key, Mirror, Revision, Server, Swap, Transaction, Value, Write,
+    Change, Cluster, Compare, Entry, Key, Mirror, Revision, Server, Swap, Transaction, Value, Write,
 };
 use mainstay_site::wire::database::{CLUSTER, LEADER, ORDERS, Unreadable, decode, encode, member_key, member_of};
 use serde::de::DeserializeOwned;
 
+use crate::clock::unix_ms;
 use crate::store::{self, LeaseId};
 
 fn name(key: &Key) -> String {
@@ -37,11 +38,20 @@ pub fn writes(transaction: &Transaction, lease: Option<LeaseId>) -> Vec<store::W
     let put = |key: &Key, value: Vec<u8>, lease| store::Write::Put { key: name(key), value, lease };
     let write = |write: &Write| match write {
         Write::Leader(leader) => put(&Key::Leader, encode(leader), lease),
-        Write::Cluster(cluster) => put(&Key::Cluster, encode(cluster), None),
+        Write::Cluster(cluster) => put(&Key::Cluster, encode(&dated(cluster)), None),
         Write::Member(server, member) => put(&Key::Member(server.clone()), encode(member), None),
         Write::Delete(key) => store::Write::Delete(name(key)),
     };
     transaction.writes.iter().map(write).collect()
+}
+
+/// With the time of the reign that is being written down: the machine has no clock.
+fn dated(cluster: &Cluster) -> Cluster {
+    let mut cluster = cluster.clone();
+    if let Some(newest) = cluster.history.last_mut().filter(|reign| reign.at_ms == 0) {
+        newest.at_ms = unix_ms();
+    }
+    cluster
 }
 
 /// What became of a transaction.

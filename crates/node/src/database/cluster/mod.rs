@@ -9,6 +9,8 @@ mod lease;
 mod look;
 mod report;
 
+pub use report::REFUSED;
+
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -25,16 +25,23 @@ pub struct View {
     since_ms: u64,
     state: election::State,
     last: Option<String>,
+    refused: Option<String>,
 }
+
+/// The fact that says which order was not carried out.
+pub const REFUSED: &str = "order refused";
 
 impl View {
     /// Of a member that has done nothing yet.
     pub fn new(places: Places) -> View {
-        View { places, since_ms: now_ms(), state: election::State::Booting, last: None }
+        View { places, since_ms: now_ms(), state: election::State::Booting, last: None, refused: None }
     }
 
     /// Takes note of a transition.
     pub fn note(&mut self, state: election::State, because: &Reason) {
+        if matches!(because, Reason::OrderRefused { .. } | Reason::HandoverFailed { .. }) {
+            self.refused = Some(format!("{} {because}", clock(now_ms())));
+        }
         if self.state != state {
             self.since_ms = now_ms();
             self.last =
@@ -51,6 +58,7 @@ impl View {
         facts.extend(cluster.into_iter().flat_map(of_the_cluster));
         facts.extend(glance.seen.iter().flat_map(of_the_server));
         facts.extend(self.last.iter().map(|last| ("last transition".to_owned(), last.clone())));
+        facts.extend(self.refused.iter().map(|refused| (REFUSED.to_owned(), refused.clone())));
         facts.extend(glance.fence.iter().map(|fence| ("fence".to_owned(), fence_words(fence))));
         facts.extend(glance.unread.iter().map(|folder| unread(folder)));
         facts.extend(free_bytes(&self.places.data).map(|bytes| ("disk free".to_owned(), megabytes(bytes))));

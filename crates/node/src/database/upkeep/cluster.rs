@@ -16,10 +16,15 @@ use super::error::Error;
 use super::folder::{Folder, spoken};
 use super::session::Session;
 use super::{Scene, hold};
-use crate::store::{Compare, Entry, Store, Swap, Write};
+use crate::database::cluster::REFUSED;
+use crate::store::{Compare, Entry, Error as StoreError, Store, Swap, Write};
 
 /// A server that takes longer is said not to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// An order that nobody has begun to carry out by then is gone: it would surprise everybody when its server comes back hours
+/// later. A handover has a second, a promotion begins when the lease of the one before has ended, 3 s if nothing else is
+/// declared.
+const ORDER_STANDS: Duration = Duration::from_secs(15);
 
 /// How the cluster is.
 pub async fn view(scene: &Scene) -> View {
@@ -28,6 +33,7 @@ pub async fn view(scene: &Scene) -> View {
         DatabaseRole::Primary => scene.launch.server.clone(),
         DatabaseRole::Replica { of, .. } => of.clone(),
     };
+    let refused = report.facts.iter().find(|(what, _)| what == REFUSED);
     let store = match &scene.store {
         Some(store) => Some(agreed(store).await),
         None => None,
@@ -40,6 +46,7 @@ pub async fn view(scene: &Scene) -> View {
         declared_primary,
         store,
         backup: last_backup(scene),
+        refused: refused.map(|(_, refused)| refused.clone()),
     }
 }
 
@@ -77,6 +84,7 @@ async fn agreed(store: &Store) -> Agreed {
     let nothing = Agreed { unreachable: None, leader: None, cluster: None, members: BTreeMap::new(), order: None };
     match store.list(PREFIX).await {
         Ok((entries, _)) => read(nothing, &entries),
+        Err(StoreError::Unreachable(why)) => Agreed { unreachable: Some(why), ..nothing },
         Err(why) => Agreed { unreachable: Some(why.to_string()), ..nothing },
     }
 }
@@ -101,17 +109,19 @@ fn read(mut agreed: Agreed, entries: &[(String, Entry)]) -> Agreed {
 /// Writes an order, if none waits.
 ///
 /// # Errors
-/// There is no coordination, an order waits already, or the store does not answer.
+/// There is no coordination, nobody could carry it out, an order waits already, or the store does not answer.
 pub async fn order(scene: &Scene, wish: Wish) -> Result<(), Error> {
     let alone = "the servers of this site agree on nothing: the primary is the first database server of the declaration. \
                  With failover = \"automatic\" and three servers they do";
     let store = scene.store.as_ref().ok_or_else(|| Error::Impossible(alone.into()))?;
+    if let Some(why) = senseless(&wish, scene, store).await? {
+        return Err(Error::Impossible(why));
+    }
     let asked_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let planned = matches!(wish, Wish::Switchover { .. });
     let hold = if planned { hold::begin(store, &scene.config.applications).await? } else { None };
-    let value = encode(&Order { wish, asked_ms });
-    let write = Write::Put { key: ORDERS.into(), value, lease: None };
-    let written = store.transact(&[Compare::Absent(ORDERS.into())], &[write]).await;
+    let stands = ORDER_STANDS.max(Duration::from_millis(2 * scene.config.lease_ms));
+    let written = write(store, &Order { wish, asked_ms }, stands).await;
     if let Some(hold) = hold {
         let (store, ordered) = (store.clone(), matches!(written, Ok(Swap::Done(_))));
         tokio::spawn(async move { if ordered { hold.end_when_led(&store).await } else { hold.end().await } });
@@ -122,4 +132,33 @@ pub async fn order(scene: &Scene, wish: Wish) -> Result<(), Error> {
             Err(Error::Impossible("another order is being carried out; `mainstay db status` shows which".into()))
         }
     }
+}
+
+/// The lease is not kept alive: the order ends with it.
+async fn write(store: &Store, order: &Order, stands: Duration) -> Result<Swap, StoreError> {
+    let lease = store.grant(stands).await?;
+    let write = Write::Put { key: ORDERS.into(), value: encode(order), lease: Some(lease.id()) };
+    store.transact(&[Compare::Absent(ORDERS.into())], &[write]).await
+}
+
+/// Why nobody could carry it out; said before visitors are held for it.
+async fn senseless(wish: &Wish, scene: &Scene, store: &Store) -> Result<Option<String>, StoreError> {
+    let named = match wish {
+        Wish::Switchover { to } | Wish::Failover { to, .. } => to.as_ref(),
+        Wish::Rejoin { server } => Some(server),
+    };
+    let Some(named) = named else { return Ok(None) };
+    let names: Vec<&str> = scene.config.members.iter().map(|member| member.server.as_str()).collect();
+    if !names.contains(&named.0.as_str()) {
+        return Ok(Some(format!("there is no database server called {named}; there are {}", names.join(", "))));
+    }
+    let leader = store.get(LEADER).await?.and_then(|entry| decode::<Leader>(LEADER, &entry.value).ok());
+    let leads = leader.is_some_and(|leader| leader.server == *named);
+    Ok(match wish {
+        Wish::Switchover { .. } if leads => Some(format!("{named} is the primary already")),
+        Wish::Rejoin { .. } if leads => {
+            Some(format!("{named} is the primary, whose data the others copy; `mainstay db switchover` moves it first"))
+        }
+        _ => None,
+    })
 }
