@@ -2,6 +2,7 @@
 //!
 //! A row compares a figure of ours with a peer's of the same run, or, where there is no peer, states ours alone.
 
+pub mod arena;
 pub mod cpu;
 
 use std::io::{self, Write};

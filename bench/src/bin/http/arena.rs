@@ -1,12 +1,10 @@
-//! Where the bench takes place: a network namespace with the addresses of everybody in it.
+//! Who is where, and how many connections each may have.
 
-use std::io;
 use std::net::Ipv4Addr;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use mainstay_bench::arena;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, UnshareFlags, sched_setaffinity, unshare_unsafe};
 
 /// The front doors.
 pub const MAINSTAY: &str = "10.80.0.10";
@@ -22,21 +20,13 @@ pub fn backends(count: usize) -> impl Iterator<Item = Ipv4Addr> {
     (0..count).map(|number| Ipv4Addr::from_bits(Ipv4Addr::new(10, 81, 0, 1).to_bits() + number as u32))
 }
 
-/// The core of the contenders, and the one of clients and backends.
-pub const THEIR_CORE: &str = "0";
-const OUR_CORE: usize = 1;
 /// Twice as many as the most connections of a case.
 const OPEN_FILES: u64 = 20_000;
 
-/// Leaves the host's network for one of its own, and moves to the core of the clients.
+/// Leaves the host's network for one of its own.
 pub fn enter() -> Result<()> {
-    // SAFETY: unsharing is unsafe only for the descriptor table, which stays shared.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.context("the bench makes a network namespace: run it as root")?;
-    ip(&["link", "set", "lo", "up"])?;
-    for address in [MAINSTAY, HAPROXY, NGINX, RELAY, VARNISH, FEW] {
-        ip(&["address", "add", &format!("{address}/32"), "dev", "lo"])?;
-    }
-    ip(&["route", "add", "local", "10.81.0.0/16", "dev", "lo"])?;
+    arena::enter(&[MAINSTAY, HAPROXY, NGINX, RELAY, VARNISH, FEW])?;
+    arena::ip(&["route", "add", "local", "10.81.0.0/16", "dev", "lo"])?;
     // Ten thousand connections, in each of the programs.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     ensure!(
@@ -44,22 +34,6 @@ pub fn enter() -> Result<()> {
         "the bench needs {OPEN_FILES} descriptors (ulimit -Hn)"
     );
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-    let mut cores = CpuSet::new();
-    cores.set(OUR_CORE);
-    sched_setaffinity(None, &cores).context("the bench needs two cores")?;
     rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
     Ok(())
-}
-
-fn ip(arguments: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(arguments).output().context("ip is in iproute2")?;
-    ensure!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-/// A folder that everybody may read.
-pub fn folder() -> io::Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix("mainstay-bench-").tempdir()?;
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    Ok(folder)
 }

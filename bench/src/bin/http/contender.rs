@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use mainstay_bench::arena::{THEIR_CORE, end, mainstay as binary, peer, word};
+use mainstay_bench::cpu;
 
-use super::arena::{self, FEW, HAPROXY, MAINSTAY, NGINX, RELAY, THEIR_CORE, VARNISH};
+use super::arena::{self, FEW, HAPROXY, MAINSTAY, NGINX, RELAY, VARNISH};
 use super::cases::{Case, From};
 use super::load::Load;
 
@@ -69,7 +71,7 @@ impl Contender {
             Who::Haproxy => haproxy(case, &own)?,
             Who::Varnish => varnish(&own)?,
             Who::Nginx => nginx(case, &own)?,
-            Who::Relay => vec![path(&std::env::current_exe()?), "relay".into(), format!("{RELAY}:80")],
+            Who::Relay => vec![word(&std::env::current_exe()?), "relay".into(), format!("{RELAY}:80")],
         };
         let output = File::create(own.join("output"))?;
         let mut command = Command::new("taskset");
@@ -107,23 +109,10 @@ impl Contender {
         bail!("nothing within {START:?}: {last:?}")
     }
 
-    /// It and all processes below it.
-    fn processes(&self) -> Result<Vec<u32>> {
-        let mut all = vec![self.child.id()];
-        let parents = parents()?;
-        let mut seen = 0;
-        while seen < all.len() {
-            let parent = all[seen];
-            all.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-            seen += 1;
-        }
-        Ok(all)
-    }
-
     /// Memory of its own that all its processes hold, in bytes (`RssAnon` and `RssShmem` in proc_pid_status(5)).
     pub fn memory_bytes(&self) -> Result<u64> {
         let mut sum = 0;
-        for pid in self.processes()? {
+        for pid in cpu::family(self.child.id())? {
             let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             for line in text.lines().filter(|line| line.starts_with("RssAnon:") || line.starts_with("RssShmem:")) {
                 sum +=
@@ -133,57 +122,16 @@ impl Contender {
         Ok(sum)
     }
 
-    /// CPU time of all its processes so far, in nanoseconds (schedstat in proc(5)).
+    /// CPU time of all its processes so far, in nanoseconds.
     pub fn cpu_ns(&self) -> Result<u64> {
-        let mut sum = 0;
-        for pid in self.processes()? {
-            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-            for task in tasks.flatten() {
-                let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                sum += text.split(' ').next().and_then(|figure| figure.parse::<u64>().ok()).unwrap_or_default();
-            }
-        }
-        ensure!(sum > 0, "the kernel keeps no schedstat");
-        Ok(sum)
+        cpu::time_ns(&cpu::family(self.child.id())?)
     }
 }
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
-}
-
-/// Every process with its parent.
-fn parents() -> Result<Vec<(u32, u32)>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The name in parentheses may hold anything; state and parent follow it (proc_pid_stat(5)).
-        let parent =
-            stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).and_then(|text| text.parse().ok());
-        all.extend(parent.map(|parent| (pid, parent)));
-    }
-    Ok(all)
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-/// A peer's program, from the packages that `bench/peers` unpacked.
-fn peer(program: &str) -> Result<String> {
-    let found = root().join(".cache/peers/usr/sbin").join(program);
-    ensure!(found.exists(), "{} is missing: run bench/peers", found.display());
-    Ok(path(&found))
 }
 
 fn backends(case: &Case, line: impl Fn(usize, Ipv4Addr) -> String) -> String {
@@ -234,8 +182,8 @@ fn mainstay(case: &Case, address: &str, folder: &Path) -> Result<Vec<String>> {
     let secrets = "{\"format\":1,\"app_keys\":{},\"database\":{},\"database_admin\":\"\",\"replication\":\"\"}";
     fs::create_dir(folder.join("state"))?;
     fs::write(folder.join("state/secrets.json"), secrets)?;
-    let words = [path(&root().join("target/release/mainstay")), "serve".into(), "--server".into(), "front".into()];
-    let state = ["--state".into(), path(&folder.join("state")), "--declaration".into(), path(&declaration)];
+    let words = [word(&binary()?), "serve".into(), "--server".into(), "front".into()];
+    let state = ["--state".into(), word(&folder.join("state")), "--declaration".into(), word(&declaration)];
     Ok(words.into_iter().chain(state).collect())
 }
 
@@ -247,7 +195,7 @@ fn haproxy(case: &Case, folder: &Path) -> Result<Vec<String>> {
     let tls = match case.wire.is_encrypted() {
         true => {
             certificate(folder)?;
-            format!("  bind {HAPROXY}:443 ssl crt {}/both.pem alpn h2,http/1.1\n", path(folder))
+            format!("  bind {HAPROXY}:443 ssl crt {}/both.pem alpn h2,http/1.1\n", word(folder))
         }
         false => String::new(),
     };
@@ -268,14 +216,14 @@ fn haproxy(case: &Case, folder: &Path) -> Result<Vec<String>> {
          backend web\n  balance roundrobin\n  option httpchk GET /health\n{hit}{servers}"
     );
     fs::write(&config, text)?;
-    Ok(vec![peer("haproxy")?, "-db".into(), "-f".into(), path(&config)])
+    Ok(vec![word(&peer("sbin/haproxy")?), "-db".into(), "-f".into(), word(&config)])
 }
 
 fn nginx(case: &Case, folder: &Path) -> Result<Vec<String>> {
     let config = folder.join("nginx.conf");
     fs::create_dir_all(folder.join("files/static"))?;
     fs::write(folder.join("files/static/file.bin"), vec![b'x'; case.body])?;
-    let own = path(folder);
+    let own = word(folder);
     let upstream = backends(case, |_, address| format!("    server {address}:8080;\n"));
     let mut listen = format!("listen {NGINX}:80;");
     if case.wire.is_encrypted() {
@@ -305,7 +253,15 @@ fn nginx(case: &Case, folder: &Path) -> Result<Vec<String>> {
          \x20 server {{ {listen} location / {{ {location} }} }}\n}}\n"
     );
     fs::write(&config, text)?;
-    Ok(vec![peer("nginx")?, "-p".into(), own, "-e".into(), path(&folder.join("error.log")), "-c".into(), path(&config)])
+    Ok(vec![
+        word(&peer("sbin/nginx")?),
+        "-p".into(),
+        own,
+        "-e".into(),
+        word(&folder.join("error.log")),
+        "-c".into(),
+        word(&config),
+    ])
 }
 
 /// Logs into its own shared memory, which nobody reads here.
@@ -313,7 +269,7 @@ fn varnish(folder: &Path) -> Result<Vec<String>> {
     let backend = arena::backends(1).next().map(|address| format!("{address}:8080")).context("a backend")?;
     let words = ["-F", "-j", "none", "-a", &format!("{VARNISH}:80"), "-b", &backend, "-s", "malloc,64m"];
     let words = words.into_iter().map(String::from);
-    let libraries = format!("LD_LIBRARY_PATH={}", path(&root().join(".cache/peers/usr/lib/x86_64-linux-gnu")));
-    let program = ["env".into(), libraries, peer("varnishd")?, "-n".into(), path(&folder.join("work"))];
+    let libraries = format!("LD_LIBRARY_PATH={}", word(&peer("lib/x86_64-linux-gnu")?));
+    let program = ["env".into(), libraries, word(&peer("sbin/varnishd")?), "-n".into(), word(&folder.join("work"))];
     Ok(program.into_iter().chain(words).collect())
 }

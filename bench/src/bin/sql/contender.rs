@@ -7,13 +7,18 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use mainstay_bench::arena::{self, THEIR_CORE, end, word};
 use mainstay_bench::cpu;
-use rustix::process::{Pid, Signal, kill_process};
 
-use super::arena::{self, APP, DATABASE, HAPROXY, THEIR_CORE};
 use super::database::{Database, PASSWORD, PORT};
 use super::sysbench;
 
+/// The application server, whose endpoint is on its loopback.
+pub const APP: &str = "10.80.0.10";
+/// The peer.
+pub const HAPROXY: &str = "10.80.0.20";
+/// The database server.
+pub const DATABASE: &str = "10.80.0.60";
 /// How long a contender may take to serve.
 const START: Duration = Duration::from_secs(20);
 
@@ -112,13 +117,6 @@ impl Drop for Contender {
     }
 }
 
-/// Asks a process to end, and waits for it.
-pub fn end(child: &mut Child) {
-    // It may have ended by itself.
-    let _ = kill_process(Pid::from_child(child), Signal::TERM);
-    let _ = child.wait();
-}
-
 /// The shipped binary with a default declaration: the application server of a site whose database is elsewhere.
 fn mainstay(folder: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(folder.join("code"))?;
@@ -138,9 +136,8 @@ fn mainstay(folder: &Path) -> Result<Vec<String>> {
     );
     fs::create_dir(folder.join("state"))?;
     fs::write(folder.join("state/secrets.json"), secrets)?;
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    let words = [path(&arena::mainstay()?), "serve".into(), "--server".into(), "app1".into()];
-    let state = ["--state".into(), path(&folder.join("state")), "--declaration".into(), path(&declaration)];
+    let words = [word(&arena::mainstay()?), "serve".into(), "--server".into(), "app1".into()];
+    let state = ["--state".into(), word(&folder.join("state")), "--declaration".into(), word(&declaration)];
     Ok(words.into_iter().chain(state).collect())
 }
 
@@ -154,6 +151,5 @@ fn haproxy(folder: &Path) -> Result<Vec<String>> {
          backend database\n  option mysql-check user haproxy\n  server db1 {DATABASE}:{PORT} check inter 1s\n"
     );
     fs::write(&config, text)?;
-    let program = arena::peer("sbin/haproxy")?;
-    Ok(vec![program.to_string_lossy().into_owned(), "-db".into(), "-f".into(), config.to_string_lossy().into_owned()])
+    Ok(vec![word(&arena::peer("sbin/haproxy")?), "-db".into(), "-f".into(), word(&config)])
 }

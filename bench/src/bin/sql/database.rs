@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::arena::DATABASE;
+use super::contender::DATABASE;
 
 /// The password of everybody; nobody else is in this network.
 pub const PASSWORD: &str = "bench";
@@ -79,6 +79,6 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        super::contender::end(&mut self.0);
+        mainstay_bench::arena::end(&mut self.0);
     }
 }

@@ -8,7 +8,6 @@
 //! bench/peers && cargo build --release --workspace && target/release/sql [--json] [--rounds N] [--rate N] [--seconds N]
 //! ```
 
-mod arena;
 mod contender;
 mod database;
 mod sysbench;
@@ -16,9 +15,9 @@ mod sysbench;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use mainstay_bench::{Row, print};
+use mainstay_bench::{Row, arena, print};
 
-use contender::{Contender, Who};
+use contender::{APP, Contender, DATABASE, HAPROXY, Who};
 use database::Database;
 use sysbench::{Load, Seen};
 
@@ -35,7 +34,7 @@ fn main() -> Result<()> {
             other => bail!("unknown argument {other}"),
         }
     }
-    arena::enter()?;
+    arena::enter(&[APP, HAPROXY, DATABASE])?;
     let folder = arena::folder()?;
     let database = Database::start(folder.path())?;
     load.prepare()?;

@@ -3,8 +3,8 @@
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use mainstay_bench::arena;
 
-use super::arena;
 use super::contender::{Contender, Who};
 use super::database::{CLIENT, PASSWORD};
 

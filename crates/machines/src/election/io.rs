@@ -223,7 +223,7 @@ pub struct Observed {
     /// `SHOW SLAVE STATUS`; `None` if it replays nobody.
     pub replication: Option<Replication>,
     /// The relay log holds transactions that are not applied and that a start of the threads would throw away: the server was
-    /// started anew since they were received (FACTS: rescue it first).
+    /// started anew since they were received. They are rescued first.
     pub stranded: bool,
     /// The replicas that read its binary log just now.
     pub connected: BTreeSet<Server>,

@@ -52,7 +52,7 @@
 //! 8. **The lease.** P closes [`Timing::margin`] before its lease ends and opens again when it is renewed with the key still
 //!    there: same epoch, so nobody claimed. All that P does to the record compares its key.
 //!
-//! What MariaDB must do for this: FACTS.md § Database; the model in the tests does the same. Durable are the binary log
+//! What MariaDB must do for this: ARCHITECTURE.md, "The database"; the model in the tests does the same. Durable are the binary log
 //! (`sync_binlog=1`) and the relay log (`sync_relay_log=1`).
 //!
 //! # Who was away

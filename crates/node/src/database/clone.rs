@@ -2,6 +2,7 @@
 //! what only it had as text that a person can read.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ use super::{Error, copies, programs};
 const COPYING: &str = "mariadb.copying";
 /// What the data before are called.
 const ASIDE: &str = "mariadb.aside";
+/// And what those are called, with a time behind it, whose logs cannot be read.
+const UNREAD: &str = "mariadb.unread-";
 /// In a copied data directory: where the copy stands, until MariaDB was told.
 const POSITION: &str = "mainstay.position";
 /// Applying the log of a copy: in proportion to what was written while it was made.
@@ -118,23 +121,43 @@ pub async fn take_position(places: &Places, admin: &mut Admin) -> Result<(), Err
     Ok(())
 }
 
-/// Keeps the data that were there, and only the last of such. What only they have is written out before.
+/// Keeps the data that were there, and only the last of such. What only they have is written out before; data of which that
+/// cannot be told are never deleted.
 async fn set_aside(places: &Places, theirs: &str) -> Result<(), Error> {
-    let aside = places.data_parent().join(ASIDE);
     if !places.data.exists() {
         return Ok(());
     }
-    write_out(places, theirs).await?;
-    if aside.exists() {
+    let beside = |name: &str| places.data_parent().join(name);
+    let aside = match write_out(places, theirs).await {
+        Ok(()) => beside(ASIDE),
+        Err(why) => {
+            let unread = beside(&format!("{UNREAD}{}", now_ms()));
+            tracing::error!(folder = %unread.display(), "whether the data of before have transactions that belong to no \
+                history cannot be told, so they are kept until somebody deletes them: {why}");
+            unread
+        }
+    };
+    if aside == beside(ASIDE) && aside.exists() {
         fs::remove_dir_all(&aside)?;
     }
+    // Refused where unread data are already: a name of the same millisecond.
     fs::rename(&places.data, &aside)?;
-    tracing::warn!(folder = %aside.display(), "the data of before are kept aside until the next copy");
+    tracing::warn!(folder = %aside.display(), "the data of before are kept aside");
     Ok(())
 }
 
+/// Data of before that nobody could read, and that nobody but a person deletes.
+pub fn unread(places: &Places) -> Vec<PathBuf> {
+    let Ok(folder) = fs::read_dir(places.data_parent()) else { return Vec::new() };
+    let is_unread = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(UNREAD));
+    let mut found: Vec<PathBuf> =
+        folder.flatten().filter(|entry| is_unread(&entry.file_name())).map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
 async fn write_out(places: &Places, theirs: &str) -> Result<(), Error> {
-    let logs = binary_logs(places)?;
+    let logs = places.logs("binlog.index")?;
     let ours = last_of_each(&logs).await?;
     let Some(from) = first_unknown(&ours, theirs) else { return Ok(()) };
     let file = places.data_parent().join(format!("diverged-{}.sql", now_ms() / 1_000));
@@ -153,14 +176,6 @@ async fn write_out(places: &Places, theirs: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn binary_logs(places: &Places) -> io::Result<Vec<PathBuf>> {
-    match fs::read_to_string(places.data.join("binlog.index")) {
-        Ok(index) => Ok(index.lines().filter(|line| !line.is_empty()).map(|line| places.data.join(line)).collect()),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(why) => Err(why),
-    }
-}
-
 /// The last transaction of every server in the logs; the last log begins with the list of those before it.
 async fn last_of_each(logs: &[PathBuf]) -> Result<BTreeMap<(u32, u32), Gtid>, Error> {
     let mut last = BTreeMap::new();
@@ -173,6 +188,10 @@ async fn last_of_each(logs: &[PathBuf]) -> Result<BTreeMap<(u32, u32), Gtid>, Er
         .output();
     let late = |_| Error::Copy(format!("reading {} did not end within {} s", log.display(), WRITE_OUT.as_secs()));
     let output = timeout(WRITE_OUT, output).await.map_err(late)??;
+    // What it had read until then would pass for all that there is.
+    if !output.status.success() {
+        return Err(Error::Copy(format!("{} cannot be read: {}", log.display(), last_line(&output.stderr))));
+    }
     for gtid in gtids(&String::from_utf8_lossy(&output.stdout)) {
         let known = last.entry((gtid.domain, gtid.server)).or_insert(gtid);
         *known = (*known).max(gtid);
@@ -224,6 +243,20 @@ fn last_line(output: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn data_whose_logs_cannot_be_read_are_never_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::in_folder(folder.path());
+        for life in 1..=2 {
+            fs::create_dir(&places.data).unwrap();
+            fs::write(places.data.join("binlog.index"), "binlog.000001\n").unwrap();
+            fs::write(places.data.join("binlog.000001"), "no log of MariaDB").unwrap();
+            set_aside(&places, "0-1-5").await.unwrap();
+            assert!(!places.data.exists() && !folder.path().join(ASIDE).exists());
+            assert_eq!(unread(&places).len(), life);
+        }
+    }
 
     fn of_each(text: &str) -> BTreeMap<(u32, u32), Gtid> {
         text.split(',')

@@ -139,7 +139,6 @@ pub fn remedy(cause: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
 
@@ -165,21 +164,10 @@ mod tests {
         assert_eq!(cause(&["[Warning] Aborted connection", "Version: '10.11'"]), "", "a kill has no last words");
     }
 
-    fn places(folder: &Path) -> Places {
-        Places {
-            data: folder.join("data"),
-            configuration: folder.join("my.cnf"),
-            socket: folder.join("socket"),
-            errors: folder.join("err"),
-            errors_read: folder.join("err.read"),
-            user: None,
-        }
-    }
-
     #[test]
     fn goes_on_where_the_reader_before_stopped() {
         let folder = tempfile::tempdir().unwrap();
-        let places = places(folder.path());
+        let places = Places::in_folder(folder.path());
         fs::write(&places.errors, "one\n[ERROR] two\nthr").unwrap();
         let mut errors = Errors::new(&places);
         errors.forward().unwrap();

@@ -55,6 +55,18 @@ impl Places {
         self.data.parent().unwrap_or(Path::new("/"))
     }
 
+    /// The logs that MariaDB lists in `index` of its data directory, in their order; none if it never began one.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn logs(&self, index: &str) -> io::Result<Vec<PathBuf>> {
+        match std::fs::read_to_string(self.data.join(index)) {
+            Ok(index) => Ok(index.lines().filter(|line| !line.is_empty()).map(|line| self.data.join(line)).collect()),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(why) => Err(why),
+        }
+    }
+
     /// Makes the folders, owned by `mariadbd`'s user.
     ///
     /// # Errors
@@ -73,5 +85,18 @@ impl Places {
     /// As chown(2).
     pub fn give(&self, path: &Path) -> io::Result<()> {
         self.user.map_or(Ok(()), |user| chown(path, Some(user), Some(user)))
+    }
+
+    /// All in one folder.
+    #[cfg(test)]
+    pub fn in_folder(folder: &Path) -> Places {
+        Places {
+            data: folder.join("mariadb"),
+            configuration: folder.join("my.cnf"),
+            socket: folder.join("socket"),
+            errors: folder.join("err"),
+            errors_read: folder.join("err.read"),
+            user: None,
+        }
     }
 }

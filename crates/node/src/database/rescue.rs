@@ -3,8 +3,6 @@
 //! With GTID, MariaDB throws an unapplied relay log away when the threads start, to fetch it again from the source. If the
 //! source is what died, that log may be the only place of transactions that were acknowledged. So it is applied by hand first.
 
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
@@ -25,7 +23,7 @@ const NOT_REACHED: &str = "never reached expected GTID state";
 /// # Errors
 /// A program is missing; the log cannot be read or applied.
 pub async fn relay_log(places: &Places, password: &str, admin: &mut Admin) -> Result<(), Error> {
-    let files = relay_files(places)?;
+    let files = places.logs("relay.index")?;
     let before = admin.observe().await?.variables.position;
     if !files.is_empty() {
         let read = apply(places, password, &files, &before).await?;
@@ -37,15 +35,6 @@ pub async fn relay_log(places: &Places, password: &str, admin: &mut Admin) -> Re
     let after = admin.observe().await?.variables.position;
     tracing::info!(%before, %after, "the relay log of before the start is applied");
     Ok(())
-}
-
-/// In their order, as MariaDB lists them.
-fn relay_files(places: &Places) -> io::Result<Vec<PathBuf>> {
-    match fs::read_to_string(places.data.join("relay.index")) {
-        Ok(index) => Ok(index.lines().filter(|line| !line.is_empty()).map(|line| places.data.join(line)).collect()),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(why) => Err(why),
-    }
 }
 
 fn reader(files: &[PathBuf]) -> Result<Command, Error> {

@@ -258,7 +258,8 @@ impl Lease {
     }
 
     /// How often it is to be kept alive: an etcd whose leader is lost elects another one for up to two seconds, in which it
-    /// keeps nothing alive, and a lease of three seconds must outlive that. With a third of it, one second, it did not.
+    /// keeps nothing alive. Of a lease of three seconds that was last kept alive half a second before, a half is left then; with a
+    /// beat of a third, a second, nothing need be.
     pub fn beat(&self) -> Duration {
         self.ttl / 6
     }

@@ -43,7 +43,8 @@ const AS_IT_IS: u8 = 0x1f;
 /// unasked (`/proc/sys/fs/pipe-max-size`).
 const PIPE_BYTES: usize = 1 << 20;
 
-/// After each look into the pipe, so that a busy service costs twenty looks a second and not one for each of its lines.
+/// After each look into the pipe, so that a busy service costs twenty looks a second and not one for each of its lines. The pipe
+/// is not watched meanwhile: epoll would wake this process for every write (2,000 a second beside a busy balancer), for nothing.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How far back an error is looked for among the last lines of a dead process: behind it come at most the farewells of
@@ -53,7 +54,7 @@ const ERROR_WITHIN: usize = 10;
 /// The stream of one service. Its pipe outlives the processes that write into it.
 pub(super) struct Journal {
     service: ServiceName,
-    pipe: AsyncFd<OwnedFd>,
+    pipe: OwnedFd,
     writer: OwnedFd,
     inner: Mutex<Inner>,
 }
@@ -72,7 +73,7 @@ struct Inner {
 }
 
 impl Journal {
-    /// A stream over the pipe `ends` (reading, writing), or over a new pipe. Needs a tokio runtime.
+    /// A stream over the pipe `ends` (reading, writing), or over a new pipe.
     ///
     /// # Errors
     /// If the machine gives no pipe. That the file cannot be opened is no error but a [`Journal::trouble`].
@@ -88,13 +89,10 @@ impl Journal {
         rustix::io::ioctl_fionbio(&reader, true)?;
         // A machine that is short of memory for pipes gives what it has; lines are lost sooner then, and counted.
         let _ = rustix::pipe::fcntl_setpipe_size(&reader, PIPE_BYTES);
-        // SAFETY: an `OwnedFd` answers with the same open descriptor until it is dropped, which is after the
-        // registration, and nobody replaces what is behind it.
-        let pipe = unsafe { AsyncFd::register_with_interest(reader, Interest::READABLE)? };
         let file = RotatingFile::new(folder.join(format!("{service}.log")));
         Ok(Arc::new(Journal {
             service: service.clone(),
-            pipe,
+            pipe: reader,
             writer,
             inner: Mutex::new(Inner {
                 partial: Vec::new(),
@@ -115,18 +113,28 @@ impl Journal {
 
     /// The end that is read.
     pub(super) fn reader(&self) -> BorrowedFd<'_> {
-        self.pipe.get_ref().as_fd()
+        self.pipe.as_fd()
     }
 
-    /// Reads for ever. The pipe does not end, since we hold its writing end too.
+    /// Reads for ever. The pipe does not end, since we hold its writing end too. Needs a tokio runtime.
     pub(super) async fn run(self: Arc<Self>) {
-        while let Ok(mut ready) = self.pipe.readable().await {
-            if self.pump() {
-                ready.clear_ready();
-                tokio::time::sleep(PAUSE).await;
+        loop {
+            // A machine that cannot watch one more descriptor is looked at without.
+            let _ = self.filled().await;
+            while !self.pump() {
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Waits until there is something in the pipe.
+    async fn filled(&self) -> io::Result<()> {
+        // SAFETY: a `BorrowedFd` answers with the same open descriptor for as long as it lives, and nobody replaces what is behind
+        // it.
+        let watched = unsafe { AsyncFd::register_with_interest(self.pipe.as_fd(), Interest::READABLE)? };
+        watched.readable().await?.retain_ready();
+        Ok(())
     }
 
     /// Takes what is in the pipe now, but not more than is fair; returns whether that was all.
@@ -136,7 +144,7 @@ impl Journal {
         let mut taken = 0;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let drained = loop {
-            match rustix::io::read(self.pipe.get_ref(), &mut buffer) {
+            match rustix::io::read(&self.pipe, &mut buffer) {
                 Ok(count @ 1..) => {
                     taken += count;
                     inner.split(&self.service, &buffer[..count], &mut records);

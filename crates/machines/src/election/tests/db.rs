@@ -1,4 +1,4 @@
-//! MariaDB as it behaved in experiments (FACTS.md § Database): what is durable, who acknowledges, what a restart does.
+//! MariaDB as it behaved in experiments (ARCHITECTURE.md, "The database"): what is durable, who acknowledges, what a restart does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,7 +130,7 @@ impl Db {
         self.semi_sync = false;
     }
 
-    /// FACTS 4: a plain start commits the end that was not acknowledged; a truncating one takes it out, and of what was
+    /// A plain start commits the end that was not acknowledged; a truncating one takes it out, and of what was
     /// acknowledged too what the engine had not flushed: here always the last one.
     pub fn start(&mut self, recovery: Recovery) {
         if self.up != Up::Stopped {
@@ -143,7 +143,7 @@ impl Db {
         self.up = Up::Starting;
     }
 
-    /// FACTS 5: a start of the threads after a restart throws away what was not applied.
+    /// A start of the threads after a restart throws away what was not applied.
     fn purge_stranded(&mut self) {
         if std::mem::take(&mut self.stranded) {
             self.relay.clear();

@@ -1,4 +1,4 @@
-//! The store: strictly serializable transactions and a lease; see FACTS.md § Coordination.
+//! The store: strictly serializable transactions and a lease; see ARCHITECTURE.md, "Coordination".
 
 use crate::Time;
 use crate::election::{

@@ -3,6 +3,8 @@
 //! A task of its own, so that a statement that hangs holds up nobody's decision. A step that is given up must not take effect
 //! later: its connection is ended on the server too, and if that cannot be had, the server is killed.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use mainstay_site::names::ServerName;
 use mainstay_site::plan;
 use mainstay_site::secrets::Secrets;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::look::{self, Around};
@@ -61,6 +64,8 @@ pub struct Glance {
     pub last_end: Option<String>,
     /// Whether the kernel's rule is set, or why not.
     pub fence: Option<Answer>,
+    /// Data of before that wait for a person: see [`clone::unread`].
+    pub unread: Vec<PathBuf>,
 }
 
 /// What the hands are made of.
@@ -73,13 +78,15 @@ pub struct Hands {
     pub open_until: watch::Receiver<Option<Time>>,
     /// How often to look.
     pub pace: watch::Receiver<Duration>,
-    pub inputs: mpsc::UnboundedSender<Input>,
+    pub inputs: mpsc::Sender<Input>,
     pub glance: watch::Sender<Glance>,
-    state: Body,
+    /// Nothing is known yet: the default.
+    pub state: Body,
 }
 
+/// What the hands know of the server.
 #[derive(Default)]
-struct Body {
+pub struct Body {
     process: Option<Process>,
     admin: Option<Admin>,
     prepared: bool,
@@ -88,28 +95,16 @@ struct Body {
     last: Seen,
     waiting_since: Option<(u64, Instant)>,
     crashes: Crashes,
+    /// An order to the fence that is under way.
+    fencing: Option<JoinHandle<io::Result<Answer>>>,
 }
 
 impl Hands {
-    /// Of a server of which nothing is known yet.
-    #[allow(clippy::too_many_arguments, reason = "it is made in one place, and these are its parts")]
-    pub fn new(
-        config: plan::Database,
-        places: Places,
-        secrets: Secrets,
-        fence: Arc<Fence>,
-        open_until: watch::Receiver<Option<Time>>,
-        pace: watch::Receiver<Duration>,
-        inputs: mpsc::UnboundedSender<Input>,
-        glance: watch::Sender<Glance>,
-    ) -> Hands {
-        Hands { config, places, secrets, fence, open_until, pace, inputs, glance, state: Body::default() }
-    }
-
     /// Works until nobody asks any more, then ends the server: see [`Hands::stop`].
     pub async fn work(mut self, mut acts: mpsc::Receiver<Act>) {
         let mut errors = Errors::new(&self.places);
         self.adopt().await;
+        self.note_unread();
         let mut next = Instant::now();
         loop {
             let ended = ended(self.state.process.as_ref());
@@ -117,7 +112,7 @@ impl Hands {
                 biased;
                 how = ended => {
                     self.note_end(how, &mut errors);
-                    self.tell(election::Process::Stopped);
+                    self.tell(election::Process::Stopped).await;
                 }
                 act = acts.recv() => match act {
                     Some(act) => { self.carry_out(act).await; self.look().await; }
@@ -167,7 +162,7 @@ impl Hands {
                 election::Process::Silent
             }
         };
-        self.tell(process);
+        self.tell(process).await;
     }
 
     async fn seen(&mut self) -> Result<Seen, Error> {
@@ -181,7 +176,7 @@ impl Hands {
         Ok(seen)
     }
 
-    fn tell(&mut self, process: election::Process) {
+    async fn tell(&mut self, process: election::Process) {
         let state = &self.state;
         let around = Around { after: state.after, process, prepared: state.prepared, rescued: state.rescued };
         let observed: Observed = look::observed(&self.config, &self.places.data, around, &state.last);
@@ -191,7 +186,7 @@ impl Hands {
             glance.process = state.process.as_ref().map(|process| (process.pid, process.since_ms));
             (glance.ends, glance.last_end) = (state.crashes.total, state.crashes.cause.clone());
         });
-        let _ = self.inputs.send(Input::Observed(Box::new(observed)));
+        let _ = self.inputs.send(Input::Observed(Box::new(observed))).await;
     }
 
     /// The connection; it is taken out, and put back by whoever finds it still good.
@@ -219,7 +214,7 @@ impl Hands {
             Err(why) => tracing::warn!(id = id.0, "could not {step}: {why}"),
         }
         self.state.after = id;
-        let _ = self.inputs.send(Input::Acted { id, result });
+        let _ = self.inputs.send(Input::Acted { id, result }).await;
     }
 
     /// Makes sure that a step that was given up does nothing any more.
@@ -243,7 +238,9 @@ impl Hands {
             Step::Clone { from } => {
                 self.kill().await?;
                 self.state.rescued = false;
-                clone::fetch(&self.config, &self.places, &self.secrets, &ServerName::from(from)).await
+                let copied = clone::fetch(&self.config, &self.places, &self.secrets, &ServerName::from(from)).await;
+                self.note_unread();
+                copied
             }
             _ => {
                 let mut admin = self.admin().await?;
@@ -260,11 +257,11 @@ impl Hands {
         match step {
             Step::Close => {
                 admin.close().await?;
-                self.free_fence();
+                self.free_fence().await;
                 admin.cut_clients().await?;
             }
             Step::Open => {
-                self.hold_fence()?;
+                self.hold_fence().await?;
                 admin.write_as(self.config.server_id).await?;
                 admin.open().await?;
             }
@@ -284,7 +281,7 @@ impl Hands {
             Step::Promote => admin.leave_source().await?,
             Step::Follow { source, acknowledge } => {
                 follow::follow(&self.config, &self.secrets, source, *acknowledge, admin).await?;
-                self.free_fence();
+                self.free_fence().await;
             }
             Step::Block(server) => admin.expel(&ServerName::from(server)).await?,
             Step::Unblock(server) => admin.admit(&ServerName::from(server)).await?,
@@ -315,7 +312,7 @@ impl Hands {
         (last.variables.read_only, last.variables.semi_sync) = (true, false);
         last.replicas.clear();
         self.state.process = Some(Process::start(&self.places, how)?);
-        self.free_fence();
+        self.free_fence().await;
         Ok(())
     }
 
@@ -344,17 +341,29 @@ impl Hands {
     }
 
     /// Has the kernel let clients in until the lease's end at most.
-    fn hold_fence(&self) -> Result<(), Error> {
+    async fn hold_fence(&mut self) -> Result<(), Error> {
         let Some(until) = *self.open_until.borrow() else { return Err(Error::NotLeading) };
-        let answer = self.fence.hold(until);
+        let answer = self.fence(move |fence| fence.hold(until)).await;
         self.note_fence(&answer);
         if matches!(answer, Ok(Answer::Late)) { Err(Error::NotLeading) } else { Ok(()) }
     }
 
     /// A server that is closed has no need of it.
-    fn free_fence(&self) {
-        let answer = self.fence.free();
+    async fn free_fence(&mut self) {
+        let answer = self.fence(Fence::free).await;
         self.note_fence(&answer);
+    }
+
+    /// Gives an order on another thread: it may take a second to be told that nobody takes it. Orders keep their order, also
+    /// behind one whose step was given up.
+    async fn fence(&mut self, order: impl FnOnce(&Fence) -> io::Result<Answer> + Send + 'static) -> io::Result<Answer> {
+        if let Some(before) = &mut self.state.fencing {
+            let _ = before.await;
+        }
+        let fence = Arc::clone(&self.fence);
+        let answer = self.state.fencing.insert(spawn_blocking(move || order(&fence))).await;
+        self.state.fencing = None;
+        answer.unwrap_or_else(|ended| Err(io::Error::other(ended)))
     }
 
     fn note_fence(&self, answer: &std::io::Result<Answer>) {
@@ -384,6 +393,10 @@ impl Hands {
             }
             _ => self.state.waiting_since = Some((done, Instant::now())),
         }
+    }
+
+    fn note_unread(&self) {
+        self.glance.send_modify(|glance| glance.unread = clone::unread(&self.places));
     }
 
     fn note_end(&mut self, how: String, errors: &mut Errors) {

@@ -10,6 +10,7 @@ use mainstay_machines::Time;
 use mainstay_machines::election::Input;
 use mainstay_site::plan;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use crate::fence::{Answer, Fence};
@@ -61,13 +62,21 @@ impl Holder {
         config: &plan::Database,
         margin: Duration,
         fence: Arc<Fence>,
-        inputs: mpsc::UnboundedSender<Input>,
+        inputs: mpsc::Sender<Input>,
     ) -> std::io::Result<Holder> {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let signs = Arc::new(Signs::default());
         let ttl = Duration::from_millis(config.lease_ms);
-        let keeper =
-            Keeper { ttl, margin, fence, inputs, signs: Arc::clone(&signs), lease: None, next: Instant::now() };
+        let keeper = Keeper {
+            ttl,
+            margin,
+            fence,
+            inputs,
+            signs: Arc::clone(&signs),
+            lease: None,
+            next: Instant::now(),
+            fencing: None,
+        };
         let (launch, endpoints) = (launch.clone(), config.store.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = async move {
@@ -120,10 +129,12 @@ struct Keeper {
     ttl: Duration,
     margin: Duration,
     fence: Arc<Fence>,
-    inputs: mpsc::UnboundedSender<Input>,
+    inputs: mpsc::Sender<Input>,
     signs: Arc<Signs>,
     lease: Option<store::Lease>,
     next: Instant,
+    /// The fence's last order.
+    fencing: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
@@ -176,11 +187,12 @@ impl Keeper {
         match lease.keep_alive().await {
             Ok(until) => {
                 self.fence_until(until);
-                let _ = self.inputs.send(Input::Lease { until });
+                // Without room for it the loop knows an earlier end of the lease than is true; the next beat mends that.
+                let _ = self.inputs.try_send(Input::Lease { until });
             }
             Err(store::Error::LeaseEnded) => {
                 tracing::warn!("the lease has ended");
-                let _ = self.inputs.send(Input::LeaseEnded);
+                let _ = self.inputs.send(Input::LeaseEnded).await;
                 return;
             }
             Err(error) => {
@@ -191,15 +203,26 @@ impl Keeper {
         self.lease = Some(lease);
     }
 
-    fn fence_until(&self, until: Time) {
-        if !self.signs.open.load(Ordering::Relaxed) {
+    /// Not waited for: a supervisor that does not answer must not cost the office.
+    fn fence_until(&mut self, until: Time) {
+        let busy = self.fencing.as_ref().is_some_and(|before| !before.is_finished());
+        if busy || !self.signs.open.load(Ordering::Relaxed) {
             return;
         }
         let until = Time::from_nanos(until.as_nanos().saturating_sub(self.margin.as_nanos() as u64));
-        match self.fence.hold(until) {
-            Ok(Answer::Late) => tracing::warn!("the fence was told too late that the lease goes on"),
-            Ok(_) => {}
-            Err(error) => tracing::debug!("the fence cannot be told that the lease goes on: {error}"),
-        }
+        let (fence, signs) = (Arc::clone(&self.fence), Arc::clone(&self.signs));
+        self.fencing = Some(spawn_blocking(move || hold(&fence, &signs, until)));
+    }
+}
+
+fn hold(fence: &Fence, signs: &Signs, until: Time) {
+    // It may have been closed, and freed, since.
+    if !signs.open.load(Ordering::Relaxed) {
+        return;
+    }
+    match fence.hold(until) {
+        Ok(Answer::Late) => tracing::warn!("the fence was told too late that the lease goes on"),
+        Ok(_) => {}
+        Err(error) => tracing::debug!("the fence cannot be told that the lease goes on: {error}"),
     }
 }

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::hands::{Act, Glance, Hands};
+use self::hands::{Act, Body, Glance, Hands};
 use self::lease::Holder;
 use super::places::Places;
 use super::{Error, copies};
@@ -46,6 +46,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const HEARD_MAX: usize = 64;
 /// The machine asks for one step at a time.
 const ACTS_MAX: usize = 1;
+/// What the hands and the lease's thread have said and the loop has not taken yet. It takes one in well under a millisecond, and
+/// they say some tens a second; who finds no room waits, and a sign of life of the lease is followed by the next.
+const INPUTS_MAX: usize = 64;
 
 /// Looks after the server until asked to end.
 ///
@@ -62,14 +65,23 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
     }
     let settings = settings(config, &Server::from(&launch.server));
     let fence = Arc::new(Fence::new(&launch.run_folder()));
-    let (inputs, received) = mpsc::unbounded_channel();
+    let (inputs, received) = mpsc::channel(INPUTS_MAX);
     let holder = Holder::start(&launch, config, settings.timing.margin, Arc::clone(&fence), inputs.clone())?;
     let (open_until, may_open) = watch::channel(None);
     let (pace, paced) = watch::channel(ROUND);
     let (glance, glanced) = watch::channel(Glance::default());
     let (acts, asked) = mpsc::channel(ACTS_MAX);
-    let hands =
-        Hands::new(config.clone(), places.clone(), launch.secrets.clone(), fence, may_open, paced, inputs, glance);
+    let hands = Hands {
+        config: config.clone(),
+        places: places.clone(),
+        secrets: launch.secrets.clone(),
+        fence,
+        open_until: may_open,
+        pace: paced,
+        inputs,
+        glance,
+        state: Body::default(),
+    };
     let working = tokio::spawn(hands.work(asked));
     let mut role = Role {
         election: Election::new(settings, boot_time()),
@@ -138,7 +150,7 @@ struct Role {
 
 impl Role {
     /// For ever.
-    async fn run(&mut self, mut received: mpsc::UnboundedReceiver<Input>) {
+    async fn run(&mut self, mut received: mpsc::Receiver<Input>) {
         // A task of its own: what it waits for must not begin anew whenever something else happens.
         let (tell, mut told) = mpsc::channel(HEARD_MAX);
         let following = tokio::spawn(Following::new(self.store.clone()).tell(tell));

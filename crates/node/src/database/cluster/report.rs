@@ -1,6 +1,7 @@
 //! How the member is, in words and numbers.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use mainstay_machines::database::Thread;
 use mainstay_machines::election::{self, Cluster, Election, Mode, Reason};
@@ -59,6 +60,7 @@ impl View {
         facts.extend(self.last.iter().map(|last| ("last transition".to_owned(), last.clone())));
         facts.extend(self.refused.iter().map(|refused| (REFUSED.to_owned(), refused.clone())));
         facts.extend(glance.fence.iter().map(|fence| ("fence".to_owned(), fence_words(fence))));
+        facts.extend(glance.unread.iter().map(|folder| unread(folder)));
         facts.extend(free_bytes(&self.places.data).map(|bytes| ("disk free".to_owned(), megabytes(bytes))));
         facts.extend(glance.seen.iter().map(|seen| ("version".to_owned(), seen.variables.version.clone())));
         let part = |(pid, since_ms)| Part {
@@ -165,6 +167,11 @@ fn of_the_server(seen: &Seen) -> Vec<(String, String)> {
         facts.push(("semi-sync".to_owned(), format!("on, {clients} replicas acknowledge")));
     }
     facts
+}
+
+fn unread(folder: &Path) -> (String, String) {
+    let words = format!("{}: may have transactions of no history; delete it when that is known", folder.display());
+    ("data kept, logs unreadable".to_owned(), words)
 }
 
 fn fence_words(fence: &Answer) -> String {
