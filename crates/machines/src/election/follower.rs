@@ -8,6 +8,9 @@ use super::{
 };
 use crate::database::Thread;
 
+/// Tries, [`super::Timing::retry`] apart or as far as the server's own crashes keep them, before a server is copied anew.
+const REPAIRS: u32 = 20;
+
 impl Election {
     pub(super) fn following(&self, leader: &Entry<Leader>, seen: &Observed) -> Intent {
         let epoch = Epoch(leader.created.0);
@@ -24,6 +27,9 @@ impl Election {
     }
 
     fn follow(&self, primary: &Server, epoch: Epoch, cluster: &Cluster, seen: &Observed) -> Intent {
+        if let Some(why) = self.beyond_repair(seen) {
+            return self.copy(Reason::BeyondRepair { why }, cluster, primary);
+        }
         if let Some(intent) = self.depose(primary, epoch, seen) {
             return intent;
         }
@@ -41,6 +47,15 @@ impl Election {
             Some(replication) => self.replay(replication, primary, epoch, cluster, seen),
             None => self.join(primary, epoch, cluster, seen),
         }
+    }
+
+    /// Why this server cannot be brought to where it could replay anybody: its data cannot be started, such as a binary log that
+    /// MariaDB refuses to cut its unacknowledged end off (it ends with a statement that is no transaction), or what it received
+    /// before cannot be applied. A full disk is no such reason: no copy would fit on it.
+    fn beyond_repair(&self, seen: &Observed) -> Option<String> {
+        let (times, why) = self.memory.repairs.as_ref()?;
+        let broken = seen.process == Process::Stopped || seen.stranded;
+        (broken && *times >= REPAIRS && seen.unable.is_none()).then(|| why.clone())
     }
 
     /// What must be before it can replay anybody: it runs, is closed, waits for nobody's acknowledgement, and has lost

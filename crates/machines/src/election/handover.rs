@@ -84,10 +84,16 @@ impl Election {
 
     /// Closed, and the other one has everything: it is the primary's turn to go.
     pub(super) fn hand_over(&self, epoch: Epoch, cluster: &Cluster, seen: &Observed) -> Option<Transaction> {
-        let Handover { to, order, .. } = self.memory.handover.as_ref()?;
+        let Handover { to, order, since } = self.memory.handover.as_ref()?;
         let closed = (seen.read_only && seen.waiting == 0 && self.acting.is_none()) || self.flawed(Flaw::HandOverOpen);
         let has_all = |server: &Server| self.has_received(server, &seen.current);
         if !closed || !(has_all(to) || self.flawed(Flaw::HandOverUncaught)) {
+            return None;
+        }
+        // Who is not in the next S has to be kept out before anybody is let in: that takes longer than to wait for its word.
+        let lives = |server: &&Server| self.is_fresh(server) && seen.connected.contains(*server);
+        let all = self.sync_others(cluster).iter().filter(lives).all(has_all);
+        if !all && self.now < *since + self.settings.timing.handover / 5 {
             return None;
         }
         let sync: BTreeSet<Server> = match self.settings.mode {

@@ -70,6 +70,8 @@ pub struct Timing {
     pub beat: Duration,
     /// Between two of its positions while somebody waits for them.
     pub eager: Duration,
+    /// Between two of its records of which only the words differ.
+    pub words: Duration,
 }
 
 impl Default for Timing {
@@ -94,6 +96,7 @@ impl Default for Timing {
             handover: ms(1_000),
             beat: ms(1_000),
             eager: ms(20),
+            words: ms(200),
         }
     }
 }
@@ -111,9 +114,9 @@ pub enum Input {
     Observed(Box<Observed>),
     /// The whole of the store's keys, as of one revision: at the beginning, and when a watch could not be resumed.
     Listed(Box<Mirror>),
-    /// A key was written or deleted. In the order of revisions, none left out. What a transaction of our own wrote comes in
-    /// this way too.
-    Changed(Change),
+    /// Keys were written or deleted. In the order of revisions, none left out. What a transaction of our own wrote comes in
+    /// this way too. What one transaction wrote is best told at once: between its parts there is nothing worth acting on.
+    Changed(Vec<Change>),
     /// The store cannot be reached (`false`), or can again. With `true`, everything missed comes before it or a list.
     Connected(bool),
     /// The leader's lease is held until then: counted from before the request was sent. Comes after every keep-alive, and

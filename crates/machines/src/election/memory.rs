@@ -16,6 +16,8 @@ pub(super) struct Memory {
     pub transact_after: Time,
     /// What failed last, why and when.
     pub failure: Option<(Step, String, Time)>,
+    /// How often in a row the server could not be started, or what it had received before not be applied; and why, the last time.
+    pub repairs: Option<(u32, String)>,
     /// Since when there is no leader.
     pub vacant_since: Time,
     pub vacant: bool,
@@ -91,6 +93,7 @@ impl Memory {
             act_after: now,
             transact_after: now,
             failure: None,
+            repairs: None,
             vacant_since: now,
             vacant: false,
             ready_since: None,
@@ -126,8 +129,10 @@ impl Memory {
             Some(self.transact_after),
             self.published_at.map(|at| at + timing.beat),
             self.published_at.map(|at| at + timing.eager),
+            self.published_at.map(|at| at + timing.words),
             self.recorded_since.map(|since| since + timing.joining),
             self.led_since.map(|(_, since)| since + timing.promotion),
+            self.handover.as_ref().map(|handover| handover.since + timing.handover / 5),
             self.handover.as_ref().map(|handover| handover.since + timing.handover),
             self.admission.as_ref().map(|admission| admission.since + timing.admission),
             self.mute_since.map(|since| since + timing.absence),
@@ -144,6 +149,7 @@ impl Memory {
             Step::Start(Recovery::Truncated) => self.truncated = leader,
             Step::Clone { .. } => {
                 self.clone_asked = false;
+                self.repairs = None;
                 self.cloned = self.cloning;
             }
             _ => {}
@@ -202,6 +208,9 @@ impl Election {
     fn note_server(&mut self) {
         let Some(seen) = &self.seen else { return };
         let mute = seen.process == Process::Silent || seen.unable.is_some();
+        if seen.process == Process::Running && !seen.stranded {
+            self.memory.repairs = None;
+        }
         self.memory.mute_since = mute.then(|| self.memory.mute_since.unwrap_or(self.now));
     }
 

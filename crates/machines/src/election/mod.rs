@@ -47,8 +47,9 @@
 //!    Should R not reach it in [`Timing::admission`], semi-sync goes off again: S is still empty.
 //! 7. **Switchover.** P closes, which waits for commits and so fails rather than cut one off; reads where it stands; waits
 //!    until X has received that; then in one transaction names X in the record, puts itself and whoever else has all of it into S
-//!    (B), and deletes its leader's key. X claims by A. Should X not, S elects by 2, P among them. If anything takes
-//!    longer than [`Timing::handover`] P opens again.
+//!    (B), and deletes its leader's key. X claims by A. Should X not within [`Timing::designation`], S elects by 2, P among
+//!    them; until then nobody freezes, so that X is followed at once. X opens before anybody does: commits wait. If anything
+//!    takes longer than [`Timing::handover`] P opens again.
 //! 8. **The lease.** P closes [`Timing::margin`] before its lease ends and opens again when it is renewed with the key still
 //!    there: same epoch, so nobody claimed. All that P does to the record compares its key.
 //!
@@ -222,6 +223,17 @@ impl Election {
         (leader.value.server == self.settings.me).then_some(Epoch(leader.created.0))
     }
 
+    /// Whether it may ask for the lead within moments: a lease is worth having before that.
+    pub fn expects_lead(&self) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let me = &self.settings.me;
+        let named = cluster.designated && cluster.primary == *me;
+        let wish = self.order().map(|order| &order.value.wish);
+        let ordered = matches!(wish, Some(Wish::Switchover { to }) if to.as_ref().is_none_or(|to| to == me));
+        let vacant = self.listed && self.mirror.leader.is_none() && self.elects();
+        named || (cluster.sync.contains(me) && (ordered || vacant))
+    }
+
     /// Until when clients may be let in without hearing from this machine again: what the fences are set to. `None`: not now.
     pub fn open_until(&self) -> Option<Time> {
         let cluster = &self.mirror.cluster.as_ref()?.value;
@@ -254,7 +266,7 @@ impl Election {
                 self.listed = true;
                 self.connected = true;
             }
-            Input::Changed(change) => self.apply(change),
+            Input::Changed(changes) => changes.into_iter().for_each(|change| self.apply(change)),
             Input::Connected(connected) => self.connected = connected && self.listed,
             Input::Lease { until } => self.lease = Some(until),
             Input::LeaseEnded => self.lease = Some(Time::ZERO),
@@ -293,6 +305,10 @@ impl Election {
 
     fn failed(&mut self, step: &Step, why: String) {
         self.memory.act_after = self.now + self.settings.timing.retry;
+        if matches!(step, Step::Start(_) | Step::Rescue) {
+            let before = self.memory.repairs.as_ref().map_or(0, |(times, _)| *times);
+            self.memory.repairs = Some((before + 1, why.clone()));
+        }
         self.memory.failure = Some((step.clone(), why, self.now));
         if *step == Step::Close {
             self.give_handover_up();

@@ -58,11 +58,17 @@ impl Election {
             return Some(Step::SemiSync(waits));
         }
         let acknowledged = cluster.sync.iter().any(|server| self.is_acknowledging(server, epoch, seen));
-        if !seen.prepared && (cluster.sync.is_empty() || acknowledged) && !waits_for_nobody(cluster, waits) {
+        let prepares = !seen.prepared && (cluster.sync.is_empty() || acknowledged) && !waits_for_nobody(cluster, waits);
+        // Those before it had all that clients need; only at the very first start there is nothing.
+        let founded = cluster.history.len() > 1;
+        if prepares && !founded {
             return Some(Step::Prepare);
         }
         if seen.read_only && self.may_open(cluster, acknowledged) {
             return Some(Step::Open);
+        }
+        if prepares {
+            return Some(Step::Prepare);
         }
         self.to_block(cluster, seen).map(Step::Block).or_else(|| self.to_unblock(cluster, seen).map(Step::Unblock))
     }
@@ -90,7 +96,7 @@ impl Election {
         (!cluster.sync.is_empty() && !early) || (admits && !self.flawed(Flaw::GrowUnheld)) || strict || unsettled
     }
 
-    /// A new primary opens when a replica acknowledges; alone only where that is allowed, and after those that could join at
+    /// A new primary opens when a replica acknowledges, or is about to after a switchover; alone only where that is allowed, and after those that could join at
     /// once had the time to.
     fn may_open(&self, cluster: &Cluster, acknowledged: bool) -> bool {
         let admits = self.memory.admission.as_ref().is_some_and(|admission| admission.holds);
@@ -102,13 +108,19 @@ impl Election {
             return false;
         }
         match self.settings.mode {
-            _ if !cluster.sync.is_empty() => acknowledged,
+            _ if !cluster.sync.is_empty() => acknowledged || self.is_awaited(cluster),
             Mode::Async => true,
             Mode::Strict => false,
             Mode::Available => {
                 self.long_ago(self.memory.recorded_since, self.settings.timing.joining) || !self.has_prospects(cluster)
             }
         }
+    }
+
+    /// Whether it was named by the primary before it, and members of S live: they follow at once, and commits wait for them.
+    fn is_awaited(&self, cluster: &Cluster) -> bool {
+        matches!(self.memory.claim, Some(Reason::Designated { .. }))
+            && self.sync_others(cluster).iter().any(|server| self.is_fresh(server))
     }
 
     /// Whether a replica of the reign before is alive: it will follow within the second. The primary of that reign has more

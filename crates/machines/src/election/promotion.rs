@@ -78,7 +78,12 @@ impl Election {
         };
         let mut transaction = self.record(epoch, next);
         transaction.writes.push(Write::Member(self.settings.me.clone(), self.as_primary(epoch, seen)));
-        let intent = Intent::new(State::Promoting, because).transact(transaction);
+        let mut intent = Intent::new(State::Promoting, because);
+        // What follows from the record, and is right without it too.
+        if seen.read_only && !seen.semi_sync && transaction.writes.iter().any(names_heirs) {
+            intent = intent.act(Step::SemiSync(true));
+        }
+        let intent = intent.transact(transaction);
         if self.flawed(Flaw::OpenBeforeRecord) { intent.act(Step::Open) } else { intent }
     }
 
@@ -115,4 +120,8 @@ impl Election {
             ..self.description(self.state, &self.because)
         }
     }
+}
+
+fn names_heirs(write: &Write) -> bool {
+    matches!(write, Write::Cluster(cluster) if !cluster.sync.is_empty())
 }

@@ -46,14 +46,15 @@ impl Election {
         let known = self.published();
         let mut member = self.description(intent.state, &intent.because);
         member.receiving = self.lowered(intent, seen);
-        let changed = known.is_none_or(|known| {
-            (known.receiving, known.state, &known.because, &known.unfit)
-                != (member.receiving, member.state, &member.because, &member.unfit)
-        });
+        let changed = known.is_none_or(|known| (known.receiving, &known.unfit) != (member.receiving, &member.unfit));
+        // Nobody decides by these; while much happens they would only be in the way of what does.
+        let reworded = known.is_none_or(|known| (known.state, &known.because) != (member.state, &member.because));
         let moved = known.is_none_or(|known| known.gtid_received != member.gtid_received);
         let waited = |pause| self.memory.published_at.is_none_or(|at| self.now >= at + pause);
         let timing = &self.settings.timing;
-        let due = changed || waited(timing.beat) || (moved && self.is_eager() && waited(timing.eager));
+        let eager = moved && self.is_eager() && self.memory.handover.is_none();
+        let due =
+            changed || waited(timing.beat) || (eager && waited(timing.eager)) || (reworded && waited(timing.words));
         if known.is_none() && (seen.process != Process::Running || seen.stranded) {
             return None;
         }

@@ -144,6 +144,11 @@ pub enum Reason {
     AskedToClone,
     /// It has no data yet.
     Empty,
+    /// Its data cannot be used as they are.
+    BeyondRepair {
+        /// Why.
+        why: String,
+    },
     /// It applies what it had received before it crashed.
     Rescues,
 }
@@ -293,6 +298,7 @@ impl fmt::Display for Reason {
                 write!(f, "its data at {at} do not belong to the cluster's history: they are copied anew")
             }
             Reason::AskedToClone => f.write_str("an operator asked for a new copy of the data"),
+            Reason::BeyondRepair { why } => write!(f, "its data cannot be used and are copied anew: {why}"),
             Reason::Empty => f.write_str("it has no data yet"),
             Reason::Rescues => f.write_str("applies what it had received before MariaDB ended"),
         }

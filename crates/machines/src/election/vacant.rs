@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::flaw::Flaw;
 use super::{
-    Cluster, Compare, Election, Intent, Key, Limitation, Observed, Process, Reason, Recovery, Revision, Server, State,
-    Step, Transaction, Wish, Write,
+    Cluster, Compare, Election, Intent, Key, Limitation, Observed, Process, Reason, Receiving, Recovery, Revision,
+    Server, State, Step, Transaction, Wish, Write,
 };
 
 impl Election {
@@ -55,8 +55,13 @@ impl Election {
                 .transact(self.claims(cluster, true)),
             Some(limitation) => Intent::new(State::Candidate, Reason::Limited { limitation }),
         };
+        // Who was named takes the lead without asking anybody; who has not stopped receiving follows it the sooner.
+        let named = cluster.designated && self.now < self.memory.vacant_since + self.settings.timing.designation;
         match &seen.replication {
+            // Who handed over follows the sooner.
+            _ if seen.is_frozen() && named && seen.semi_sync && seen.waiting == 0 => intent.act(Step::SemiSync(false)),
             _ if seen.is_frozen() => intent,
+            Some(_) if named => intent,
             Some(_) => intent.act(Step::Freeze),
             None => intent,
         }
@@ -71,7 +76,12 @@ impl Election {
             return intent;
         }
         match self.promotion_limitation() {
-            None => Intent::new(State::Candidate, self.claim(Some(cluster))).transact(self.claims(cluster, false)),
+            None => {
+                let intent = Intent::new(State::Candidate, self.claim(Some(cluster)));
+                let intent = intent.transact(self.claims(cluster, false));
+                // Whoever was named replays somebody who has closed: it has everything.
+                if cluster.designated && !seen.is_frozen() { intent.act(Step::Freeze) } else { intent }
+            }
             Some(limitation) => idle(Reason::Limited { limitation }),
         }
     }
@@ -128,6 +138,10 @@ impl Election {
         match seen.process {
             // Whoever was a primary waits for another one: whether its end is to be kept is not known before.
             Process::Stopped if !self.was_primary() => intent.act(Step::Start(Recovery::Whole)),
+            // Nor acknowledge to the next one, which would have to keep it out first.
+            Process::Running if seen.receiving() == Receiving::Acknowledging && !seen.stranded => {
+                intent.act(Step::Freeze)
+            }
             _ => intent,
         }
     }

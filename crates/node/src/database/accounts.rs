@@ -9,6 +9,7 @@ use mainstay_site::secrets::Secrets;
 
 use super::admin::{Admin, Fault};
 use super::engine::replication_account;
+use super::mariadb::NUDGES;
 use super::{CHECK, Error, REPLICATION};
 
 /// Of MariaDB: an unknown account in `SHOW GRANTS` (ER_NONEXISTING_GRANT).
@@ -31,6 +32,9 @@ struct Account<'a> {
 /// # Errors
 /// A name that cannot be a schema, a password that is missing, a statement that failed.
 pub async fn prepare(admin: &mut Admin, config: &plan::Database, secrets: &Secrets) -> Result<(), Error> {
+    if !config.store.is_empty() {
+        create_nudges(admin).await?;
+    }
     for schema in &config.schemas {
         check_name(schema)?;
         create_schema(admin, schema).await?;
@@ -75,6 +79,18 @@ fn check_name(schema: &str) -> Result<(), Error> {
     let plain = schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
     let reserved = RESERVED.contains(&schema) || schema.starts_with("mainstay");
     if plain && !reserved && (1..=64).contains(&schema.len()) { Ok(()) } else { Err(Error::Schema(schema.to_owned())) }
+}
+
+/// Where a primary writes what is to be acknowledged in the place of something else: see [`super::engine::Engine::nudge`].
+async fn create_nudges(admin: &mut Admin) -> Result<(), Error> {
+    let exists = "SELECT COUNT(*) FROM information_schema.TABLES WHERE CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) = ?";
+    if admin.value::<u64>(exists, (NUDGES,)).await? == Some(0) {
+        admin.run("CREATE DATABASE IF NOT EXISTS mainstay").await?;
+        admin
+            .run(&format!("CREATE TABLE {NUDGES} (one TINYINT PRIMARY KEY, times BIGINT NOT NULL) ENGINE = InnoDB"))
+            .await?;
+    }
+    Ok(())
 }
 
 async fn create_schema(admin: &mut Admin, schema: &str) -> Result<(), Error> {

@@ -49,6 +49,9 @@ pub fn follows_as(own: u32) -> u32 {
 /// file (MariaDB, "Semisynchronous Replication", `init_rpl_role`).
 pub const TRUNCATE: &str = "--init-rpl-role=SLAVE";
 
+/// What is written without meaning.
+pub const NUDGES: &str = "mainstay.nudges";
+
 const VARIABLES: &str = "SELECT @@global.read_only, @@global.rpl_semi_sync_master_enabled, \
                          @@global.rpl_semi_sync_slave_enabled, @@global.gtid_binlog_state, @@global.gtid_binlog_pos, \
                          @@global.gtid_slave_pos, @@version, @@global.server_id";
@@ -58,8 +61,9 @@ const REPLICATION: &str = "SHOW SLAVE STATUS";
 const REPLICAS: &str = "SELECT USER, ID, COMMAND, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump' \
                         OR (COMMAND = 'Killed' AND USER LIKE 'mainstay\\_replication%')";
 
-const CLIENTS: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER NOT LIKE 'mainstay\\_%' \
-                       AND USER <> 'system user' AND USER <> 'event_scheduler'";
+/// Accounts with connections, and connections that have not said yet whose they are.
+const CLIENTS: &str = "SELECT DISTINCT USER, IF(USER = 'unauthenticated user', ID, 0) FROM information_schema.PROCESSLIST \
+                       WHERE USER NOT LIKE 'mainstay\\_%' AND USER <> 'system user' AND USER <> 'event_scheduler'";
 
 const OTHERS: &str =
     "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'mainstay_admin' AND ID <> CONNECTION_ID()";
@@ -96,15 +100,17 @@ impl Engine for Admin {
 
     async fn cut_clients(&mut self) -> Result<(), Fault> {
         for row in self.rows(CLIENTS).await? {
-            let Some(connection) = text(&row, 0) else { continue };
+            let (Some(account), Some(connection)) = (text(&row, 0), text(&row, 1)) else { continue };
+            let whose =
+                if connection == "0" { format!("USER `{account}`") } else { format!("CONNECTION {connection}") };
             // Refused if it has gone by itself meanwhile.
-            let _ = self.run(&format!("KILL HARD CONNECTION {connection}")).await;
+            let _ = self.run(&format!("KILL HARD {whose}")).await;
         }
         Ok(())
     }
 
     async fn write_as(&mut self, server_id: u32) -> Result<(), Fault> {
-        if self.observe().await?.variables.server_id == server_id {
+        if self.variables().await?.server_id == server_id {
             return self.run(&format!("SET SESSION server_id = {server_id}")).await;
         }
         self.bear(server_id).await?;
@@ -122,8 +128,7 @@ impl Engine for Admin {
     // A former primary goes on behind its own last transaction, which `gtid_slave_pos` does not know (as with
     // `MASTER_DEMOTE_TO_SLAVE`, which leaves out what was written under another identity). The source sends a sign of life each second and is connected to again after one.
     async fn follow(&mut self, following: &Following, password: &str) -> Result<(), Fault> {
-        let seen = self.observe().await?;
-        if seen.replication.is_some() {
+        if self.replication().await?.is_some() {
             self.run_within(STOP_IO * 2, "STOP SLAVE").await?;
         }
         self.commits_wait(false).await?;
@@ -159,7 +164,7 @@ impl Engine for Admin {
     // First the thread that applies, then the end of the one that receives: the other way round, starting the former throws
     // away what was received. Of 30 acknowledged rows 30 were kept in this order and none in the other.
     async fn freeze(&mut self) -> Result<Position, Fault> {
-        let Some(replication) = self.replication().await? else { return Ok(self.observe().await?.received()) };
+        let Some(replication) = self.replication().await? else { return self.received().await };
         if replication.io != Thread::Stopped {
             if replication.sql == Thread::Stopped {
                 self.run("START SLAVE SQL_THREAD").await?;
@@ -168,18 +173,17 @@ impl Engine for Admin {
             self.may_acknowledge(false).await?;
             self.run_within(STOP_IO, "STOP SLAVE IO_THREAD").await?;
         }
-        Ok(self.observe().await?.received())
+        self.received().await
     }
 
     async fn drain(&mut self, position: &Position, patience: Duration) -> Result<(), Fault> {
         let deadline = Instant::now() + patience;
         let wait = format!("DO MASTER_GTID_WAIT('{position}', {DRAIN_LOOK_S})");
         loop {
-            let seen = self.observe().await?;
-            if seen.variables.position.covers(position) {
+            if self.variables().await?.position.covers(position) {
                 return Ok(());
             }
-            match seen.replication {
+            match self.replication().await? {
                 Some(replication) if replication.sql != Thread::Stopped => {}
                 Some(replication) => return Err(Fault::NotApplied(replication.sql_error)),
                 None => return Err(Fault::NotApplied("it is no replica".into())),
@@ -226,11 +230,11 @@ impl Engine for Admin {
     }
 
     async fn skip_to_applied(&mut self) -> Result<(), Fault> {
-        let seen = self.observe().await?;
-        if seen.variables.position == seen.variables.slave_position {
+        let variables = self.variables().await?;
+        if variables.position == variables.slave_position {
             return Ok(());
         }
-        self.stand_at(&seen.variables.position).await
+        self.stand_at(&variables.position).await
     }
 
     async fn stand_at(&mut self, position: &Position) -> Result<(), Fault> {
@@ -259,9 +263,10 @@ impl Engine for Admin {
     }
 
     // An acknowledgement covers all transactions before its own; a replica that connects again does not acknowledge what it
-    // has already, so a commit that waited meanwhile would wait until the next one.
+    // has already, so a commit that waited meanwhile would wait until the next one. It must be a transaction: MariaDB refuses to
+    // cut the unacknowledged end off a log that has anything else in it (`FLUSH STATUS`, a `CREATE TABLE`).
     async fn nudge(&mut self) -> Result<(), Fault> {
-        self.run("FLUSH STATUS").await
+        self.run(&format!("INSERT INTO {NUDGES} VALUES (1, 1) ON DUPLICATE KEY UPDATE times = times + 1")).await
     }
 }
 
@@ -270,6 +275,16 @@ impl Admin {
     async fn bear(&mut self, server_id: u32) -> Result<(), Fault> {
         self.run(&format!("SET GLOBAL server_id = {server_id}")).await?;
         self.run(&format!("SET SESSION server_id = {server_id}")).await
+    }
+
+    async fn variables(&mut self) -> Result<Variables, Fault> {
+        Ok(self.rows(VARIABLES).await?.first().map(Variables::read).unwrap_or_default())
+    }
+
+    /// What it has received, or applied if that is more.
+    async fn received(&mut self) -> Result<Position, Fault> {
+        let (variables, replication) = (self.variables().await?, self.replication().await?);
+        Ok(Seen { variables, replication, ..Seen::default() }.received())
     }
 
     async fn replication(&mut self) -> Result<Option<Replication>, Fault> {

@@ -52,6 +52,8 @@ pub struct Db {
     /// Connections to the binary log, by replica.
     pub dumps: BTreeMap<usize, u64>,
     pub sql_broken: bool,
+    /// It cannot be started.
+    pub corrupt: bool,
 }
 
 pub fn name(id: usize) -> Server {
@@ -80,6 +82,7 @@ impl Db {
             acknowledged: 0,
             dumps: BTreeMap::new(),
             sql_broken: false,
+            corrupt: false,
         }
     }
 
@@ -185,7 +188,7 @@ impl Db {
         self.binlog = committed.to_vec();
         self.committed = self.binlog.len();
         self.relay.clear();
-        (self.stranded, self.replay) = (false, None);
+        (self.stranded, self.replay, self.corrupt) = (false, None, false);
         self.up = Up::Starting;
     }
 

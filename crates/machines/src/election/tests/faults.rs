@@ -28,6 +28,8 @@ pub enum Fault {
     Switchover(Option<usize>),
     Failover,
     Rejoin(usize),
+    /// MariaDB ends, and cannot be started with the data that it has.
+    Corrupt(usize),
     AllOff,
     /// The server is off and has lost its data.
     Wipe(usize),
@@ -62,6 +64,10 @@ impl World {
             Fault::Failover => self.order(Wish::Failover { to: None, force: false }),
             Fault::Rejoin(id) => self.order(Wish::Rejoin { server: name(id) }),
             Fault::Wipe(id) => self.wipe(id),
+            Fault::Corrupt(id) => {
+                self.kill_db(id);
+                self.dbs[id].corrupt = true;
+            }
             Fault::Served => self.check_served(),
             Fault::AllOff => (0..NODES).for_each(|id| self.power_off(id)),
         }

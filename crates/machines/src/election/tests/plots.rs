@@ -10,11 +10,11 @@ use crate::election::{Epoch, Mode};
 pub type Plot = &'static [(u64, u64, Fault)];
 
 use Fault::{
-    BackToStore, CutFromStore, CutOneWay, Isolate, Join, KillDb, KillRole, PauseRole, PowerOff, ResumeRole, Served,
-    StartRole, StartSql, StopSql, Switchover, Wipe,
+    BackToStore, Corrupt, CutFromStore, CutOneWay, Isolate, Join, KillDb, KillRole, PauseRole, PowerOff, ResumeRole,
+    Served, StartRole, StartSql, StopSql, Switchover, Wipe,
 };
 
-pub const PLOTS: [(&str, Plot); 15] = [
+pub const PLOTS: [(&str, Plot); 19] = [
     (
         "the record is changed late by a leader that was deposed",
         &[
@@ -122,6 +122,36 @@ pub const PLOTS: [(&str, Plot); 15] = [
             (1_000, 0, Served),
             (0, 0, PowerOff(2)),
             (3_000, 0, Served),
+        ],
+    ),
+    (
+        "the primary's data cannot be started again, nor then a replica's",
+        &[(0, 200, Corrupt(0)), (9_000, 0, Served), (6_000, 0, Corrupt(2)), (2_000, 0, Served)],
+    ),
+    (
+        "a switchover, and who was named dies at once",
+        &[(0, 300, Switchover(Some(1))), (60, 200, PowerOff(1)), (6_000, 0, Served), (0, 0, StartRole(1))],
+    ),
+    (
+        "a switchover, and the others die at once",
+        &[
+            (0, 300, Switchover(Some(1))),
+            (60, 200, PowerOff(0)),
+            (0, 100, PowerOff(2)),
+            // Before the handover was done these two may have had what nobody else has.
+            (5_000, 0, StartRole(0)),
+            (0, 0, StartRole(2)),
+            (6_000, 0, Served),
+        ],
+    ),
+    (
+        "who takes the place of the primary has what the other one never got, and dies too",
+        &[
+            (0, 0, CutOneWay(0, 1)),
+            (0, 0, CutOneWay(2, 1)),
+            (300, 200, PowerOff(0)),
+            (3_100, 700, PowerOff(2)),
+            (6_000, 0, StartRole(0)),
         ],
     ),
     (

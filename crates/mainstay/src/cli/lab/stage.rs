@@ -271,6 +271,8 @@ fn unsettled(seen: &Seen) -> Option<String> {
 impl Drop for Stage {
     fn drop(&mut self) {
         drop(self.lab.take());
+        // What is mounted below the folder goes before it, or the next stage finds what this one left.
+        self.laid = Laid::default();
         // What is left below /tmp is only in the way of nobody.
         let _ = fs::remove_dir_all(&self.root);
     }

@@ -257,12 +257,12 @@ impl Hands {
         match step {
             Step::Close => {
                 admin.close().await?;
-                self.free_fence().await;
-                admin.cut_clients().await?;
+                tokio::join!(self.free_fence(), admin.cut_clients()).1?;
             }
             Step::Open => {
-                self.hold_fence().await?;
-                admin.write_as(self.config.server_id).await?;
+                let identity = self.config.server_id;
+                let (held, written_as) = tokio::join!(self.hold_fence(), admin.write_as(identity));
+                (held?, written_as?);
                 admin.open().await?;
             }
             Step::SemiSync(on) => admin.commits_wait(*on).await?,
@@ -278,7 +278,11 @@ impl Hands {
                 rescue::relay_log(&self.places, &self.secrets.database_admin, admin).await?;
                 self.state.rescued = true;
             }
-            Step::Promote => admin.leave_source().await?,
+            Step::Promote => {
+                admin.leave_source().await?;
+                // Before there is anybody who waits for it to open.
+                admin.write_as(self.config.server_id).await?;
+            }
             Step::Follow { source, acknowledge } => {
                 follow::follow(&self.config, &self.secrets, source, *acknowledge, admin).await?;
                 self.free_fence().await;

@@ -96,6 +96,14 @@ impl Holder {
         self.signs.open.store(open, Ordering::Relaxed);
     }
 
+    /// Has one granted before it is needed.
+    pub fn expect(&mut self) {
+        let (answer, _) = oneshot::channel();
+        if !self.held && self.orders.try_send(Order::Hold(answer)).is_ok() {
+            self.held = true;
+        }
+    }
+
     /// The lease, granted first if there is none.
     pub fn hold(&mut self) -> impl Future<Output = Result<Granted, store::Error>> + use<> {
         self.held = true;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use mainstay_machines::Time;
 use mainstay_machines::election::{
-    Election, Input, Mirror, Mode, Output, Revision, Server, Settings, StepId, Swap, Timing, Transaction,
+    Change, Election, Input, Mirror, Mode, Output, Revision, Server, Settings, StepId, Swap, Timing, Transaction,
 };
 use mainstay_site::model::{Durability, Failover, SemiSync};
 use mainstay_site::plan;
@@ -160,7 +160,7 @@ impl Role {
                 biased;
                 Some(input) = received.recv() => Some(input),
                 answered = answer(&mut self.pending) => Some(self.answered(answered)),
-                Some(heard) = told.recv() => self.heard(heard),
+                Some(heard) = told.recv() => self.heard(heard, &mut told),
                 () = sleep_until(Instant::now() + until) => Some(Input::Tick),
             };
             debug_assert!(!following.is_finished(), "it ends with its listener");
@@ -179,14 +179,18 @@ impl Role {
         self.open_until.send_replace(open_until);
         self.pace.send_replace(self.election.pace());
         self.holder.sign(boot_time(), open_until.is_some());
-        self.end_lease();
+        self.mind_lease();
         let report = self.view.report(&self.election, &self.glanced.borrow(), self.obstacle.as_deref());
         self.reporter.publish(report);
     }
 
-    /// Who does not lead has no use for a lease. Who was told that the leader's key is its own leads, though the watch may say
+    /// Who does not lead, and is not about to ask for it, has no use for a lease. Who was told that the leader's key is its own leads, though the watch may say
     /// so only later: a lease that is ended meanwhile would take the key along.
-    fn end_lease(&mut self) {
+    fn mind_lease(&mut self) {
+        if self.election.expects_lead() {
+            self.holder.expect();
+            return;
+        }
         let heard = self.claimed.is_none_or(|claimed| self.election.mirror().at >= claimed);
         if heard && self.election.leads().is_none() && self.pending.is_none() {
             self.claimed = None;
@@ -243,14 +247,27 @@ impl Role {
         Input::Transacted { id: answered.id, swap: answered.swap }
     }
 
-    fn heard(&mut self, heard: Heard) -> Option<Input> {
+    /// What came with it is told with it: of a transaction one hears at once.
+    fn heard(&mut self, heard: Heard, told: &mut mpsc::Receiver<Heard>) -> Option<Input> {
         match heard {
             Heard::Mirror(mirror) => {
                 self.obstacle = None;
                 self.handle(Input::Listed(Box::new(mirror)));
                 Some(Input::Connected(true))
             }
-            Heard::Input(input) => Some(input),
+            Heard::Change(change) => {
+                let mut changes = vec![change];
+                while let Ok(next) = told.try_recv() {
+                    match next {
+                        Heard::Change(change) => changes.push(change),
+                        other => {
+                            self.handle(Input::Changed(changes));
+                            return self.heard(other, told);
+                        }
+                    }
+                }
+                Some(Input::Changed(changes))
+            }
             Heard::Nothing => None,
             Heard::Lost(because) => {
                 if self.obstacle.as_deref() != Some(&because) {
@@ -287,7 +304,7 @@ async fn answer(pending_question: &mut Option<Asked>) -> Answered {
 /// What was heard of the store.
 enum Heard {
     Mirror(Mirror),
-    Input(Input),
+    Change(Change),
     Nothing,
     Lost(String),
 }
@@ -332,7 +349,7 @@ impl Following {
             }
         };
         match understood {
-            Ok(change) => change.map_or(Heard::Nothing, |change| Heard::Input(Input::Changed(change))),
+            Ok(change) => change.map_or(Heard::Nothing, Heard::Change),
             Err(unreadable) => self.unreadable(&unreadable),
         }
     }

@@ -51,8 +51,10 @@ impl World {
             let node = &mut self.nodes[id];
             node.watched_at = node.watched_at.max(at);
             let (at, life, watch) = (node.watched_at, node.life, node.watch);
-            for change in &changes {
-                self.at_time(at, Event::Watch(id, life, watch, change.clone()));
+            // Told at once, or one after the other.
+            let pieces = if self.dice.one_in(2) { changes.len().max(1) } else { 1 };
+            for changes in changes.chunks(pieces) {
+                self.at_time(at, Event::Watch(id, life, watch, changes.to_vec()));
             }
         }
     }

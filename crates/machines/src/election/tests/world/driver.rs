@@ -81,6 +81,7 @@ impl World {
     pub(super) fn act(&mut self, id: usize, step: &Step) -> Result<(), &'static str> {
         let answers = self.dbs[id].answers();
         match step {
+            Step::Start(_) if self.dbs[id].corrupt => return Err("it ends at once"),
             Step::Start(recovery) => {
                 self.check_start(id, *recovery);
                 self.dbs[id].start(*recovery);

@@ -31,7 +31,7 @@ enum Event {
     Request(usize, u64, StepId, Transaction, Time),
     /// Back; `None` is for those that were lost.
     Response(usize, u64, StepId, Swap, Option<Time>),
-    Watch(usize, u64, u64, Change),
+    Watch(usize, u64, u64, Vec<Change>),
     Relist(usize, u64, u64),
     KeepAlive(usize, u64),
     KeptAlive(usize, u64, Option<Time>),
@@ -225,9 +225,9 @@ impl World {
                 }
                 self.tell(id, Input::Transacted { id: step_id, swap });
             }
-            Event::Watch(id, _, watch, change) => {
+            Event::Watch(id, _, watch, changes) => {
                 if self.nodes[id].watch == watch {
-                    self.tell(id, Input::Changed(change));
+                    self.tell(id, Input::Changed(changes));
                 }
             }
             Event::Relist(id, _, watch) => {

@@ -100,7 +100,7 @@ fn once(stage: &mut Option<Stage>, scenario: &Scenario, (number, runs): (u32, u3
     };
     let outcome = match run::play(&mut ready, scenario) {
         Ok(outcome) => {
-            *stage = Some(ready);
+            *stage = outcome.diverged.is_none().then_some(ready);
             outcome
         }
         Err(error) => Outcome::broken_off(&error),
