@@ -16,5 +16,6 @@ pub mod health;
 pub mod outlier;
 pub mod rate;
 mod time;
+pub mod vrrp;
 
 pub use time::Time;
