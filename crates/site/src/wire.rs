@@ -9,6 +9,7 @@
 //! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
 //! | `POST /v1/restart/SERVICE` | 202 |
 //! | `POST /v1/database` with an [`Ask`](upkeep::Ask) | [`Told`](upkeep::Told), or [`Refusal`] with 409 |
+//! | `POST /v1/vip` with a [`Wish`](vip::Wish) | [`View`](vip::View) |
 //! | `POST /v1/purge` with a [`Purge`] | a list of [`Purged`] |
 //! | `POST /v1/upgrade` | 202; the supervisor and then its services are replaced by the program that its file holds now |
 //! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
@@ -19,6 +20,7 @@
 pub mod database;
 pub mod hold;
 pub mod upkeep;
+pub mod vip;
 
 use std::collections::BTreeMap;
 

@@ -13,6 +13,7 @@
 //! Exit codes: 0 stopped as asked (SIGTERM, SIGINT, `POST /v1/stop`); 1 it failed, and starting it again may help;
 //! 2 it cannot run like this, and starting it again will not help.
 
+mod addresses;
 mod desk;
 mod fence;
 mod health;
@@ -27,6 +28,7 @@ mod run;
 mod sockets;
 mod upgrade;
 mod upkeep;
+mod yielding;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -212,6 +214,7 @@ async fn supervise(
         root: geteuid().is_root(),
         origin: Instant::now(),
         sockets: Mutex::new(sockets),
+        addresses: std::sync::OnceLock::new(),
     });
     let desk = Desk::open(Arc::clone(&house), Arc::clone(&view), store, plan, inherited).await;
     let (handle, orders) = Handle::new(view);
