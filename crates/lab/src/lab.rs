@@ -112,22 +112,40 @@ impl Lab {
     /// Switches a server on again, as it was before.
     pub fn power_on_again(&mut self, server: &ServerName) -> anyhow::Result<ProcessId> {
         let boot = self.boots.get(server).with_context(|| format!("{server} has not been on yet"))?.clone();
+        if let Some(wires) = &self.record.wires {
+            wires.cable(server, Cable::Plugged)?;
+        }
         self.power_on(server, boot)
+    }
+
+    /// Cuts a server's power and leaves its cable dead, as that of a machine is which is off: who speaks to it hears nothing,
+    /// where a namespace without processes would still refuse connections. Mended by [`Lab::power_on_again`].
+    pub fn black_out(&mut self, server: &ServerName) -> anyhow::Result<()> {
+        let process = self.process(server)?;
+        self.wires()?.cable(server, Cable::Pulled)?;
+        self.kill(server, process)
     }
 
     /// Cuts a server's power: its cable first, so that no process says goodbye to a peer, then all its processes.
     /// The cable is back in place afterwards.
     pub fn power_cut(&mut self, server: &ServerName) -> anyhow::Result<()> {
         let process = self.process(server)?;
-        let wires = self.record.wires.as_ref().context("a power cut needs namespaces; this lab is in loopback mode")?;
-        wires.cable(server, Cable::Pulled)?;
+        self.wires()?.cable(server, Cable::Pulled)?;
+        self.kill(server, process)?;
+        self.wires()?.cable(server, Cable::Plugged)
+    }
+
+    fn kill(&mut self, server: &ServerName, process: ProcessId) -> anyhow::Result<()> {
         process.signal(Signal::KILL);
         if let Some(mut child) = self.children.remove(server) {
             child.wait()?;
         }
-        wires.cable(server, Cable::Plugged)?;
         self.record_of(server)?.process = None;
         self.place.write(&self.record)
+    }
+
+    fn wires(&self) -> anyhow::Result<&Wires> {
+        self.record.wires.as_ref().context("a power cut needs namespaces; this lab is in loopback mode")
     }
 
     /// Whether a server's process 1 runs. Also collects one that ended.

@@ -17,5 +17,6 @@ pub mod outlier;
 pub mod rate;
 pub mod rollout;
 mod time;
+pub mod vrrp;
 
 pub use time::Time;

@@ -14,7 +14,7 @@ mod database;
 mod store;
 mod web;
 
-pub use database::{Backup, Lease, Reads, SemiSync};
+pub use database::{Backup, BinlogKeep, Lease, Reads, SemiSync};
 pub use store::ForeignStore;
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
 
@@ -329,6 +329,9 @@ pub struct Database {
     /// Backups that are made by themselves.
     #[serde(default)]
     pub backup: Option<Backup>,
+    /// For how long the binary logs are kept.
+    #[serde(default, skip_serializing_if = "BinlogKeep::is_default")]
+    pub binlog_keep: BinlogKeep,
 }
 
 /// Who replaces a dead primary.

@@ -99,6 +99,14 @@ impl Inside {
         })
     }
 
+    /// One column of a query.
+    ///
+    /// # Errors
+    /// If it does not answer, or refuses.
+    pub async fn texts(&self, query: &str) -> anyhow::Result<Vec<String>> {
+        self.ask(async |conn| conn.query::<String, _>(query).await).await
+    }
+
     /// Stops the thread that applies what a replica receives, until something starts it again.
     ///
     /// # Errors

@@ -290,11 +290,15 @@ impl Keeper {
         Phase::Start
     }
 
-    /// A database role among several is made to be killed: its server goes on, its lease lasts, and the next one adopts both.
-    /// Asked to end, it would end its server and hand the office over.
+    /// A database role among several, and that of a member of the store, are made to be killed: the server under them goes on,
+    /// a lease lasts, and the next one adopts both. Asked to end, they would end their servers: with a plan that changes all
+    /// members of the store, on all servers at once, and so without a majority.
     fn leaves_its_server(&self, run: &Run) -> bool {
-        let is_one_of_several =
-            |service: &Service| matches!(&service.config, Config::Database(database) if !database.store.is_empty());
+        let is_one_of_several = |service: &Service| match &service.config {
+            Config::Database(database) => !database.store.is_empty(),
+            Config::Store(_) => true,
+            _ => false,
+        };
         let next = self.wanted.borrow().service.clone();
         is_one_of_several(&run.record.service) && next.is_some_and(|next| is_one_of_several(&next))
     }

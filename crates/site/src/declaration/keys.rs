@@ -257,6 +257,11 @@ const DATABASE: &[Key] = &[
     ),
     key("max-lag", Kind::Text, "A replica further behind is not read from: 1s to 1h (default 5s)."),
     key("backup", Kind::Keys(BACKUP), "Backups that are made by themselves (default: none)."),
+    key(
+        "binlog-keep",
+        Kind::Text,
+        "How long the binary logs are kept, from 1h on (default 10d); longer for a replica that is away or a backup.",
+    ),
 ];
 pub(super) const OWN_CERTIFICATE: &[Key] = &[
     must("certificate", Kind::Text, "PEM file with the chain, leaf first.", "certificate = \"chain.pem\""),

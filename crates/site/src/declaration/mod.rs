@@ -133,6 +133,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         lease: database.lease,
         reads: database.reads,
         backup: database.backup,
+        binlog_keep: database.binlog_keep,
     });
     let monitor = (count(Role::Monitor) > 0).then(|| monitor.map_or_else(tiers::default_monitor, |at| at.value));
     Some(Site {

@@ -13,8 +13,8 @@ use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, moment, network_fault, size};
 use crate::model::{
-    Algorithm, Backup, Cache, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat, Monitor, Reads, SemiSync,
-    Web, Www,
+    Algorithm, Backup, BinlogKeep, Cache, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat, Monitor,
+    Reads, SemiSync, Web, Www,
 };
 use crate::names::Domain;
 
@@ -184,6 +184,7 @@ pub(super) struct DatabaseDraft {
     pub(super) lease: Lease,
     pub(super) reads: Reads,
     pub(super) backup: Option<Backup>,
+    pub(super) binlog_keep: BinlogKeep,
 }
 
 pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft {
@@ -208,7 +209,8 @@ pub(super) fn database(file: &Section<'_>, errors: &mut Errors) -> DatabaseDraft
     });
     let lease = database::lease(&section, errors);
     let (reads, backup) = (database::reads(&section, errors), database::backup(&section, errors));
-    DatabaseDraft { span: Some(span), failover, durability, semi_sync, lease, reads, backup }
+    let binlog_keep = database::binlog_keep(&section, errors);
+    DatabaseDraft { span: Some(span), failover, durability, semi_sync, lease, reads, backup, binlog_keep }
 }
 
 pub(super) fn firewall(file: &Section<'_>, errors: &mut Errors) -> Option<Firewall> {

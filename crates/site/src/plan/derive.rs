@@ -362,6 +362,7 @@ impl Tiers<'_> {
             lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
             applications: self.site.with_role(Role::App).map(|server| server.name.clone()).collect(),
             backup: backup.cloned(),
+            binlog_keep: declared.map_or_else(Default::default, |it| it.binlog_keep),
         };
         let folder = backup.map(|backup| backup.to.clone());
         let writes = ["data/database".into()].into_iter().chain(folder).collect();

@@ -390,6 +390,9 @@ pub struct Database {
     /// The backups that this server makes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<crate::model::Backup>,
+    /// For how long the binary logs are kept.
+    #[serde(default, skip_serializing_if = "crate::model::BinlogKeep::is_default")]
+    pub binlog_keep: crate::model::BinlogKeep,
 }
 
 /// Of plans of before it could be declared.

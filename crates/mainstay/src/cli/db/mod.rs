@@ -4,7 +4,7 @@ pub(in crate::cli) mod ask;
 mod backup;
 mod failover;
 mod job;
-mod order;
+pub(in crate::cli) mod order;
 mod rejoin;
 mod restore;
 mod status;

@@ -3,6 +3,7 @@
 mod database;
 mod faults;
 mod scenario;
+mod site;
 mod stage;
 
 use std::process::ExitCode;

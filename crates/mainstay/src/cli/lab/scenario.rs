@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::database;
 use super::faults::{SCENARIOS, Scenario};
+use super::site;
 use super::stage::Stage;
 use crate::cli::exit::FAILED;
 use crate::cli::help;
@@ -87,10 +88,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let found = SCENARIOS.iter().find(|scenario| scenario.name == *name);
         found.with_context(|| format!("there is no scenario {name}; `mainstay lab scenario --list` names them all"))
     };
-    let scenarios: Vec<&Scenario> = args.names.iter().map(known).collect::<Result<_, _>>()?;
+    let (whole, names): (Vec<String>, Vec<String>) = args.names.iter().cloned().partition(|name| site::is_one(name));
+    let scenarios: Vec<&Scenario> = names.iter().map(known).collect::<Result<_, _>>()?;
     ensure!(rustix::process::geteuid().is_root(), "scenarios make network namespaces: run them as root");
+    let kept = whole.is_empty() || site::run(&whole, args.runs, args.json)?;
+    if scenarios.is_empty() {
+        return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+    }
     let mut stage = Stage::raise()?;
-    let mut well = true;
+    let mut well = kept;
     if !args.json {
         render::print(&head());
     }
@@ -118,12 +124,17 @@ fn repeat(stage: &mut Stage, scenario: &Scenario, runs: u32) -> anyhow::Result<V
         .collect()
 }
 
+/// Names and what they are.
+fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SCENARIOS.iter().map(|scenario| (scenario.name, scenario.about)).chain(site::names())
+}
+
 fn list(json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        let names: Vec<(&str, &str)> = SCENARIOS.iter().map(|scenario| (scenario.name, scenario.about)).collect();
+        let names: Vec<(&str, &str)> = all().collect();
         render::print_json(&names)?;
     } else {
-        let lines = SCENARIOS.iter().map(|scenario| format!("{:<24} {}\n", scenario.name, scenario.about));
+        let lines = all().map(|(name, about)| format!("{name:<24} {about}\n"));
         render::print(&lines.collect::<String>());
     }
     Ok(ExitCode::SUCCESS)

@@ -1,12 +1,13 @@
 //! The site that scenarios play on: one application server, three database servers, brought up once and used again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mainstay_lab::scenario::{Inside, Target};
 use mainstay_lab::{Lab, Mode, Options, Place, Wires};
+use mainstay_node::control::Client;
 use mainstay_site::model::Site;
 use mainstay_site::names::{Role, ServerName};
 use mainstay_site::plan::{Config, Plan};
@@ -64,12 +65,21 @@ pub struct Stage {
 impl Stage {
     /// Brings it up, in a folder and under a domain of its own.
     pub fn raise() -> anyhow::Result<Stage> {
+        Stage::of("scenario", DECLARATION, |code| {
+            fs::create_dir_all(code)?;
+            fs::write(code.join("index.html"), "a scenario is being played\n")
+        })
+    }
+
+    /// Brings up the site that is declared, whose codebase `lay` puts into a folder. `DOMAIN` stands for its domain, which
+    /// begins with `name`.
+    pub fn of(name: &str, declared: &str, lay: impl FnOnce(&Path) -> std::io::Result<()>) -> anyhow::Result<Stage> {
         let number = std::process::id();
-        let root = std::env::temp_dir().join(format!("ms-lab-{number}"));
-        fs::create_dir_all(root.join("code")).with_context(|| format!("{} cannot be made", root.display()))?;
-        fs::write(root.join("code/index.html"), "a scenario is being played\n")?;
+        let root = std::env::temp_dir().join(format!("ms-lab-{name}-{number}"));
+        fs::create_dir_all(&root).with_context(|| format!("{} cannot be made", root.display()))?;
+        lay(&root.join("code")).with_context(|| format!("{} cannot be made", root.join("code").display()))?;
         let file = File { file: root.join("site.toml") };
-        fs::write(&file.file, DECLARATION.replace("DOMAIN", &format!("scenario{number}.test")))?;
+        fs::write(&file.file, declared.replace("DOMAIN", &format!("{name}{number}.test")))?;
         let declaration = file.load()?;
         let site = declaration.site.clone();
         let folder = SiteFolder(root.join("state"));
@@ -95,6 +105,17 @@ impl Stage {
     pub fn wires(&self) -> anyhow::Result<&Wires> {
         let lab = self.lab.as_ref().context("the lab is down")?;
         lab.record().wires.as_ref().context("the lab has no wires")
+    }
+
+    /// The network namespace of whoever comes from outside.
+    pub fn internet(&self) -> anyhow::Result<String> {
+        let lab = self.lab.as_ref().context("the lab is down")?;
+        Ok(lab.internet().context("the lab has no namespaces")?.to_owned())
+    }
+
+    /// The supervisor of a server.
+    pub fn control(&self, server: &ServerName) -> Client {
+        Client::new(self.folder.server(server).join("control.sock"))
     }
 
     /// The database servers, in the order of the file.

@@ -53,6 +53,19 @@ pub enum Error {
         "no folder is declared for backups; name one with --to, or write [database] backup = {{ to = \"/var/backups/site\" }}"
     )]
     NoFolder,
+    /// It belongs to somebody else.
+    #[error(
+        "the database, which runs as user {user}, may not write to {}; name a folder that is not there yet, which is then made, \
+         or give it that one: chown {user} {}",
+        folder.display(),
+        folder.display()
+    )]
+    NotOurs {
+        /// Which.
+        folder: PathBuf,
+        /// Who we are.
+        user: u32,
+    },
     /// Relative to what?
     #[error("{} is no absolute path", .0.display())]
     Relative(PathBuf),

@@ -114,7 +114,13 @@ impl Folder {
     pub fn fresh(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.0.join(name);
         remove(&path)?;
-        fs::create_dir_all(&path).at(&path)?;
+        match fs::create_dir_all(&path) {
+            Err(why) if why.kind() == std::io::ErrorKind::PermissionDenied => {
+                let user = rustix::process::geteuid().as_raw();
+                return Err(Error::NotOurs { folder: self.0.clone(), user });
+            }
+            made => made.at(&path)?,
+        }
         private(&path)?;
         Ok(path)
     }

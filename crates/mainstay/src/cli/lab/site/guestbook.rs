@@ -1,0 +1,60 @@
+//! The guestbook of the examples, as it was when this program was built: scenarios need no repository beside them.
+
+use std::fs;
+use std::path::Path;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../../../../examples/guestbook-flask/", $name)))),*]
+    };
+}
+
+const FILES: &[(&str, &str)] = files![
+    "guestbook.py",
+    "migrate.py",
+    "requirements.txt",
+    "storage.py",
+    "static/style.css",
+    "templates/away.html",
+    "templates/base.html",
+    "templates/index.html",
+];
+
+/// Puts it into a folder.
+pub fn lay(code: &Path) -> std::io::Result<()> {
+    for (name, text) in FILES {
+        let path = code.join(name);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// The distributed design with a primary that is replaced by itself: the third vote is the balancer's.
+pub const DECLARATION: &str = r#"
+format = 1
+[site]
+domain = "DOMAIN"
+[app]
+path = "code"
+kind = "wsgi"
+entry = "guestbook:app"
+health = "/health"
+migrate = "python migrate.py"
+[web]
+static = { "/static/" = "static" }
+[balancer]
+algorithm = "round-robin"
+[database]
+failover = "automatic"
+durability = "semi-sync"
+[servers.lb1]
+address = "10.80.0.10"
+roles = ["dns", "balancer"]
+[servers.server1]
+address = "10.80.0.11"
+roles = ["web", "app", "database"]
+[servers.server2]
+address = "10.80.0.12"
+roles = ["web", "app", "database"]
+"#;

@@ -1,0 +1,176 @@
+//! One run: visitors come, something happens, all is mended, and what they were told is compared with what is there.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use mainstay_lab::scenario::{Door, Moment, Tally, Visitors, What, tally};
+use mainstay_site::names::{Role, ServerName};
+use mainstay_site::wire::State;
+use mainstay_site::wire::database::Wish;
+
+use super::super::stage::Stage;
+use crate::cli::db::order;
+
+/// Visitors come for so long before anything happens, and after all goes on.
+const WARM: Duration = Duration::from_secs(2);
+/// Longer than the lease, which is 3 s if nothing else is declared, and than a machine needs to be started anew.
+const OFF: Duration = Duration::from_secs(8);
+/// Until posts must be acknowledged again.
+const GOES_ON: Duration = Duration::from_secs(60);
+/// Until every server serves again, a copy of the database included.
+const SETTLES: Duration = Duration::from_secs(90);
+/// Until all have the same contents once nobody writes.
+const CONVERGES: Duration = Duration::from_secs(30);
+/// Posts that go on are so many.
+const SOME: u64 = 10;
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Outcome {
+    pub tally: Tally,
+    /// How the servers differ in the end.
+    pub diverged: Option<String>,
+}
+
+impl Outcome {
+    /// Everything that is wrong, in words.
+    pub fn complaints(&self) -> impl Iterator<Item = &String> {
+        self.tally.wrong.iter().chain(&self.diverged)
+    }
+}
+
+/// The primary's server is powered off, and on again.
+pub fn power_off(stage: &mut Stage) -> anyhow::Result<Outcome> {
+    run(stage, |stage, visitors| {
+        let primary = stage.primary()?;
+        let from = visitors.now();
+        stage.lab()?.black_out(&primary)?;
+        let moment = Moment { from, to: visitors.now() };
+        goes_on(stage, visitors)?;
+        wait(stage, OFF);
+        stage.lab()?.power_on_again(&primary)?;
+        Ok(Some(moment))
+    })
+}
+
+/// An operator has the primary's place handed over.
+pub fn switchover(stage: &mut Stage) -> anyhow::Result<Outcome> {
+    run(stage, |stage, visitors| {
+        let before = stage.primary()?;
+        stage.runtime.block_on(order::carry_out(&stage.databases, Wish::Switchover { to: None }))?;
+        let changed = stage.runtime.block_on(order::led(&stage.databases, None))?;
+        ensure!(changed.primary != before.0, "{before} did not hand over");
+        goes_on(stage, visitors)?;
+        Ok(None)
+    })
+}
+
+/// Waits until the whole site serves.
+pub fn open(stage: &Stage) -> anyhow::Result<()> {
+    stage.settle(SETTLES)?;
+    let begun = Instant::now();
+    loop {
+        let Some(unwell) = stage.runtime.block_on(unwell(stage)) else { return Ok(()) };
+        if begun.elapsed() > SETTLES {
+            bail!("the site does not serve after {} s: {unwell}", SETTLES.as_secs());
+        }
+        wait(stage, LOOK);
+    }
+}
+
+async fn unwell(stage: &Stage) -> Option<String> {
+    for server in &stage.site.servers {
+        let told = stage.control(&server.name).status().await;
+        let status = match told {
+            Ok(status) => status,
+            Err(error) => return Some(format!("{}: {error}", server.name)),
+        };
+        let state = |service: &mainstay_site::wire::ServiceStatus| service.report.as_ref().map(|report| report.state);
+        if let Some(service) = status.services.iter().find(|service| state(service) != Some(State::Serving)) {
+            return Some(format!("{} of {} is not serving", service.name, server.name));
+        }
+    }
+    None
+}
+
+/// Plays `happen` between two quiet times.
+pub fn run(
+    stage: &mut Stage,
+    happen: impl FnOnce(&mut Stage, &Visitors) -> anyhow::Result<Option<Moment>>,
+) -> anyhow::Result<Outcome> {
+    open(stage).context("before the scenario")?;
+    empty(stage)?;
+    let visitors = Visitors::start(door(stage)?);
+    goes_on(stage, &visitors)?;
+    wait(stage, WARM);
+    let happened = happen(stage, &visitors);
+    wait(stage, WARM);
+    // Whatever went wrong: the visitors go first.
+    let visits = visitors.end()?;
+    let moment = happened?;
+    let diverged = match open(stage) {
+        Ok(()) => differ(stage)?,
+        Err(error) => Some(format!("{error:#}")),
+    };
+    Ok(Outcome { tally: tally(&visits, &posts(stage)?, moment), diverged })
+}
+
+/// Where visitors find the site.
+pub fn door(stage: &Stage) -> anyhow::Result<Door> {
+    let namespace = stage.internet()?;
+    let balancer = stage.site.with_role(Role::Balancer).next().context("there is no balancer")?;
+    let address = SocketAddr::new(balancer.address, stage.site.ports.http);
+    Ok(Door { namespace, address, host: format!("www.{}", stage.site.domain) })
+}
+
+pub fn wait(stage: &Stage, time: Duration) {
+    stage.runtime.block_on(async { tokio::time::sleep(time).await });
+}
+
+/// Waits until some more posts are acknowledged.
+pub fn goes_on(stage: &Stage, visitors: &Visitors) -> anyhow::Result<()> {
+    let (begun, before) = (Instant::now(), visitors.acknowledged());
+    while visitors.acknowledged() < before + SOME {
+        ensure!(begun.elapsed() < GOES_ON, "no posts for {} s", GOES_ON.as_secs());
+        wait(stage, LOOK);
+    }
+    Ok(())
+}
+
+/// Deletes the posts of a run before.
+fn empty(stage: &Stage) -> anyhow::Result<()> {
+    ask(stage, &stage.primary()?, "DELETE FROM site.messages").map(drop)
+}
+
+/// The numbers of all posts that are there.
+fn posts(stage: &Stage) -> anyhow::Result<Vec<u64>> {
+    let texts = ask(stage, &stage.primary()?, "SELECT text FROM site.messages")?;
+    Ok(texts.iter().filter_map(|text| What::number(text)).collect())
+}
+
+/// Asks a server's MariaDB from inside.
+pub fn ask(stage: &Stage, server: &ServerName, query: &str) -> anyhow::Result<Vec<String>> {
+    stage.runtime.block_on(stage.inside(server, "site").texts(query))
+}
+
+/// How the servers' contents differ, once they have had time to become the same.
+pub fn differ(stage: &Stage) -> anyhow::Result<Option<String>> {
+    let begun = Instant::now();
+    loop {
+        let contents = |server: &ServerName| {
+            let query = "SELECT CONCAT(@@gtid_current_pos, ' ', COUNT(*), ' ', COALESCE(SUM(CRC32(text)), 0)) FROM site.messages";
+            Ok((server.clone(), ask(stage, server, query)?))
+        };
+        let all = stage.servers().iter().map(contents).collect::<anyhow::Result<Vec<_>>>()?;
+        if all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+            return Ok(None);
+        }
+        if begun.elapsed() > CONVERGES {
+            return Ok(Some(format!("the servers differ: {all:?}")));
+        }
+        wait(stage, LOOK);
+    }
+}
