@@ -83,6 +83,7 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
         services,
+        store: Vec::new(),
         notices: Vec::new(),
     }
 }

@@ -32,6 +32,7 @@ pub fn derive(site: &Site, codebases: &[Codebase], generation: Generation) -> Ve
         site: site.domain.clone(),
         server: server.name.clone(),
         address: server.address,
+        store: tiers.endpoints(),
         services: tiers.services(index, server),
         notices: notices.clone(),
     };
@@ -177,7 +178,7 @@ impl Tiers<'_> {
             weight: server.weight,
             spare: server.spare,
         };
-        let backends = self.site.with_role(role).map(backend).collect();
+        let backends = self.site.in_use(role).map(backend).collect();
         // One for all applications: they run on the same servers.
         let sticky = sticky.then(|| format!("mainstay-{role}"));
         Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH), sticky, hedge_ms }

@@ -38,6 +38,9 @@ pub struct Plan {
     pub server: ServerName,
     /// Its own address.
     pub address: IpAddr,
+    /// Where the servers agree on what they follow; empty: each keeps it for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
     /// In the order in which they are started; stopped in reverse.
     pub services: Vec<Service>,
     /// What the declaration asks for and this build does not do yet.
