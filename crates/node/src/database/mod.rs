@@ -18,6 +18,7 @@ mod mariadb;
 mod places;
 mod process;
 mod programs;
+mod relay_log;
 mod report;
 mod rescue;
 mod role;

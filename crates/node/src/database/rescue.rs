@@ -3,19 +3,20 @@
 //! With GTID, MariaDB throws an unapplied relay log away when the threads start, to fetch it again from the source. If the
 //! source is what died, that log may be the only place of transactions that were acknowledged. So it is applied by hand first.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 use std::process::{Output, Stdio};
 
-use mainstay_machines::gtid::Position;
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 use super::admin::{ADMIN, Admin};
 use super::engine::Engine;
 use super::places::Places;
-use super::{Error, programs};
+use super::{Error, programs, relay_log};
 
-/// What `mariadb-binlog` says of a log in which the transaction that it shall go on behind is not.
-const NOT_REACHED: &str = "never reached expected GTID state";
+/// Beside the data: what is still to be applied.
+const REST: &str = "mariadb.rest";
 
 /// Applies what the relay log holds behind what is applied. A last transaction that was not received whole is left out: nobody
 /// acknowledged it.
@@ -23,34 +24,39 @@ const NOT_REACHED: &str = "never reached expected GTID state";
 /// # Errors
 /// A program is missing; the log cannot be read or applied.
 pub async fn relay_log(places: &Places, password: &str, admin: &mut Admin) -> Result<(), Error> {
-    let files = places.logs("relay.index")?;
+    let logs = places.logs("relay.index")?;
     let before = admin.observe().await?.variables.position;
-    if !files.is_empty() {
-        let read = apply(places, password, &files, &before).await?;
-        if !read.status.success() {
-            nothing_behind(&read, &files, &before).await?;
-        }
+    let rest = places.data_parent().join(REST);
+    let found = {
+        let (rest, before) = (rest.clone(), before.clone());
+        let sifted = spawn_blocking(move || relay_log::sift(&logs, &before, &rest)).await;
+        sifted.map_err(|ended| Error::Rescue(ended.to_string()))?.map_err(|broken| Error::Rescue(broken.to_string()))?
+    };
+    if found.transactions > 0 {
+        apply(places, password, &rest).await?;
+    }
+    fs::remove_file(&rest)?;
+    let after = admin.observe().await?.variables.position;
+    if !after.covers(&found.last) {
+        return Err(Error::Rescue(format!("it goes up to {} and was applied up to {after}", found.last)));
     }
     admin.skip_to_applied().await?;
-    let after = admin.observe().await?.variables.position;
-    tracing::info!(%before, %after, "the relay log of before the start is applied");
+    tracing::info!(%before, %after, transactions = found.transactions, "the relay log of before the start is applied");
     Ok(())
 }
 
-fn reader(files: &[PathBuf]) -> Result<Command, Error> {
-    let mut reader = Command::new(programs::find("mariadb-binlog")?);
-    reader.arg("--no-defaults").args(files).env_clear().env("PATH", programs::PATH).stdin(Stdio::null());
-    reader.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    Ok(reader)
-}
-
-/// Reads the logs and has the server carry out what they hold; what the reader said is returned.
-async fn apply(places: &Places, password: &str, files: &[PathBuf], behind: &Position) -> Result<Output, Error> {
-    let mut reader = reader(files)?;
-    if !behind.is_start() {
-        reader.arg(format!("--start-position={behind}"));
-    }
-    let mut reader = reader.spawn()?;
+/// Has the server carry out what the log holds.
+async fn apply(places: &Places, password: &str, log: &Path) -> Result<(), Error> {
+    let mut reader = Command::new(programs::find("mariadb-binlog")?)
+        .args(["--no-defaults", "--verify-binlog-checksum"])
+        .arg(log)
+        .env_clear()
+        .env("PATH", programs::PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
     let text: Stdio = match reader.stdout.take() {
         Some(text) => text.try_into()?,
         None => Stdio::null(),
@@ -67,29 +73,13 @@ async fn apply(places: &Places, password: &str, files: &[PathBuf], behind: &Posi
         .kill_on_drop(true)
         .output();
     let (read, written) = tokio::join!(reader.wait_with_output(), writer);
-    let written = written?;
-    if written.status.success() { Ok(read?) } else { Err(Error::Rescue(words(&written))) }
+    let failed = [written?, read?].into_iter().find(|output| !output.status.success());
+    failed.map_or(Ok(()), |output| Err(Error::Rescue(words(&output))))
 }
 
-/// Tells a log that holds nothing new from one that cannot be used.
-async fn nothing_behind(read: &Output, files: &[PathBuf], applied: &Position) -> Result<(), Error> {
-    if !words(read).contains(NOT_REACHED) {
-        return Err(Error::Rescue(words(read)));
-    }
-    let all = reader(files)?.output().await?;
-    let text = String::from_utf8_lossy(&all.stdout);
-    let mut last = Position::START;
-    let names =
-        text.lines().filter_map(|line| line.split_once("\tGTID ")).filter_map(|(_, rest)| rest.split(' ').next());
-    for position in names.filter_map(|name| Position::parse(name).ok()) {
-        position.iter().for_each(|gtid| last.reach(*gtid));
-    }
-    if applied.covers(&last) {
-        return Ok(());
-    }
-    Err(Error::Rescue(format!("the relay log goes up to {last} and does not begin where {applied} ends")))
-}
-
+/// An error is in its last lines; before it stands the statement.
 fn words(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).lines().take(3).collect::<Vec<_>>().join(" | ")
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join(" | ")
 }
