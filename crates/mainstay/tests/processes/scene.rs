@@ -76,6 +76,7 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         site: "foobar.com".into(),
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
+        store: Vec::new(),
         services,
         notices: Vec::new(),
     }
