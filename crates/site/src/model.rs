@@ -522,4 +522,22 @@ pub struct Codebase {
     pub app: AppName,
     /// The release that its contents make.
     pub release: ReleaseId,
+    /// The release before it, whose files visitors' pages still ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ReleaseId>,
+}
+
+impl Codebase {
+    /// A release without one before it.
+    pub fn new(app: &AppName, release: &ReleaseId) -> Codebase {
+        Codebase { app: app.clone(), release: release.clone(), before: None }
+    }
+
+    /// The same release after what `known` runs: that one's files stay, or if it is the same, those that stayed.
+    pub fn after(mut self, known: &[Codebase]) -> Codebase {
+        let known = known.iter().find(|known| known.app == self.app);
+        self.before =
+            known.and_then(|it| if it.release == self.release { it.before.clone() } else { Some(it.release.clone()) });
+        self
+    }
 }

@@ -1,11 +1,11 @@
 //! What a rollout needs to know of a site: in which order its servers change, and what a change is.
 
-use mainstay_machines::rollout::{Member, Standing as Known};
+pub use mainstay_machines::rollout::{Decision, Member, Standing as Known, next};
 
 use crate::model::Site;
 use crate::names::{Generation, Role};
-use crate::plan::Plan;
-use crate::wire::rollout::{Following, Standing};
+use crate::plan::{Plan, derive};
+use crate::wire::rollout::{Following, Proposal, Record, Standing};
 
 /// From the visitor inwards: who is taken out of a tier is asked no more before it goes, and a release's files are where
 /// visitors' browsers will ask for them before its code serves.
@@ -37,6 +37,15 @@ pub fn members(site: &Site, target: Generation, said: &[Standing], present: &dyn
         }
     };
     servers.iter().map(member).collect()
+}
+
+/// The generation that goes back from `failed` to what was before it.
+pub fn retreat(failed: &Record, before: Record, because: &str, at_ms: u64) -> Proposal {
+    let generation = Generation(failed.generation.0 + 1);
+    let what = format!("back to generation {}, since {} failed: {because}", before.generation, failed.generation);
+    let plans = derive(&before.site, &before.codebases, generation);
+    let record = Record { generation, at_ms, what, before: Some(failed.generation), retreats: false, ..before };
+    Proposal { record, plans }
 }
 
 fn known(standing: &Standing) -> Known {

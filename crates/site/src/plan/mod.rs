@@ -236,6 +236,9 @@ pub struct Static {
     pub prefix: String,
     /// Folder, relative to the state directory.
     pub folder: String,
+    /// The same folder of the release before: what is not in the folder is looked for there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// `true`: a file that is not there is asked of the application (PHP's document root); `false`: it is a 404.
     pub fall_through: bool,
     /// Suffixes that are never served as files: `.php`.

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use mainstay_machines::rollout::{Decision, Member, next};
-use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Generation, ServerName};
-use mainstay_site::plan::derive;
-use mainstay_site::rollout::members;
-use mainstay_site::wire::rollout::{LAST, LEADER, OUTCOME, Outcome, Progress, Proposal, Record, TURNS, record_key};
+use mainstay_site::rollout::{members, retreat};
+use mainstay_site::wire::rollout::{LEADER, OUTCOME, Outcome, Progress, Record, TURNS, record_key};
 use tokio::time::Instant;
 
 use super::books::{Propose, propose};
@@ -126,21 +124,8 @@ impl Leader {
     async fn retreat(&self, store: &Store, failed: &Record, ours: &Compare, why: &str) -> Result<bool, Error> {
         let Some(before) = failed.before else { return Ok(false) };
         let Some(before) = read_record(store, before).await? else { return Ok(false) };
-        let last = store.get(LAST).await?.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-        let generation = Generation(failed.generation.max(last.unwrap_or_default()).0 + 1);
-        let what = format!("back to generation {}, since {} failed: {why}", before.generation, failed.generation);
-        tracing::error!("{what}");
-        let plans = derive(&before.site, &before.codebases, generation);
-        let record = Record {
-            format: FORMAT,
-            generation,
-            at_ms: unix_ms(),
-            what,
-            before: Some(failed.generation),
-            retreats: false,
-            ..before
-        };
-        let proposal = Proposal { record, plans };
+        let proposal = retreat(failed, before, why, unix_ms());
+        tracing::error!("{}", proposal.record.what);
         Ok(matches!(propose(store, &proposal, std::slice::from_ref(ours)).await?, Propose::Done))
     }
 }
