@@ -46,6 +46,12 @@ async fn tcp(address: &SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// A machine whose kernel acknowledges nothing for so long is off, or cut off: on the networks between tiers an acknowledgement
+/// takes milliseconds, and a virtual machine that moves to another host pauses for up to two seconds.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
+/// How often a connection on which nothing happens is asked whether somebody is there; the least that the kernel takes.
+const ASKED_EACH: Duration = Duration::from_secs(1);
+
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -92,6 +98,22 @@ impl Stream {
             }
         };
         timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Has the connection break if the other end's kernel does not acknowledge in time what is written, or that it is still
+    /// there while an answer is waited for (tcp(7), `TCP_USER_TIMEOUT`, `SO_KEEPALIVE`): a machine that is off says nothing.
+    /// Only for what fits into its buffer, whoever reads or not: a full one counts as silence too.
+    pub(crate) fn wants_acknowledgement(&self) {
+        let tcp = match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Tls(session) => &session.tcp,
+            Stream::Unix(_) | Stream::Http2(_) | Stream::Asked(_) => return,
+        };
+        let socket = socket2::SockRef::from(tcp);
+        let asked = socket2::TcpKeepalive::new().with_time(ASKED_EACH).with_interval(ASKED_EACH);
+        // Without them a request waits for its answer as long as one may take.
+        let _ = socket.set_tcp_user_timeout(Some(ACKNOWLEDGED_WITHIN));
+        let _ = socket.set_tcp_keepalive(&asked);
     }
 
     /// The version of HTTP that its other end speaks, unless that is an old one.

@@ -15,6 +15,8 @@ pub mod gtid;
 pub mod health;
 pub mod outlier;
 pub mod rate;
+pub mod rollout;
 mod time;
+pub mod vrrp;
 
 pub use time::Time;

@@ -8,7 +8,7 @@ if (count(get_included_files()) === 1) {
 }
 
 // A visitor waits no longer than this for a database that is away.
-const TIMEOUT_SECONDS = 5;
+const TIMEOUT_SECONDS = 12;
 const SHOWN_MAX = 50;
 
 function connect(bool $write): PDO

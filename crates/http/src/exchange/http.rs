@@ -12,6 +12,9 @@ use crate::stream::Stream;
 use crate::tls::distrust;
 use crate::wire::{Wire, fill, read};
 
+/// A body of so many bytes fits into any receive buffer beside its head (tcp(7), `tcp_rmem`: 64 KiB and more to begin with).
+const SMALL_BYTES: u64 = 32 << 10;
+
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
 pub(super) const INTERIM_MAX: u32 = 16;
 
@@ -20,6 +23,7 @@ impl Trip<'_> {
         let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
         let may_reuse = repeatable || lease.reuse() == Reuse::Always;
         let kept = if may_reuse { self.worker.idle.take(lease, !repeatable) } else { None };
+        let fresh = kept.is_none();
         let connected = match given {
             Given::Stream => self.stream(lease).await,
             _ => self.connected(lease, kept).await,
@@ -28,6 +32,9 @@ impl Trip<'_> {
             Ok(backend) => backend,
             Err(failed) => return failed,
         };
+        if fresh && self.is_small() {
+            backend.wants_acknowledgement();
+        }
         let mut head = Vec::with_capacity(1024);
         self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
@@ -52,9 +59,22 @@ impl Trip<'_> {
         }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
         if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
+            if !self.is_small() {
+                // Whoever is next on it is.
+                back.stream.wants_acknowledgement();
+            }
             self.worker.idle.keep(lease, back.stream);
         }
         self.settled(ended, lease, !progress.body_begun.get())
+    }
+
+    /// Whether the whole request fits into the backend's receive buffer.
+    fn is_small(&self) -> bool {
+        match self.request.framing {
+            Framing::None => true,
+            Framing::Length(bytes) => bytes <= SMALL_BYTES,
+            Framing::Chunked | Framing::Close => false,
+        }
     }
 
     /// Writes the head that the backend gets.

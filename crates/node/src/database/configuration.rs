@@ -31,8 +31,9 @@ const CONNECTIONS_MAX: u32 = 500;
 ///   vanished, by default 5 s.
 /// - `max_connect_errors`: the SQL endpoints' connections all come from few addresses, which a hundred clients that
 ///   hang up early would otherwise get blocked.
-/// - `binlog_expire_logs_seconds = 0`: a replica starts from the beginning of the log, so no part may be missing until
-///   replicas can be cloned. The size is in the report.
+/// - `binlog_expire_logs_seconds = 0`: old logs are deleted by `upkeep::purge`, which knows who still needs them.
+/// - `max_binlog_size`: what is written into one log stays as long as its last transaction must; with the default, 1 GiB, a small
+///   site would keep all of its first year.
 /// - Memory is for a small server: 64 MB of pages, no performance schema. MariaDB touches the pool page by page, so an
 ///   idle server stays well below it.
 const FIXED: &str = "\
@@ -44,6 +45,7 @@ log_bin = binlog
 binlog_format = ROW
 sync_binlog = 1
 binlog_expire_logs_seconds = 0
+max_binlog_size = 64M
 log_slave_updates = 1
 relay_log = relay
 sync_relay_log = 1

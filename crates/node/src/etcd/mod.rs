@@ -11,6 +11,7 @@ mod report;
 mod role;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::io;
 

@@ -18,6 +18,7 @@ use super::arguments::{self, Entry};
 use super::duties::{Duties, Scene};
 use super::entry::{decide, joined_key};
 use super::places::{self, Places};
+use super::turn::Turn;
 use super::{Error, report};
 use crate::clock::unix_ms;
 use crate::platform::process::{self, Exit, Process};
@@ -82,6 +83,8 @@ struct Role<'a> {
     looking_since: Option<Time>,
     /// Whether the store says that this member has been one.
     joined: Option<u64>,
+    /// When it may be restarted with other arguments.
+    turn: Turn,
 }
 
 impl<'a> Role<'a> {
@@ -104,6 +107,7 @@ impl<'a> Role<'a> {
             since: BTreeMap::new(),
             looking_since: None,
             joined: None,
+            turn: Turn::default(),
         }
     }
 
@@ -125,7 +129,15 @@ impl<'a> Role<'a> {
         let health = self.all.health().await;
         self.note(&health);
         let trouble = self.attend(&health).await.err().map(|error| error.to_string());
-        Ok(self.publish(&health, trouble))
+        let own = &self.places.server;
+        if self.turn.has_come(&self.all, own, &health, boot_time()).await
+            && let Some(running) = self.running.take()
+        {
+            tracing::info!(pid = running.process.pid(), "etcd is restarted with other arguments");
+            end(running.process).await;
+            return Ok(Duration::ZERO);
+        }
+        Ok(self.publish(&health, trouble.or_else(|| self.turn.waits_for(own, &health))))
     }
 
     /// Adopts what runs, or starts it once it is known how. Whether it runs now.
@@ -164,9 +176,10 @@ impl<'a> Role<'a> {
             self.running = Some(Running { process, since_ms: unix_ms() });
             return Ok(true);
         }
-        tracing::info!(pid = process.pid(), "the arguments changed: etcd is restarted");
-        end(process).await;
-        Ok(false)
+        tracing::info!(pid = process.pid(), "adopted etcd with other arguments: it is restarted when it is its turn");
+        self.running = Some(Running { process, since_ms: unix_ms() });
+        self.turn = Turn::waiting();
+        Ok(true)
     }
 
     /// Data of a member that the others have put out is of no use to anybody: etcd ends with it.

@@ -182,6 +182,7 @@ impl Member {
             lease_ms: 3_000,
             applications: Vec::new(),
             backup: None,
+            binlog_keep: Default::default(),
         };
         Member { name: own.server.clone(), config, folder, running: None, process: None }
     }

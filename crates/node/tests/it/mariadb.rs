@@ -51,6 +51,7 @@ impl Server {
             lease_ms: 3_000,
             applications: Vec::new(),
             backup: None,
+            binlog_keep: Default::default(),
         };
         Server { config, folder }
     }

@@ -224,3 +224,67 @@ fn another_server_takes_over_a_vote() {
     }
     assert!(reads(&site.store(), "before"));
 }
+
+/// Processes of before an upgrade, started by an older program with other arguments.
+struct Before(Vec<std::process::Child>);
+
+impl Before {
+    /// Ends the members and starts them again as an older program would have.
+    fn take_the_place_of(site: &mut Site) -> Before {
+        let line = |pid: Pid| std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap();
+        let lines: Vec<Vec<u8>> = (0..3).map(|place| line(site.etcd(place))).collect();
+        (0..3).for_each(|place| site.stop(place));
+        let spawn = |line: Vec<u8>| {
+            let line = String::from_utf8(line).unwrap().replace("--log-level=warn", "--log-level=error");
+            let mut words = line.trim_end_matches('\0').split('\0');
+            let mut command = std::process::Command::new(words.next().unwrap());
+            command.args(words).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        };
+        Before(lines.into_iter().map(spawn).collect())
+    }
+
+    /// How many of them have been replaced.
+    fn gone(&self) -> usize {
+        // Whoever adopted one waits for it too, so its exit code may be gone.
+        self.0.iter().filter(|child| !std::path::Path::new(&format!("/proc/{}", child.id())).exists()).count()
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn other_arguments_restart_one_member_after_the_other() {
+    let mut site = Site::new();
+    site.start_all();
+    let store = site.store();
+    write(&store, "before");
+    let before = Before::take_the_place_of(&mut site);
+    write_in_the_end(&store, "by the members of before");
+    // A change of a leader takes etcd up to two seconds; without a majority nothing would be written until two are back.
+    (0..3).for_each(|place| site.start(place));
+    let mut away: Vec<bool> = Vec::new();
+    eventually("all were restarted", || {
+        let answering = within(async {
+            let mut count = 0;
+            for (name, endpoint) in site.endpoints() {
+                let secrets = site.secrets.of(&name);
+                let one = Store::of(&crate::etcd::SITE.into(), &name, &[(name.clone(), endpoint)], &secrets);
+                count += usize::from(one.unwrap().unwrap().get("before").await.is_ok());
+            }
+            count
+        });
+        away.push(answering < 2);
+        before.gone() == 3
+    });
+    site.until_well();
+    // One look may fall into an election; two members away for longer would be seen in many.
+    assert!(away.iter().filter(|away| **away).count() <= away.len() / 2, "{away:?}");
+    assert!(reads(&store, "before"));
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mainstay_site::model::Backup;
+use mainstay_site::model::{Backup, BinlogKeep};
 use mainstay_site::names::ServerName;
 use mainstay_site::plan::Fellow;
 use mainstay_site::wire::State;
@@ -146,4 +146,26 @@ fn what_differs_on_a_replica_is_found() {
     let error = work(&following, Ask::Verify).unwrap_err();
     assert!(error.contains("is not the primary"), "{error}");
     primary.site("INSERT INTO site.t VALUES (3, 'commits go on')").unwrap();
+}
+
+/// As the declaration's keys say, with seconds in the place of days.
+#[test]
+fn old_binary_logs_go_when_the_archive_has_them() {
+    let mut server = Server::primary(0);
+    let folder = server.state().join("backups");
+    server.config.backup = Some(Backup { to: folder.display().to_string(), every: Duration::from_secs(3600), keep: 2 });
+    server.config.binlog_keep = BinlogKeep(Duration::from_secs(1));
+    let running = server.serve();
+    server.site("CREATE TABLE site.t (i INT PRIMARY KEY)").unwrap();
+    let logs = || server.admin("SHOW BINARY LOGS").lines().count();
+    eventually("there is a backup", || {
+        running.reporter.told().facts.iter().any(|(what, text)| what == "last backup" && text.contains("whole"))
+    });
+    server.admin("FLUSH BINARY LOGS; FLUSH BINARY LOGS; FLUSH BINARY LOGS");
+    server.site("INSERT INTO site.t VALUES (1)").unwrap();
+    eventually("only the one that is written stays", || logs() == 1);
+    // What is gone here is in the archive: the backup can still be brought to any moment.
+    let told = work(&running, restore(&folder, next_second())).unwrap();
+    assert_eq!(told[0], ("restored".to_owned(), "site".to_owned()));
+    assert_eq!(server.site("SELECT COUNT(*) FROM site.t").as_deref(), Ok("1"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::diagnostic::Errors;
 use super::reader::Section;
 use super::syntax::{duration, seconds};
-use crate::model::{Backup, Lease, Reads};
+use crate::model::{Backup, BinlogKeep, Lease, Reads};
 
 /// MariaDB counts lag in whole seconds (`Seconds_Behind_Master`); an hour is no longer a replica to read from.
 const MAX_LAG: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -35,6 +35,20 @@ pub(super) fn lease(section: &Section<'_>, errors: &mut Errors) -> Lease {
                 .label("from 3s to 60s")
                 .hint("the store's leases are whole seconds, and it needs about one to replace its own leader: lease = \"3s\"");
             Lease::default()
+        }
+    }
+}
+
+pub(super) fn binlog_keep(section: &Section<'_>, errors: &mut Errors) -> BinlogKeep {
+    let Some(at) = section.text("binlog-keep", errors) else { return BinlogKeep::default() };
+    match duration(&at.value).filter(|keep| *keep >= BinlogKeep::LEAST) {
+        Some(keep) => BinlogKeep(keep),
+        None => {
+            errors
+                .add(&at.span, format!("`{}` is no length of time", at.value))
+                .label("a number with h, d or y")
+                .hint("for example binlog-keep = \"10d\", which is what is kept if nothing is declared");
+            BinlogKeep::default()
         }
     }
 }

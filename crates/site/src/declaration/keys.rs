@@ -184,6 +184,18 @@ pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
     key("addresses", Kind::Texts, "The floating addresses; one per balancer for active-active."),
     key("mode", Kind::Word(&MODES), "Who serves (default active-passive)."),
+    key(
+        "interval",
+        Kind::Text,
+        "Between two adverts; after three of silence the address moves (default 250ms, which makes about half a second).",
+    ),
+    key(
+        "preempt",
+        Kind::Flag,
+        "A balancer that is back takes its address from one that holds it well (default: only if active-active).",
+    ),
+    key("multicast", Kind::Flag, "Adverts go to VRRP's group, not to each balancer by itself (default false)."),
+    key("signed", Kind::Flag, "Only the site's own adverts are believed; false lets other VRRP in (default true)."),
 ];
 const BALANCER: &[Key] = &[
     key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),
@@ -257,6 +269,11 @@ const DATABASE: &[Key] = &[
     ),
     key("max-lag", Kind::Text, "A replica further behind is not read from: 1s to 1h (default 5s)."),
     key("backup", Kind::Keys(BACKUP), "Backups that are made by themselves (default: none)."),
+    key(
+        "binlog-keep",
+        Kind::Text,
+        "How long the binary logs are kept, from 1h on (default 10d); longer for a replica that is away or a backup.",
+    ),
 ];
 pub(super) const OWN_CERTIFICATE: &[Key] = &[
     must("certificate", Kind::Text, "PEM file with the chain, leaf first.", "certificate = \"chain.pem\""),

@@ -67,3 +67,25 @@ impl Backup {
     /// A week of days: what was broken on Monday is often noticed on Friday.
     pub const KEEP: u32 = 7;
 }
+
+/// For how long what was written stays in the binary logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BinlogKeep(pub Duration);
+
+impl Default for BinlogKeep {
+    /// Ten days, what Debian's packages of MariaDB set (`expire_logs_days = 10`): over a long weekend nobody needs to look.
+    fn default() -> Self {
+        BinlogKeep(Duration::from_secs(10 * 24 * 3600))
+    }
+}
+
+impl BinlogKeep {
+    /// A server that is restarted or copied anew is away for minutes; with less, every absence would be a copy.
+    pub const LEAST: Duration = Duration::from_secs(3600);
+
+    /// Whether nothing else was declared.
+    pub fn is_default(&self) -> bool {
+        *self == BinlogKeep::default()
+    }
+}

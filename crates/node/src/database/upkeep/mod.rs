@@ -11,6 +11,7 @@ mod full;
 mod hold;
 mod job;
 mod private;
+mod purge;
 mod restore;
 mod schedule;
 mod session;
@@ -68,7 +69,7 @@ pub fn start(context: &Context, config: &plan::Database, places: &Places) -> std
 }
 
 async fn serve(scene: Arc<Scene>, mut requests: mpsc::Receiver<Request>) {
-    let mut schedule = schedule::Schedule::default();
+    let (mut schedule, mut purge) = (schedule::Schedule::default(), purge::Purge::default());
     loop {
         tokio::select! {
             Some(Request { ask, answer }) = requests.recv() => {
@@ -78,7 +79,10 @@ async fn serve(scene: Arc<Scene>, mut requests: mpsc::Receiver<Request>) {
                     let _ = answer.send(told(&scene, ask).await);
                 });
             }
-            () = tokio::time::sleep(TICK) => schedule.turn(&scene).await,
+            () = tokio::time::sleep(TICK) => {
+                schedule.turn(&scene).await;
+                purge.turn(&scene).await;
+            }
         }
     }
 }
