@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
+mod cluster;
 mod database;
 mod store;
 mod web;
 
+pub use cluster::{Cluster, ClusterMode};
 pub use database::{Backup, BinlogKeep, Lease, Reads, SemiSync};
 pub use store::ForeignStore;
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
@@ -79,10 +81,22 @@ impl Site {
 
     /// Where visitors are sent: the floating address if there is one, else the front servers' own addresses.
     pub fn public_addresses(&self) -> Vec<IpAddr> {
-        match self.balancer.as_ref().and_then(|balancer| balancer.cluster.as_ref()) {
+        match self.cluster() {
             Some(cluster) => cluster.addresses.clone(),
-            None => self.with_role(self.front()).map(|server| server.address).collect(),
+            None => self.in_use(self.front()).map(|server| server.address).collect(),
         }
+    }
+
+    /// The balancers' cluster, where its addresses can float: on one machine without networks they cannot.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        let declared = self.balancer.as_ref().and_then(|balancer| balancer.cluster.as_ref());
+        declared.filter(|cluster| !cluster.addresses.iter().any(IpAddr::is_loopback))
+    }
+
+    /// The servers that have `role` without those that were taken out, unless all were.
+    pub fn in_use(&self, role: Role) -> impl Iterator<Item = &Server> {
+        let all_are_out = self.with_role(role).all(|server| server.maintained);
+        self.with_role(role).filter(move |server| all_are_out || !server.maintained)
     }
 
     /// The declared primary: the first database server of the file.
@@ -284,26 +298,6 @@ impl Algorithm {
     ];
 }
 
-/// Balancers that share floating addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// One for active-passive; one per balancer for active-active.
-    pub addresses: Vec<IpAddr>,
-    /// Who serves.
-    pub mode: ClusterMode,
-}
-
-/// Who of a cluster serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClusterMode {
-    /// One serves, the others wait.
-    #[default]
-    ActivePassive,
-    /// All serve, each on an address of its own, each backing the others up.
-    ActiveActive,
-}
-
 /// The database tier. The first database server of the file is the primary, the others are replicas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Database {
@@ -433,6 +427,9 @@ pub struct Server {
     pub weight: u16,
     /// Serves only when no other of its tier does (active-passive).
     pub spare: bool,
+    /// Taken out by an operator (`mainstay maintain`): it runs, and nothing is asked of it while its tiers have others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintained: bool,
 }
 
 impl Server {
@@ -525,4 +522,22 @@ pub struct Codebase {
     pub app: AppName,
     /// The release that its contents make.
     pub release: ReleaseId,
+    /// The release before it, whose files visitors' pages still ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ReleaseId>,
+}
+
+impl Codebase {
+    /// A release without one before it.
+    pub fn new(app: &AppName, release: &ReleaseId) -> Codebase {
+        Codebase { app: app.clone(), release: release.clone(), before: None }
+    }
+
+    /// The same release after what `known` runs: that one's files stay, or if it is the same, those that stayed.
+    pub fn after(mut self, known: &[Codebase]) -> Codebase {
+        let known = known.iter().find(|known| known.app == self.app);
+        self.before =
+            known.and_then(|it| if it.release == self.release { it.before.clone() } else { Some(it.release.clone()) });
+        self
+    }
 }

@@ -7,8 +7,14 @@
 //! | `GET /v1/status` | [`ServerStatus`] |
 //! | `GET /v1/logs/SERVICE?lines=N` | the last lines of its log stream, text |
 //! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
+//! | `GET /v1/rollout` | [`View`](rollout::View) of the generations and who follows which |
+//! | `GET /v1/generations` | a list of [`Summary`](rollout::Summary), newest first |
+//! | `GET /v1/generations/N` | its [`Record`](rollout::Record) |
+//! | `PUT /v1/generation` with a [`Proposal`](rollout::Proposal) | 204, or [`Refusal`] with 409 (another came first) |
+//! | `POST /v1/turn/N` | 202; of servers without a common store: follow this generation now |
 //! | `POST /v1/restart/SERVICE` | 202 |
 //! | `POST /v1/database` with an [`Ask`](upkeep::Ask) | [`Told`](upkeep::Told), or [`Refusal`] with 409 |
+//! | `POST /v1/vip` with a [`Wish`](vip::Wish) | [`View`](vip::View) |
 //! | `POST /v1/purge` with a [`Purge`] | a list of [`Purged`] |
 //! | `POST /v1/upgrade` | 202; the supervisor and then its services are replaced by the program that its file holds now |
 //! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
@@ -18,7 +24,9 @@
 
 pub mod database;
 pub mod hold;
+pub mod rollout;
 pub mod upkeep;
+pub mod vip;
 
 use std::collections::BTreeMap;
 

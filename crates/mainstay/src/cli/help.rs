@@ -50,6 +50,43 @@ Examples:
   mainstay down                       the only site that is up
   mainstay down foobar.com --purge    and everything it kept";
 
+/// Behind `apply`'s options.
+pub const APPLY: &str = "\
+Examples:
+  mainstay apply site.toml              shows what changes on which server, and asks
+  mainstay apply --yes --wait site.toml
+  mainstay apply --dry-run site.toml
+Servers follow one after the other, each once the one before is well; where one is not, the rest stays as it is.
+A release alone that does not work is gone back from by itself. Killed, this command leaves what was before, or
+servers that go on by themselves. Exit code 1 with --wait: not every server could follow.";
+
+/// Behind `rollback`'s options.
+pub const ROLLBACK: &str = "\
+Examples:
+  mainstay rollback          to the generation before
+  mainstay rollback 3 --yes --wait
+What was becomes the next generation, in the same way as `mainstay apply`.";
+
+/// Behind `history`'s options.
+pub const HISTORY: &str = "\
+Examples:
+  mainstay history                what was applied when, and how far the servers are
+  mainstay history foobar.com --json";
+
+/// Behind `maintain`'s options.
+pub const MAINTAIN: &str = "\
+Examples:
+  mainstay maintain web1          nobody asks it any more; what it works on ends
+  mainstay maintain web1 --done
+A server with the primary database hands it over first. Its services run on, so it can be looked at.";
+
+/// Behind `restart`'s options.
+pub const RESTART: &str = "\
+Examples:
+  mainstay restart --rolling                the whole site
+  mainstay restart --rolling --tier app
+Databases, their endpoints and the store go on: a new process of theirs would cut connections.";
+
 /// Behind `upgrade`'s options.
 pub const UPGRADE: &str = "\
 Put the new mainstay where the old one is (cp to a name beside it, then mv), then:
@@ -193,6 +230,11 @@ mod tests {
             MAINSTAY,
             UP,
             DOWN,
+            APPLY,
+            ROLLBACK,
+            HISTORY,
+            MAINTAIN,
+            RESTART,
             UPGRADE,
             STATUS,
             LOGS,

@@ -47,7 +47,13 @@ pub fn free() -> SocketAddr {
 
 /// A name server's part of a plan.
 pub fn dns(name: &str, address: SocketAddr) -> Service {
-    let listen = |transport| Listen { name: "dns".into(), transport, address, per_core: transport == Transport::Tcp };
+    let listen = |transport| Listen {
+        name: "dns".into(),
+        transport,
+        address,
+        per_core: transport == Transport::Tcp,
+        floating: false,
+    };
     Service {
         name: ServiceName::from(name),
         role: Role::Dns,
@@ -76,7 +82,9 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         site: "foobar.com".into(),
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
+        store: Vec::new(),
         services,
+        store: Vec::new(),
         notices: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ mod lab;
 mod load;
 mod steady;
 
+mod applied;
 mod changed;
 mod distributed;
 mod https;

@@ -39,6 +39,7 @@ impl Running {
             launches: Launches::default(),
             purges: Purges::default(),
             asks: asks.clone(),
+            yields: Default::default(),
         };
         let thread = thread::spawn(move || service(context));
         Running { reporter, asks, shutdown, thread: Some(thread) }
@@ -122,6 +123,7 @@ pub fn launch(name: &str, role: Role, config: Config, state: &Path) -> Launch {
         },
         state: state.to_owned(),
         secrets: secrets(),
+        beside: false,
     }
 }
 

@@ -22,8 +22,8 @@ pub fn notices(site: &Site) -> Vec<Notice> {
     if site.firewall.is_some() {
         add("[firewall]".into(), "no packet is filtered");
     }
-    if site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
-        add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");
+    if site.cluster().is_none() && site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
+        add("balancer.cluster".into(), "on one machine no address floats; the balancers answer on their own");
     }
     if let Some(database) = &site.database {
         if database.failover == Failover::Automatic && !survives_one(site) {

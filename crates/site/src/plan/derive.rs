@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::vip::vip;
 use super::{
     App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Fellow, Flow, Health, Listen,
     Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
 };
 use crate::findings::notices;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
-use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName};
+use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName, VIP_USER};
 use crate::votes::votes;
 
 /// The path that every tier answers by itself.
@@ -31,6 +32,7 @@ pub fn derive(site: &Site, codebases: &[Codebase], generation: Generation) -> Ve
         site: site.domain.clone(),
         server: server.name.clone(),
         address: server.address,
+        store: tiers.endpoints(),
         services: tiers.services(index, server),
         notices: notices.clone(),
     };
@@ -60,7 +62,9 @@ impl Tiers<'_> {
                     services.extend(self.site.apps.iter().enumerate().map(|(place, app)| self.app(place, app, server)));
                 }
                 Role::Web => services.push(self.web(server)),
-                Role::Balancer => services.push(self.balancer(server)),
+                Role::Balancer => {
+                    services.extend([Some(self.balancer(server)), self.vip(server)].into_iter().flatten())
+                }
                 _ => services.push(self.dns(server)),
             }
         }
@@ -69,7 +73,8 @@ impl Tiers<'_> {
 
     fn dns(&self, server: &Server) -> Service {
         let at = SocketAddr::new(server.address, self.site.ports.dns);
-        let listen = |transport| Listen { name: "dns".into(), transport, address: at, per_core: false };
+        let listen =
+            |transport| Listen { name: "dns".into(), transport, address: at, per_core: false, floating: false };
         let servers = self.site.with_role(Role::Dns).enumerate();
         let config = Dns {
             zone: self.site.domain.clone(),
@@ -96,10 +101,20 @@ impl Tiers<'_> {
             self.site.balancer.as_ref().map_or_else(Default::default, |it| (it.algorithm, it.sticky, it.hedge_ms));
         let pool = self.pool("web", Role::Web, self.web_port(), how);
         let talks = flows(&pool, "web", "HTTP");
-        let listens = self.doors(server.address);
+        let floating = self.site.cluster().into_iter().flat_map(|cluster| &cluster.addresses);
+        let floating = floating.flat_map(|address| self.doors(*address));
+        let floating = floating.map(|listen| Listen { floating: true, ..listen });
+        let listens = self.doors(server.address).into_iter().chain(floating).collect();
         let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
         let cache = self.site.balancer.as_ref().and_then(|it| it.cache);
         service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door, cache }))
+    }
+
+    /// Started after the proxy and ended before it: the address goes where somebody answers.
+    fn vip(&self, server: &Server) -> Option<Service> {
+        let config = Config::Vip(vip(self.site, self.site.cluster()?, server));
+        let service = service("vip", Role::Balancer, Vec::new(), Vec::new(), config);
+        Some(Service { user: VIP_USER, writes: vec!["data/vip".into()], ..service })
     }
 
     fn door(&self, front: bool, log: LogFormat) -> Door {
@@ -163,7 +178,7 @@ impl Tiers<'_> {
             weight: server.weight,
             spare: server.spare,
         };
-        let backends = self.site.with_role(role).map(backend).collect();
+        let backends = self.site.in_use(role).map(backend).collect();
         // One for all applications: they run on the same servers.
         let sticky = sticky.then(|| format!("mainstay-{role}"));
         Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH), sticky, hedge_ms }
@@ -171,12 +186,13 @@ impl Tiers<'_> {
 
     /// Longest prefix first.
     fn statics(&self, app: &model::App) -> Vec<Static> {
-        let code = self.code(app);
+        let (code, before) = (self.code(app), self.code_before(app));
         let php = matches!(app.kind, AppKind::Php { .. });
         let never = if php { NEVER_SENT.map(String::from).to_vec() } else { Vec::new() };
         let at = |prefix: String, folder: String, fall_through| Static {
             prefix,
             folder,
+            before: None,
             fall_through,
             never: never.clone(),
             fallback: None,
@@ -185,6 +201,7 @@ impl Tiers<'_> {
         let declared = app.statics.iter().map(|(prefix, folder)| Static {
             fallback: folder.fallback.clone(),
             cache_control: folder.cache_control.clone(),
+            before: before.as_ref().map(|before| format!("{before}/{}", folder.path)),
             ..at(prefix.clone(), format!("{code}/{}", folder.path), false)
         });
         let mut statics: Vec<Static> = declared.collect();
@@ -193,7 +210,7 @@ impl Tiers<'_> {
             // on this server may be on the application's.
             let shared = app.shared.iter().map(|path| (format!("{}{path}/", app.prefix), shared(app, path)));
             statics.extend(shared.map(|(prefix, folder)| at(prefix, folder, true)));
-            statics.push(at(app.prefix.clone(), code, true));
+            statics.push(Static { before: before.clone(), ..at(app.prefix.clone(), code, true) });
         }
         // What is declared comes before what is added.
         statics.sort_by(|one, other| (other.prefix.len(), &one.prefix).cmp(&(one.prefix.len(), &other.prefix)));
@@ -212,6 +229,12 @@ impl Tiers<'_> {
 
     fn code(&self, app: &model::App) -> String {
         format!("{}/code", self.folder(app))
+    }
+
+    /// Of the release before.
+    fn code_before(&self, app: &model::App) -> Option<String> {
+        let known = self.codebases.iter().find(|codebase| codebase.app == app.name);
+        Some(format!("releases/{}-{}/code", app.name, known?.before.as_ref()?))
     }
 
     fn app(&self, place: usize, app: &model::App, server: &Server) -> Service {
@@ -254,6 +277,7 @@ impl Tiers<'_> {
             transport: Transport::Tcp,
             address: SocketAddr::new(own, port),
             per_core: false,
+            floating: false,
         };
         let at = |database: &&Server| (database.name.clone(), self.database_address(database));
         let config = Sql {
@@ -315,7 +339,7 @@ impl Tiers<'_> {
     /// Where one without data is given a copy.
     fn copies(&self, server: &Server) -> Listen {
         let address = SocketAddr::new(server.address, self.site.ports.copies);
-        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false }
+        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false, floating: false }
     }
 
     /// Every database server, for each other.
@@ -399,7 +423,7 @@ fn loopback(address: IpAddr) -> IpAddr {
 
 fn http(address: IpAddr, port: u16) -> Listen {
     let address = SocketAddr::new(address, port);
-    Listen { name: "http".into(), transport: Transport::Tcp, address, per_core: true }
+    Listen { name: "http".into(), transport: Transport::Tcp, address, per_core: true, floating: false }
 }
 
 fn health(path: &str) -> Health {

@@ -8,6 +8,7 @@ mod derive;
 mod loopback;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vip;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::model::{Algorithm, AppKind, Cache, Durability, Failover, Lease, Limit
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use derive::derive;
+pub use vip::{Vip, VirtualRouter};
 
 /// Suffixes of what is never sent as a file of a PHP application, whatever their case: what PHP runs or includes, and the
 /// copies that editors and people leave beside it, dumps and logs. They hold passwords.
@@ -36,6 +38,9 @@ pub struct Plan {
     pub server: ServerName,
     /// Its own address.
     pub address: IpAddr,
+    /// Where the servers agree on what they follow; empty: each keeps it for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
     /// In the order in which they are started; stopped in reverse.
     pub services: Vec<Service>,
     /// What the declaration asks for and this build does not do yet.
@@ -79,6 +84,9 @@ pub struct Listen {
     pub address: SocketAddr,
     /// One socket per core with `SO_REUSEPORT`; the service must accept on every one.
     pub per_core: bool,
+    /// The address comes and goes: it is bound whether it is here or not (`IP_FREEBIND`, ip(7)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub floating: bool,
 }
 
 /// The transport of a socket.
@@ -122,6 +130,8 @@ pub enum Config {
     Database(Database),
     /// A member of the store.
     Store(Store),
+    /// Who speaks for the floating addresses.
+    Vip(Vip),
 }
 
 /// The zone to answer for.
@@ -226,6 +236,9 @@ pub struct Static {
     pub prefix: String,
     /// Folder, relative to the state directory.
     pub folder: String,
+    /// The same folder of the release before: what is not in the folder is looked for there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// `true`: a file that is not there is asked of the application (PHP's document root); `false`: it is a 404.
     pub fall_through: bool,
     /// Suffixes that are never served as files: `.php`.
