@@ -14,6 +14,14 @@ class Away(Exception):
     """The database cannot be reached or does not take this statement now."""
 
 
+class Lost(Away):
+    """The connection ended in the middle of a statement: the server was replaced while it answered."""
+
+
+# Gone away, lost in a query, and dismissed by Mainstay since another server is the primary now.
+LOST = (2006, 2013, 4031)
+
+
 def connect(write):
     prefix = "DB_" if write else "DB_READ_"
     return pymysql.connect(
@@ -40,7 +48,7 @@ def run(statement, values=(), write=False):
             return rows, describe(*cursor.fetchone())
     except (pymysql.err.OperationalError, pymysql.err.InterfaceError, pymysql.err.ProgrammingError) as error:
         # A programming error is, for one, a table that the replica does not have yet.
-        raise Away(error) from error
+        raise (Lost if error.args and error.args[0] in LOST else Away)(error) from error
 
 
 def describe(hostname, server_id, read_only):
@@ -55,5 +63,9 @@ def add(name, text):
 def latest(fresh=False):
     """The latest messages; `fresh` asks the primary, which has them all."""
     statement = "SELECT id, name, text, at FROM messages ORDER BY id DESC LIMIT %s"
-    rows, database = run(statement, (SHOWN_MAX,), write=fresh)
+    try:
+        rows, database = run(statement, (SHOWN_MAX,), write=fresh)
+    except Lost:
+        # A question may be asked twice; of a message nobody could say whether it was written.
+        rows, database = run(statement, (SHOWN_MAX,), write=fresh)
     return [dict(id=id, name=name, text=text, at=f"{at:%Y-%m-%d %H:%M} UTC") for id, name, text, at in rows], database

@@ -9,7 +9,7 @@ mod lease;
 mod succession;
 mod view;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -135,6 +135,8 @@ pub struct Pool {
     total: Arc<AtomicU64>,
     waiting: AtomicU32,
     freed: Notify,
+    /// Whoever comes is to wait for a while.
+    held: AtomicBool,
     /// The pool that has come after this one.
     successor: OnceLock<Arc<Pool>>,
 }
@@ -193,6 +195,7 @@ impl Pool {
             total,
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
+            held: AtomicBool::new(false),
             successor: OnceLock::new(),
         }
     }
@@ -347,9 +350,20 @@ impl Pool {
         }
     }
 
-    /// Whether anybody may be given requests.
+    /// Whether anybody may be given requests, or will be when they are held no longer: that is no illness.
     pub fn is_well(&self) -> bool {
-        !self.view.load().roster.is_empty()
+        !self.view.load().roster.is_empty() || (self.is_held() && self.locked().places.iter().any(|place| place.well))
+    }
+
+    /// Has whoever comes wait, as for a free backend, while what is under way ends; or no longer.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+        self.change(|state, _| state.places.iter_mut().for_each(|place| place.draining = held));
+    }
+
+    /// Whether whoever comes waits.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Chooses a backend, or waits for one.

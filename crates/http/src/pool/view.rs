@@ -29,7 +29,7 @@ pub(super) struct Place {
     pub(super) weight: u16,
     pub(super) spare: bool,
     pub(super) address: Option<Arc<Address>>,
-    well: bool,
+    pub(super) well: bool,
     pub(super) draining: bool,
     /// Whether it was well before: who comes for the first time starts at once, as the pool itself does.
     met: bool,

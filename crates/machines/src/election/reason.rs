@@ -295,7 +295,7 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::Diverged { at, fork: None } => {
-                write!(f, "its data at {at} do not belong to the cluster's history: they are copied anew")
+                write!(f, "the primary's log does not go on from its data at {at}: they are copied anew")
             }
             Reason::AskedToClone => f.write_str("an operator asked for a new copy of the data"),
             Reason::BeyondRepair { why } => write!(f, "its data cannot be used and are copied anew: {why}"),
@@ -334,7 +334,7 @@ impl fmt::Display for Limitation {
             Limitation::Turn { server } => write!(f, "{server} is as far and goes first"),
             Limitation::Patience => f.write_str("it lost the lead and lets another one take it"),
             Limitation::Unfit => f.write_str("it has just given the lead up"),
-            Limitation::Unconnected => f.write_str("it does not read the primary's log"),
+            Limitation::Unconnected => f.write_str("no replica that may take its place reads the primary's log"),
             Limitation::Unknown { server } => write!(f, "there is no database server called {server}"),
             Limitation::IsPrimary => f.write_str("it is the primary"),
             Limitation::TooSlow => f.write_str("its promotion took too long"),

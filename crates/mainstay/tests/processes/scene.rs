@@ -84,7 +84,6 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         address: [127, 0, 0, 1].into(),
         store: Vec::new(),
         services,
-        store: Vec::new(),
         notices: Vec::new(),
     }
 }

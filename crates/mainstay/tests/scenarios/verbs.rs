@@ -174,7 +174,7 @@ fn forces(lab: &Lab) {
     eventually("the primary goes on alone", SOON, || {
         (status(lab)["agreed"]["cluster"]["sync"].as_array()?.is_empty()).then_some(())
     });
-    refused(lab, &["switchover"], "is still the primary; it said at");
+    refused(lab, &["switchover"], "no replica acknowledges now");
     cable(&primary, "down");
     cable(replica, "up");
     eventually("nobody leads", SOON, || {

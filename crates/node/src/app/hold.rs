@@ -26,7 +26,7 @@ pub(super) async fn follow(socket: &Path, pool: &Arc<Pool>) {
     loop {
         if let Ok(stream) = UnixStream::connect(socket).await {
             listen(stream, pool).await;
-            drain(pool, false);
+            pool.hold(false);
         }
         sleep(RETRY).await;
     }
@@ -50,11 +50,11 @@ async fn listen(stream: UnixStream, pool: &Arc<Pool>) {
         match now {
             Said::Hold(revision) => {
                 tracing::info!("requests are held: the database's primary changes");
-                drain(pool, true);
+                pool.hold(true);
                 held = Some(Held { revision, until: Instant::now() + HELD_MAX, told: false });
             }
             Said::Release => {
-                drain(pool, false);
+                pool.hold(false);
                 held = None;
             }
             Said::Quiet => {
@@ -113,10 +113,6 @@ fn under_way(pool: &Pool) -> u32 {
     pool.backends().map(|(_, figures)| figures.outstanding.load(Ordering::SeqCst)).sum()
 }
 
-fn drain(pool: &Pool, held: bool) {
-    (0..pool.backends().count()).for_each(|worker| pool.drain(worker, held));
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::net::UnixListener;
@@ -153,13 +149,14 @@ mod tests {
         endpoints.write_all(b"release\nhold 7\n").await.unwrap();
         let mut line = [0; 8];
         endpoints.read_exact(&mut line).await.unwrap();
-        assert_eq!((&line, pool.is_well()), (b"quiet 7\n", false));
+        assert_eq!((&line, pool.is_held()), (b"quiet 7\n", true));
+        assert!(pool.is_well(), "who waits for a moment is not ill");
         endpoints.write_all(b"release\n").await.unwrap();
-        until("it is released", || pool.is_well()).await;
+        until("it is released", || !pool.is_held()).await;
         endpoints.write_all(b"hold 8\n").await.unwrap();
-        until("it is held again", || !pool.is_well()).await;
+        until("it is held again", || pool.is_held()).await;
         drop(endpoints);
-        until("endpoints that are gone hold nobody", || pool.is_well()).await;
+        until("endpoints that are gone hold nobody", || !pool.is_held()).await;
     }
 
     #[tokio::test]
@@ -169,7 +166,7 @@ mod tests {
         let following = pool.clone();
         tokio::spawn(async move { listen(near, &following).await });
         endpoints.write_all(b"hold 7\n").await.unwrap();
-        until("it is held", || !pool.is_well()).await;
+        until("it is held", || pool.is_held()).await;
         let mut byte = [0];
         let early = tokio::time::timeout(LOOK * 10, endpoints.read(&mut byte)).await;
         assert!(early.is_err(), "quiet was said while a request is under way");

@@ -56,7 +56,7 @@ impl Databases {
     pub async fn ask(&self, server: &ServerName, ask: &Ask) -> anyhow::Result<Told> {
         let server = &self.known(server.as_str())?;
         let (_, client) = self.servers.iter().find(|(name, _)| name == server).context("it is known")?;
-        client.ask_database(ask).await.with_context(|| format!("{server} cannot do it"))
+        client.ask_database(ask).await.map_err(|why| anyhow!("{server} cannot do it: {why}"))
     }
 
     /// Looks at all of them.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mainstay_site::plan::DatabaseRole;
 use mainstay_site::wire::database::{
-    CLUSTER, Cluster, LEADER, Leader, Member, ORDERS, Order, PREFIX, Wish, decode, encode, member_of,
+    CLUSTER, Cluster, LEADER, Leader, Member, Mode, ORDERS, Order, PREFIX, Wish, decode, encode, member_of,
 };
 use mainstay_site::wire::upkeep::{Agreed, Local, View};
 use mysql_async::Row;
@@ -147,6 +147,12 @@ async fn senseless(wish: &Wish, scene: &Scene, store: &Store) -> Result<Option<S
         Wish::Switchover { to } | Wish::Failover { to, .. } => to.as_ref(),
         Wish::Rejoin { server } => Some(server),
     };
+    let cluster = store.get(CLUSTER).await?.and_then(|entry| decode::<Cluster>(CLUSTER, &entry.value).ok());
+    let nobody = |cluster: &Cluster| cluster.mode != Mode::Async && cluster.sync.is_empty();
+    if matches!(wish, Wish::Switchover { .. }) && cluster.as_ref().is_some_and(nobody) {
+        let why = "no replica acknowledges now, so none can take the primary's place without loss; `mainstay db status` shows why";
+        return Ok(Some(why.into()));
+    }
     let Some(named) = named else { return Ok(None) };
     let names: Vec<&str> = scene.config.members.iter().map(|member| member.server.as_str()).collect();
     if !names.contains(&named.0.as_str()) {

@@ -12,7 +12,6 @@ fn plan(generation: u64) -> Plan {
         address: [127, 0, 0, 1].into(),
         store: Vec::new(),
         services: Vec::new(),
-        store: Vec::new(),
         notices: Vec::new(),
     }
 }
