@@ -109,6 +109,41 @@ impl Lab {
         self.note(server, Some(process?))
     }
 
+    /// Makes room for the servers of `site` that are new; they are off. Returns which.
+    ///
+    /// # Errors
+    /// If the machine does not let us.
+    pub fn extend(&mut self, site: &Site) -> anyhow::Result<Vec<ServerName>> {
+        Names::kept_in(self.place.folder()).write(site).context("the servers' names cannot be written down")?;
+        let is_new = |name: &ServerName| self.record.servers.iter().all(|known| known.name != *name);
+        let new: Vec<ServerName> = site.servers.iter().map(|it| it.name.clone()).filter(is_new).collect();
+        let servers = new.iter().map(|name| ServerRecord { name: name.clone(), process: None });
+        self.record.servers.extend(servers);
+        // On record before it is made, as everything: the namespaces' names follow from the servers'.
+        self.place.write(&self.record)?;
+        if let Some(wires) = &mut self.record.wires {
+            wires.extend(site)?;
+        }
+        self.place.write(&self.record)?;
+        Ok(new)
+    }
+
+    /// Takes a server away that has ended, with its cable.
+    ///
+    /// # Errors
+    /// If it is on, or there is none.
+    pub fn retire(&mut self, server: &ServerName) -> anyhow::Result<()> {
+        if self.is_on(server) {
+            bail!("{server} is on");
+        }
+        if let Some(wires) = &mut self.record.wires {
+            wires.retire(server)?;
+        }
+        self.record.servers.retain(|known| known.name != *server);
+        self.boots.remove(server);
+        self.place.write(&self.record)
+    }
+
     /// Switches a server on again, as it was before.
     pub fn power_on_again(&mut self, server: &ServerName) -> anyhow::Result<ProcessId> {
         let boot = self.boots.get(server).with_context(|| format!("{server} has not been on yet"))?.clone();

@@ -31,7 +31,7 @@ pub use network::{Cable, Loss, Wires};
 pub use pids::HostPids;
 pub use power::Boot;
 pub use process::ProcessId;
-pub use publish::{Bound, Publication, Relays, Taken};
+pub use publish::{Bound, Publication, Relays, Taken, Targets};
 pub use record::{Held, Mode, Place, Published, Record, ServerRecord};
 pub use sweep::{Swept, sweep};
 pub use {names::VARIABLE, namespace::within};

@@ -11,7 +11,7 @@ mod udp;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::mpsc;
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
@@ -30,7 +30,29 @@ pub struct Publication {
     /// Where on the host; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The front servers; clients are spread over them, and one that does not answer is passed over.
-    pub targets: Vec<SocketAddr>,
+    pub targets: Targets,
+}
+
+/// Where clients go; it may change while they come.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Arc<RwLock<Arc<[SocketAddr]>>>);
+
+impl Targets {
+    /// Whoever comes from now on goes there.
+    pub fn set(&self, targets: &[SocketAddr]) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = targets.into();
+    }
+
+    /// Where they go now.
+    pub fn now(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<Vec<SocketAddr>> for Targets {
+    fn from(targets: Vec<SocketAddr>) -> Targets {
+        Targets(Arc::new(RwLock::new(targets.into())))
+    }
 }
 
 /// A port that cannot be had.

@@ -61,7 +61,7 @@ pub fn build(site: &Site, folder: &Path, builds: &Path, progress: &mut dyn FnMut
 
 /// What a plan is derived from beside the site.
 pub fn codebases(releases: &[Release]) -> Vec<Codebase> {
-    releases.iter().map(|release| Codebase { app: release.app.clone(), release: release.id.clone() }).collect()
+    releases.iter().map(|release| Codebase::new(&release.app, &release.id)).collect()
 }
 
 /// Installs the releases that `server` serves from or runs below its state directory.

@@ -42,6 +42,9 @@ pub struct Launch {
     pub state: PathBuf,
     /// Only the secrets that it needs.
     pub secrets: Secrets,
+    /// The process that it is to replace runs still, and is asked to end once this one serves.
+    #[serde(default)]
+    pub beside: bool,
 }
 
 impl Launch {

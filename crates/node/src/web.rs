@@ -51,7 +51,13 @@ fn tiers(routes: &[plan::Route], launch: &Launch, before: Option<&Made>) -> Resu
 
 fn folder(state: &Path, plan: &plan::Static) -> Result<Folder, Error> {
     let path = state.join(&plan.folder);
-    let mut folder = Folder::open(&path).map_err(|source| Error::Folder { path, source })?;
+    let open = |path: std::path::PathBuf| Folder::open(&path).map_err(|source| Error::Folder { path, source });
+    let mut folder = open(path)?;
+    if let Some(before) = &plan.before {
+        let mut before = open(state.join(before))?;
+        before.never.clone_from(&plan.never);
+        folder.before = Some(Box::new(before));
+    }
     folder.prefix.clone_from(&plan.prefix);
     folder.never.clone_from(&plan.never);
     folder.fall_through = plan.fall_through;

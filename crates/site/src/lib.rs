@@ -17,6 +17,7 @@ pub mod names;
 pub mod plan;
 #[cfg(test)]
 mod properties;
+pub mod rollout;
 pub mod secrets;
 pub mod votes;
 pub mod wire;

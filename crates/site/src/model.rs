@@ -83,7 +83,7 @@ impl Site {
     pub fn public_addresses(&self) -> Vec<IpAddr> {
         match self.cluster() {
             Some(cluster) => cluster.addresses.clone(),
-            None => self.with_role(self.front()).map(|server| server.address).collect(),
+            None => self.in_use(self.front()).map(|server| server.address).collect(),
         }
     }
 
@@ -91,6 +91,12 @@ impl Site {
     pub fn cluster(&self) -> Option<&Cluster> {
         let declared = self.balancer.as_ref().and_then(|balancer| balancer.cluster.as_ref());
         declared.filter(|cluster| !cluster.addresses.iter().any(IpAddr::is_loopback))
+    }
+
+    /// The servers that have `role` without those that were taken out, unless all were.
+    pub fn in_use(&self, role: Role) -> impl Iterator<Item = &Server> {
+        let all_are_out = self.with_role(role).all(|server| server.maintained);
+        self.with_role(role).filter(move |server| all_are_out || !server.maintained)
     }
 
     /// The declared primary: the first database server of the file.
@@ -421,6 +427,9 @@ pub struct Server {
     pub weight: u16,
     /// Serves only when no other of its tier does (active-passive).
     pub spare: bool,
+    /// Taken out by an operator (`mainstay maintain`): it runs, and nothing is asked of it while its tiers have others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintained: bool,
 }
 
 impl Server {
@@ -513,4 +522,22 @@ pub struct Codebase {
     pub app: AppName,
     /// The release that its contents make.
     pub release: ReleaseId,
+    /// The release before it, whose files visitors' pages still ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ReleaseId>,
+}
+
+impl Codebase {
+    /// A release without one before it.
+    pub fn new(app: &AppName, release: &ReleaseId) -> Codebase {
+        Codebase { app: app.clone(), release: release.clone(), before: None }
+    }
+
+    /// The same release after what `known` runs: that one's files stay, or if it is the same, those that stayed.
+    pub fn after(mut self, known: &[Codebase]) -> Codebase {
+        let known = known.iter().find(|known| known.app == self.app);
+        self.before =
+            known.and_then(|it| if it.release == self.release { it.before.clone() } else { Some(it.release.clone()) });
+        self
+    }
 }

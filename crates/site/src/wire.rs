@@ -7,6 +7,11 @@
 //! | `GET /v1/status` | [`ServerStatus`] |
 //! | `GET /v1/logs/SERVICE?lines=N` | the last lines of its log stream, text |
 //! | `PUT /v1/plan` with a [`Plan`](crate::plan::Plan) | 204, or [`Refusal`] with 409 (stale) or 422 |
+//! | `GET /v1/rollout` | [`View`](rollout::View) of the generations and who follows which |
+//! | `GET /v1/generations` | a list of [`Summary`](rollout::Summary), newest first |
+//! | `GET /v1/generations/N` | its [`Record`](rollout::Record) |
+//! | `PUT /v1/generation` with a [`Proposal`](rollout::Proposal) | 204, or [`Refusal`] with 409 (another came first) |
+//! | `POST /v1/turn/N` | 202; of servers without a common store: follow this generation now |
 //! | `POST /v1/restart/SERVICE` | 202 |
 //! | `POST /v1/database` with an [`Ask`](upkeep::Ask) | [`Told`](upkeep::Told), or [`Refusal`] with 409 |
 //! | `POST /v1/vip` with a [`Wish`](vip::Wish) | [`View`](vip::View) |
@@ -19,6 +24,7 @@
 
 pub mod database;
 pub mod hold;
+pub mod rollout;
 pub mod upkeep;
 pub mod vip;
 

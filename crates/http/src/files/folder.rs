@@ -36,6 +36,8 @@ pub struct Folder {
     pub fallback: Option<String>,
     /// Cache-Control for everything below; by the files' names if `None`.
     pub cache_control: Option<Arc<str>>,
+    /// What is not here is looked for there: the same folder of the release before, which pages in browsers still ask for.
+    pub before: Option<Box<Folder>>,
     /// Tells folders apart.
     pub(super) number: u64,
 }
@@ -58,6 +60,7 @@ impl Folder {
             fall_through: false,
             fallback: None,
             cache_control: None,
+            before: None,
             number: COUNT.fetch_add(1, Ordering::Relaxed),
         };
         match folder.root() {
@@ -103,6 +106,13 @@ impl Folder {
     }
 
     fn named(&self, below: &str) -> Result<Found, Miss> {
+        match (self.own(below), &self.before) {
+            (Err(Miss::NotFound | Miss::FallThrough), Some(before)) => before.own(below).map_err(|_| self.absent()),
+            (found, _) => found,
+        }
+    }
+
+    fn own(&self, below: &str) -> Result<Found, Miss> {
         let below = Below::read(below).map_err(|unusable| self.unusable(unusable))?;
         let root = self.root().map_err(|_| self.absent())?;
         let path = &*below.path;

@@ -36,7 +36,7 @@ pub async fn relay(publication: Publication, listener: std::net::TcpListener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, what = publication.what, "the published port cannot be served"),
     };
-    let (targets, turn) = (Arc::new(publication.targets), Arc::new(AtomicUsize::new(0)));
+    let (targets, turn) = (publication.targets, Arc::new(AtomicUsize::new(0)));
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&free).acquire_owned().await {
@@ -44,7 +44,7 @@ pub async fn relay(publication: Publication, listener: std::net::TcpListener) {
             tokio::time::sleep(BREATH).await;
             continue;
         };
-        let (targets, first) = (Arc::clone(&targets), turn.fetch_add(1, Relaxed));
+        let (targets, first) = (targets.now(), turn.fetch_add(1, Relaxed));
         tokio::spawn(async move {
             carry(client, &targets, first).await;
             drop(place);

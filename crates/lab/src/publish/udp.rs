@@ -47,7 +47,6 @@ pub async fn relay(publication: Publication, socket: std::net::UdpSocket) {
         Ok(socket) => Arc::new(socket),
         Err(error) => return tracing::error!(%error, what = publication.what, "the published port cannot be served"),
     };
-    let targets: Arc<[SocketAddr]> = publication.targets.into();
     let (mut clients, mut turn) = (Clients::default(), 0_usize);
     let mut buffer = vec![0; DATAGRAM_BYTES];
     loop {
@@ -55,7 +54,7 @@ pub async fn relay(publication: Publication, socket: std::net::UdpSocket) {
         let Ok((bytes, from)) = socket.recv_from(&mut buffer).await else { continue };
         let upstream = match clients.find(&from) {
             Some(known) => known,
-            None => match Upstream::open(&targets, turn).await {
+            None => match Upstream::open(&publication.targets.now(), turn).await {
                 Ok(upstream) => clients.add(from, upstream, &socket),
                 Err(error) => {
                     tracing::warn!(%error, "a client's datagram cannot be relayed");

@@ -192,12 +192,15 @@ pub struct Toll {
     pub asked: u64,
     /// Of them, those without a good answer.
     pub failed: u64,
-    /// The longest time between two good answers, of the caller who was worse off.
+    /// The longest time between two good answers on fresh connections.
     pub gap: Duration,
+    /// The same on the connection that is kept: with it the time until its end was noticed.
+    pub gap_kept: Duration,
 }
 
-/// Adds up what callers saw.
-pub fn toll(calls: &[Call]) -> Toll {
+/// Adds up what callers saw of what they began after `from`.
+pub fn toll(calls: &[Call], from: Duration) -> Toll {
+    let calls: Vec<&Call> = calls.iter().filter(|call| call.sent >= from).collect();
     let gap = |kept: bool| {
         let mut good: Vec<Duration> =
             calls.iter().filter(|call| call.kept == kept && call.failed.is_none()).map(|call| call.ended).collect();
@@ -208,5 +211,6 @@ pub fn toll(calls: &[Call]) -> Toll {
         asked: calls.len() as u64,
         failed: calls.iter().filter(|call| call.failed.is_some()).count() as u64,
         gap: gap(false),
+        gap_kept: gap(true),
     }
 }

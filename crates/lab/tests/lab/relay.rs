@@ -8,7 +8,8 @@ use crate::bench::{SOON, root, site, start};
 
 fn publish(transport: Transport, targets: Vec<SocketAddr>, inside: Option<&str>) -> (SocketAddr, Relays) {
     let listen = ([127, 0, 0, 1], 0).into();
-    let bound = Bound::bind(vec![Publication { what: "test".into(), transport, listen, targets }]).unwrap();
+    let publication = Publication { what: "test".into(), transport, listen, targets: targets.into() };
+    let bound = Bound::bind(vec![publication]).unwrap();
     let address = bound.addresses()[0].2;
     (address, bound.serve(inside).unwrap())
 }
@@ -122,7 +123,7 @@ fn datagrams_find_their_way_back_and_past_a_silent_server() {
 fn a_taken_port_is_named_with_its_holder() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = holder.local_addr().unwrap();
-    let wanted = Publication { what: "http".into(), transport: Transport::Tcp, listen, targets: Vec::new() };
+    let wanted = Publication { what: "http".into(), transport: Transport::Tcp, listen, targets: Vec::new().into() };
     let Err(taken) = Bound::bind(vec![wanted]) else { panic!("it is taken") };
     let said = taken.to_string();
     assert!(said.starts_with(&format!("{listen} for http is taken by ")), "{said}");

@@ -41,6 +41,7 @@ Examples:
   mainstay lab scenario --list
   sudo mainstay lab scenario db-kill-mariadbd
   sudo mainstay lab scenario db-power-off-primary --runs 20 --json
+  sudo mainstay lab scenario db-guestbook-power-off    visitors post while a server goes
   sudo mainstay lab scenario vip-power-off vip-hand-over --runs 20
 Exit code 1 where the promise was broken: an acknowledged write lost, two servers that take writes, servers that differ,
 an address that was away for too long, or that two have.";
@@ -50,6 +51,43 @@ pub const DOWN: &str = "\
 Examples:
   mainstay down                       the only site that is up
   mainstay down foobar.com --purge    and everything it kept";
+
+/// Behind `apply`'s options.
+pub const APPLY: &str = "\
+Examples:
+  mainstay apply site.toml              shows what changes on which server, and asks
+  mainstay apply --yes --wait site.toml
+  mainstay apply --dry-run site.toml
+Servers follow one after the other, each once the one before is well; where one is not, the rest stays as it is.
+A release alone that does not work is gone back from by itself. Killed, this command leaves what was before, or
+servers that go on by themselves. Exit code 1 with --wait: not every server could follow.";
+
+/// Behind `rollback`'s options.
+pub const ROLLBACK: &str = "\
+Examples:
+  mainstay rollback          to the generation before
+  mainstay rollback 3 --yes --wait
+What was becomes the next generation, in the same way as `mainstay apply`.";
+
+/// Behind `history`'s options.
+pub const HISTORY: &str = "\
+Examples:
+  mainstay history                what was applied when, and how far the servers are
+  mainstay history foobar.com --json";
+
+/// Behind `maintain`'s options.
+pub const MAINTAIN: &str = "\
+Examples:
+  mainstay maintain web1          nobody asks it any more; what it works on ends
+  mainstay maintain web1 --done
+A server with the primary database hands it over first. Its services run on, so it can be looked at.";
+
+/// Behind `restart`'s options.
+pub const RESTART: &str = "\
+Examples:
+  mainstay restart --rolling                the whole site
+  mainstay restart --rolling --tier app
+Databases, their endpoints and the store go on: a new process of theirs would cut connections.";
 
 /// Behind `upgrade`'s options.
 pub const UPGRADE: &str = "\
@@ -101,7 +139,8 @@ pub const DB_SWITCHOVER: &str = "\
 Examples:
   mainstay db switchover             to the replica that is furthest
   mainstay db switchover --to db2
-Visitors' requests are held for the moment that it takes; those under way are answered first.";
+Visitors' requests are held for the moment that it takes; those under way are answered first.
+It is done when the new primary takes writes. Exit code 1: the old one still does, and why.";
 
 /// Behind `db failover`'s options.
 pub const DB_FAILOVER: &str = "\
@@ -114,14 +153,16 @@ With failover = \"automatic\" the safe one happens by itself.";
 pub const DB_REJOIN: &str = "\
 Example:
   mainstay db rejoin db2
-A server that was away does this by itself where it must; here you decide.";
+A server that was away does this by itself where it must; here you decide. It is done when the
+server is a replica again; ending the command earlier ends only the waiting.";
 
 /// Behind `db backup`'s options.
 pub const DB_BACKUP: &str = "\
 Examples:
   mainstay db backup                            to the folder of [database] backup
   mainstay db backup --to /var/backups/site     to another
-A backup holds the data and, from then on, the binary logs; with
+A folder that is not there yet is made. A backup holds the data and, from then on, the binary
+logs; with
   backup = { to = \"/var/backups/site\", every = \"1d\", keep = 7 }
 in [database] they are made by themselves and the logs follow within a second.";
 
@@ -191,6 +232,11 @@ mod tests {
             MAINSTAY,
             UP,
             DOWN,
+            APPLY,
+            ROLLBACK,
+            HISTORY,
+            MAINTAIN,
+            RESTART,
             UPGRADE,
             STATUS,
             LOGS,

@@ -1,5 +1,6 @@
 //! The command line: one verb a file, each with `Args` and `run`.
 
+mod apply;
 mod check;
 mod db;
 mod declaration;
@@ -8,13 +9,17 @@ mod draw;
 mod exit;
 mod explain;
 mod help;
+mod history;
 mod host_pids;
 mod init;
 mod lab;
 mod log_line;
 mod logs;
+mod maintain;
 mod plan;
 mod purge;
+mod restart;
+mod rollback;
 mod running;
 mod schema;
 mod serve;
@@ -41,6 +46,11 @@ struct Cli {
 enum Verb {
     Up(up::Args),
     Down(down::Args),
+    Apply(apply::Args),
+    Rollback(rollback::Args),
+    History(history::Args),
+    Maintain(maintain::Args),
+    Restart(restart::Args),
     Upgrade(upgrade::Args),
     Status(status::Args),
     Logs(logs::Args),
@@ -64,6 +74,11 @@ pub fn run() -> ExitCode {
     exit::code(match Cli::parse().verb {
         Verb::Up(args) => up::run(args),
         Verb::Down(args) => down::run(args),
+        Verb::Apply(args) => apply::run(args),
+        Verb::Rollback(args) => rollback::run(args),
+        Verb::History(args) => history::run(args),
+        Verb::Maintain(args) => maintain::run(args),
+        Verb::Restart(args) => restart::run(args),
         Verb::Upgrade(args) => upgrade::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Logs(args) => logs::run(args),

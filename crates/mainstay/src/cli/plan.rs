@@ -46,9 +46,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The release that each codebase's contents make.
 pub fn codebases(declaration: &Declaration) -> anyhow::Result<Vec<Codebase>> {
-    let codebase = |app: &mainstay_site::model::App| {
-        Ok(Codebase { app: app.name.clone(), release: identify(&declaration.folder.join(&app.path))? })
-    };
+    let codebase =
+        |app: &mainstay_site::model::App| Ok(Codebase::new(&app.name, &identify(&declaration.folder.join(&app.path))?));
     declaration.site.apps.iter().map(codebase).collect()
 }
 

@@ -83,7 +83,9 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         site: "foobar.com".into(),
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
+        store: Vec::new(),
         services,
+        store: Vec::new(),
         notices: Vec::new(),
     }
 }

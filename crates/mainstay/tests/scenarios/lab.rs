@@ -76,6 +76,11 @@ impl Lab {
         copy
     }
 
+    /// The site's domain.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// Talks to the supervisor of a server.
     pub fn control<T, E: std::fmt::Debug>(&self, server: &str, ask: impl AsyncFnOnce(Client) -> Result<T, E>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -10,10 +10,12 @@ mod lab;
 mod load;
 mod steady;
 
+mod applied;
 mod changed;
 mod distributed;
 mod https;
 mod killed;
 mod lacking;
 mod simple;
+mod verbs;
 mod wordpress;

@@ -88,6 +88,22 @@ impl Board {
         }
     }
 
+    /// Returns `true` once a worker takes requests, `false` if `stop` became `true` before.
+    pub async fn until_served(&self, stop: &watch::Receiver<bool>) -> bool {
+        let (mut changes, mut stop) = (self.changes(), stop.clone());
+        let open = || {
+            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.iter().flatten().any(|line| line.open().is_some())
+        };
+        while !open() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = stop.wait_for(|stop| *stop) => return false,
+            }
+        }
+        true
+    }
+
     /// Wakes at every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

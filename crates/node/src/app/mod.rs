@@ -83,11 +83,24 @@ pub enum Error {
 /// # Errors
 /// See [`Error`]: only what no retry would mend.
 pub fn run(context: Context, config: &plan::App) -> Result<(), Error> {
+    if !context.launch.beside {
+        process::end_leftovers(&context.launch.run_folder());
+        forget_successors(&context.launch.run_folder());
+    }
     let folders = Folders::prepare(&context.launch, config)?;
-    process::end_leftovers(&folders.run);
     // The workers die with the thread that starts them, hence one runtime on this very thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     runtime.block_on(serve(context, config, &folders))
+}
+
+/// Those whose workers' folders these were have ended.
+fn forget_successors(run: &Path) {
+    let Ok(entries) = fs::read_dir(run) else { return };
+    let is_successors = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+    for entry in entries.flatten().filter(|entry| is_successors(&entry.file_name())) {
+        // Sockets that nobody listens on: in nobody's way.
+        let _ = fs::remove_dir_all(entry.path());
+    }
 }
 
 /// Where things lie on this server.
@@ -101,7 +114,11 @@ struct Folders {
 
 impl Folders {
     fn prepare(launch: &Launch, config: &plan::App) -> Result<Folders, Error> {
-        let run = launch.run_folder();
+        let mut run = launch.run_folder();
+        if launch.beside {
+            // The workers of the one before have their sockets there still.
+            run.push(std::process::id().to_string());
+        }
         let folders = Folders {
             code: launch.state.join(&config.code),
             venv: config.venv.as_ref().map(|venv| launch.state.join(venv)),
@@ -162,10 +179,16 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
         tokio::spawn(async move { hold::follow(&socket, &pool).await })
     });
     let counters = server.counters();
-    // From the beginning: requests that come early are held until a worker is there.
+    // From the beginning: requests that come early are held until a worker is there. Beside one that serves, not before.
     let (sockets, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
-    let engine =
-        tokio::task::spawn_blocking(move || server.run(Listeners { http: sockets, https: Vec::new() }, &until));
+    let beside = context.launch.beside;
+    let engine = async {
+        if beside && !board.until_served(&stop).await {
+            return Ok(Ok(()));
+        }
+        let listeners = Listeners { http: sockets, https: Vec::new() };
+        tokio::task::spawn_blocking(move || server.run(listeners, &until)).await
+    };
     let (end_workers, workers_end) = watch::channel(false);
     let served = async {
         let ended = engine.await.map_err(std::io::Error::other).flatten();

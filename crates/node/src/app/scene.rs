@@ -54,5 +54,6 @@ pub(super) fn launch(state: &Path, kind: AppKind) -> Launch {
         },
         state: state.to_owned(),
         secrets,
+        beside: false,
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
-use mainstay_site::names::ServiceName;
+use mainstay_site::names::{Generation, ServiceName};
 use mainstay_site::plan::Plan;
+use mainstay_site::wire::rollout::{Proposal, Record, Summary, View};
 use mainstay_site::wire::upkeep::{Ask, Told};
 use mainstay_site::wire::vip::{View, Wish};
 use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
+
+use serde::de::DeserializeOwned;
 
 use crate::unix_http;
 
@@ -18,6 +21,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a plan may take: it waits for services that it no longer has to end, a database among them (60 s).
 const ANSWER_PLAN: Duration = Duration::from_secs(90);
+
+/// How long what asks the store several times may take: each question has a second.
+const ANSWER_STORE: Duration = Duration::from_secs(30);
 
 /// How long an upgrade may take to begin: the new program is tried first.
 const ANSWER_UPGRADE: Duration = Duration::from_secs(10);
@@ -87,6 +93,58 @@ impl Client {
     pub async fn put_plan(&self, plan: &Plan) -> Result<(), Error> {
         let text = serde_json::to_vec(plan).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
         self.ask(Method::PUT, "/v1/plan", text, ANSWER_PLAN).await.map(drop)
+    }
+
+    /// How far the site's servers follow its generations, as far as this one knows.
+    ///
+    /// # Errors
+    /// If there is no supervisor.
+    pub async fn rollout(&self) -> Result<View, Error> {
+        self.json(Method::GET, "/v1/rollout", Vec::new(), ANSWER).await
+    }
+
+    /// The last generations, newest first.
+    ///
+    /// # Errors
+    /// If there is no supervisor, or it cannot ask the store.
+    pub async fn generations(&self) -> Result<Vec<Summary>, Error> {
+        self.json(Method::GET, "/v1/generations", Vec::new(), ANSWER_STORE).await
+    }
+
+    /// A generation.
+    ///
+    /// # Errors
+    /// If there is no supervisor, it cannot ask the store, or the store does not keep it.
+    pub async fn generation(&self, generation: Generation) -> Result<Record, Error> {
+        self.json(Method::GET, &format!("/v1/generations/{generation}"), Vec::new(), ANSWER).await
+    }
+
+    /// Makes a generation the one that is to be followed.
+    ///
+    /// # Errors
+    /// If there is no supervisor, it cannot ask the store, or another generation came first.
+    pub async fn propose(&self, proposal: &Proposal) -> Result<(), Error> {
+        let text = serde_json::to_vec(proposal).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
+        self.ask(Method::PUT, "/v1/generation", text, ANSWER_STORE).await.map(drop)
+    }
+
+    /// Has this server follow a generation now: where servers have no common store.
+    ///
+    /// # Errors
+    /// If there is no supervisor.
+    pub async fn turn(&self, generation: Generation) -> Result<(), Error> {
+        self.ask(Method::POST, &format!("/v1/turn/{generation}"), Vec::new(), ANSWER).await.map(drop)
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<T, Error> {
+        let body = self.ask(method, path, body, deadline).await?;
+        serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))
     }
 
     /// Starts a service again.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::ServiceName;
 use mainstay_site::plan::{Plan, Service};
@@ -37,7 +37,7 @@ struct Kept {
 pub(super) struct Desk {
     house: Arc<House>,
     view: Arc<View>,
-    store: Embedded,
+    store: Arc<Embedded>,
     plan: Plan,
     kept: BTreeMap<ServiceName, Kept>,
 }
@@ -62,7 +62,7 @@ impl Desk {
     pub(super) async fn open(
         house: Arc<House>,
         view: Arc<View>,
-        store: Embedded,
+        store: Arc<Embedded>,
         plan: Plan,
         mut inherited: Inherited,
     ) -> Desk {
@@ -246,6 +246,8 @@ impl Desk {
             name: name.clone(),
             status: ArcSwap::from_pointee(unborn(service)),
             journal: Arc::clone(&journal),
+            runs: ArcSwapOption::empty(),
+            declined: AtomicBool::new(false),
         });
         // An adopted process runs what it was started with; if that is not what is wanted, the keeper sees to it.
         let runs = run.as_ref().map_or(service, |run| &run.record.service).clone();
@@ -282,8 +284,7 @@ impl Desk {
     fn show(&self) {
         let posts = self.plan.services.iter().filter_map(|service| self.kept.get(&service.name));
         self.view.in_force.store(Arc::new(InForce {
-            generation: self.plan.generation,
-            notices: self.plan.notices.clone(),
+            plan: Arc::new(self.plan.clone()),
             posts: posts.map(|kept| Arc::clone(&kept.post)).collect(),
         }));
     }

@@ -135,6 +135,11 @@ impl House {
         Some(Stamp { inode: seen.ino(), changed_ns: (seen.ctime(), seen.ctime_nsec()) })
     }
 
+    /// Everything that this server knows.
+    pub(super) fn all_secrets(&self) -> Option<Secrets> {
+        read(&self.state.join("secrets.json")).ok()
+    }
+
     /// The secrets that the service needs, and no other.
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {

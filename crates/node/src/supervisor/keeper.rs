@@ -11,6 +11,7 @@ mod change;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_machines::Time;
@@ -356,6 +357,12 @@ impl Keeper {
             rss_bytes: pid.map_or(0, process::rss_bytes),
             report,
         }));
+        // After the status: who sees that the right service runs sees how that one is.
+        self.post.declined.store(self.declined.is_some(), Ordering::SeqCst);
+        let runs = run.map(|run| &run.record.service);
+        if self.post.runs.load().as_deref() != runs {
+            self.post.runs.store(runs.cloned().map(Arc::new));
+        }
     }
 
     fn with_declined(&self, state: State, because: String) -> (State, String) {

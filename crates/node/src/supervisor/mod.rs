@@ -23,6 +23,7 @@ mod journal;
 mod keeper;
 mod post;
 mod purge;
+mod rollout;
 mod rotation;
 mod run;
 mod sockets;
@@ -42,7 +43,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Domain, Generation, ServerName};
-use mainstay_site::plan::{Notice, Plan};
+use mainstay_site::plan::Plan;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -167,7 +168,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     raise_open_files();
     let state = prepare_state(&options.state)?;
     let _lock = lock(&state, &options.server)?;
-    let store = Embedded::open(&state.join("store.redb"))?;
+    let store = Arc::new(Embedded::open(&state.join("store.redb"))?);
     let plan = choose_plan(&store, &options)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(machine("the event loop"))?;
@@ -180,7 +181,7 @@ fn machine(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 async fn supervise(
     state: PathBuf,
-    store: Embedded,
+    store: Arc<Embedded>,
     plan: Plan,
     notify: Notify,
     handed: Vec<(String, OwnedFd)>,
@@ -193,11 +194,7 @@ async fn supervise(
         server: plan.server.clone(),
         state: state.clone(),
         since_ms: unix_ms(),
-        in_force: ArcSwap::from_pointee(InForce {
-            generation: plan.generation,
-            notices: plan.notices.clone(),
-            posts: Vec::new(),
-        }),
+        in_force: ArcSwap::from_pointee(InForce { plan: Arc::new(plan.clone()), posts: Vec::new() }),
         stopping: AtomicBool::new(false),
         upgrading: AtomicBool::new(false),
     });
@@ -216,12 +213,16 @@ async fn supervise(
         sockets: Mutex::new(sockets),
         addresses: std::sync::OnceLock::new(),
     });
+    let books = Arc::new(rollout::Books::new(&store, &house.server));
     let desk = Desk::open(Arc::clone(&house), Arc::clone(&view), store, plan, inherited).await;
-    let (handle, orders) = Handle::new(view);
+    let (handle, orders) = Handle::new(view, Arc::clone(&books));
+    let follower = rollout::Follower::new(handle.clone(), Arc::clone(&house), books);
+    let following = tokio::spawn(follower.follow());
     let (end, ended) = oneshot::channel::<()>();
     let mut server = tokio::spawn(control::serve(control, handle, async move { drop(ended.await) }));
     house.notify.ready();
     let leave = desk.work(orders, signals).await;
+    following.abort();
     if leave == Leave::Upgrade {
         // Whoever asked for it is told.
         drop(end);
@@ -265,7 +266,7 @@ fn lock(state: &Path, server: &ServerName) -> Result<File, Error> {
     Ok(file)
 }
 
-/// The newer of the given and the stored plan. A given one that is stale is told in the status.
+/// The newer of the given and the stored plan.
 fn choose_plan(store: &Embedded, options: &Options) -> Result<Plan, Error> {
     let stored = store.plan()?;
     let declared;
@@ -280,11 +281,13 @@ fn choose_plan(store: &Embedded, options: &Options) -> Result<Plan, Error> {
     check(given, options, stored.as_ref())?;
     match (store.put_plan(given), stored) {
         (Ok(PlanSwap::Done), _) => Ok(given.clone()),
-        (Ok(PlanSwap::Stale(_)), Some(mut stored)) => {
-            let declared = format!("the plan given at the start, of generation {}", given.generation);
-            let instead = format!("generation {} is stored and stays in force", stored.generation);
-            tracing::warn!("{declared}: {instead}");
-            stored.notices.push(Notice { declared, instead });
+        // As after every `mainstay apply`: what a server was first started with is not what it follows since.
+        (Ok(PlanSwap::Stale(_)), Some(stored)) => {
+            tracing::info!(
+                "generation {} is stored and stays in force; {} was given",
+                stored.generation,
+                given.generation
+            );
             Ok(stored)
         }
         (Err(error), Some(stored)) if stored == *given => {

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Domain, Generation, Role, ServerName, ServiceName};
-use mainstay_site::plan::{Notice, Plan};
-use mainstay_site::wire::{Refusal, ServerStatus, ServiceStatus};
+use mainstay_site::plan::{Plan, Service};
+use mainstay_site::wire::{Refusal, ServerStatus, ServiceStatus, rollout};
 use tokio::sync::{mpsc, oneshot};
 
 use super::journal::Journal;
+use super::rollout::Books;
 
 /// Orders that wait for the desk. Each is carried out in milliseconds; more than these at once means that somebody
 /// runs wild, and they are told so.
@@ -23,12 +24,15 @@ pub(super) struct Post {
     pub(super) name: ServiceName,
     pub(super) status: ArcSwap<ServiceStatus>,
     pub(super) journal: Arc<Journal>,
+    /// What its process runs, as of the status or earlier; `None` while there is none.
+    pub(super) runs: ArcSwapOption<Service>,
+    /// It cannot become what is wanted.
+    pub(super) declined: AtomicBool,
 }
 
 /// What changes with the plan.
 pub(super) struct InForce {
-    pub(super) generation: Generation,
-    pub(super) notices: Vec<Notice>,
+    pub(super) plan: Arc<Plan>,
     pub(super) posts: Vec<Arc<Post>>,
 }
 
@@ -57,6 +61,14 @@ pub enum Refused {
     Busy(Refusal),
 }
 
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Refused::Stale(it) | Refused::Invalid(it) | Refused::Unknown(it) | Refused::Busy(it)) = self;
+        f.write_str(&it.error)?;
+        it.hint.iter().try_for_each(|hint| write!(f, "; {hint}"))
+    }
+}
+
 /// Where the answer to an order goes.
 pub(super) type Reply = oneshot::Sender<Result<(), Refused>>;
 
@@ -73,12 +85,60 @@ pub(super) enum Order {
 pub struct Handle {
     view: Arc<View>,
     orders: mpsc::Sender<Order>,
+    books: Arc<Books>,
 }
 
 impl Handle {
-    pub(super) fn new(view: Arc<View>) -> (Handle, mpsc::Receiver<Order>) {
+    pub(super) fn new(view: Arc<View>, books: Arc<Books>) -> (Handle, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(ORDERS_MAX);
-        (Handle { view, orders }, receiver)
+        (Handle { view, orders, books }, receiver)
+    }
+
+    /// What is in force.
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        self.view.in_force.load_full()
+    }
+
+    /// The plan in force.
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.view.in_force.load().plan)
+    }
+
+    /// How far the site's servers follow its generations.
+    pub async fn rollout(&self) -> rollout::View {
+        self.books.view().await
+    }
+
+    /// The last generations, newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub async fn generations(&self) -> Result<Vec<rollout::Summary>, Refused> {
+        self.books.history().await
+    }
+
+    /// A generation.
+    ///
+    /// # Errors
+    /// If the store cannot be asked, or does not keep it.
+    pub async fn generation(&self, generation: Generation) -> Result<rollout::Record, Refused> {
+        self.books.record(generation).await
+    }
+
+    /// Makes a generation the one that is to be followed.
+    ///
+    /// # Errors
+    /// If the store cannot be asked, or another generation came first.
+    pub async fn propose(&self, proposal: &rollout::Proposal) -> Result<(), Refused> {
+        self.books.propose(proposal).await
+    }
+
+    /// Has this server follow a generation now.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub async fn turn(&self, generation: Generation) -> Result<(), Refused> {
+        self.books.turn(generation).await
     }
 
     /// How the server and its services are.
@@ -88,13 +148,13 @@ impl Handle {
             format: FORMAT,
             site: self.view.site.clone(),
             server: self.view.server.clone(),
-            generation: in_force.generation,
+            generation: in_force.plan.generation,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             since_ms: self.view.since_ms,
             upgrading: self.view.upgrading.load(Ordering::SeqCst),
             services: in_force.posts.iter().map(|post| ServiceStatus::clone(&post.status.load())).collect(),
-            notices: in_force.notices.clone(),
+            notices: in_force.plan.notices.clone(),
         }
     }
 

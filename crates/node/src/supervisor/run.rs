@@ -64,9 +64,25 @@ impl Run {
         journal: &Journal,
         restarts: u32,
     ) -> Result<Run, Obstacle> {
+        Run::begin(house, launch(house, service, generation)?, journal, restarts)
+    }
+
+    /// Starts it beside the process that it is to replace.
+    pub(super) fn start_beside(
+        house: &House,
+        service: &Service,
+        generation: Generation,
+        journal: &Journal,
+        restarts: u32,
+    ) -> Result<Run, Obstacle> {
+        let launch = Launch { beside: true, ..launch(house, service, generation)? };
+        Run::begin(house, launch, journal, restarts)
+    }
+
+    fn begin(house: &House, launch: Launch, journal: &Journal, restarts: u32) -> Result<Run, Obstacle> {
+        let (service, generation) = (&launch.service.clone(), launch.generation);
         house.make_folders(service)?;
         let sockets = house.sockets().ensure(&service.listens, &house.notify)?;
-        let launch = launch(house, service, generation)?;
         let secrets = fingerprint(&launch.secrets);
         let launch = serde_json::to_vec(&launch).map_err(io::Error::from).map_err(Obstacle::HandOver)?;
         let launch = spawn::memory_file("launch", &launch).map_err(Obstacle::HandOver)?;
@@ -153,6 +169,7 @@ pub(super) fn launch(house: &House, service: &Service, generation: Generation) -
         service: service.clone(),
         state: house.state.clone(),
         secrets: house.secrets_for(service)?,
+        beside: false,
     })
 }
 

@@ -123,6 +123,7 @@ pub fn launch(name: &str, role: Role, config: Config, state: &Path) -> Launch {
         },
         state: state.to_owned(),
         secrets: secrets(),
+        beside: false,
     }
 }
 

@@ -40,7 +40,14 @@ pub(super) fn read(file: &Section<'_>, errors: &mut Errors) -> Vec<At<Server>> {
         let weight = section.count("weight", errors).and_then(|at| at.value.try_into().ok()).unwrap_or(1);
         let spare = section.flag("spare", errors).is_some_and(|at| at.value);
         if let (Some(address), Some(roles)) = (address, roles) {
-            let value = Server { name: ServerName(name.value), address: address.value, roles, weight, spare };
+            let value = Server {
+                name: ServerName(name.value),
+                address: address.value,
+                roles,
+                weight,
+                spare,
+                maintained: false,
+            };
             servers.push(At { value, span: name.span });
         }
     }

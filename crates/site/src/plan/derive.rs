@@ -35,6 +35,7 @@ pub fn derive(site: &Site, codebases: &[Codebase], generation: Generation) -> Ve
         site: site.domain.clone(),
         server: server.name.clone(),
         address: server.address,
+        store: tiers.endpoints(),
         services: tiers.services(index, server),
         notices: notices.clone(),
     };
@@ -185,7 +186,7 @@ impl Tiers<'_> {
             weight: server.weight,
             spare: server.spare,
         };
-        let backends = self.site.with_role(role).map(backend).collect();
+        let backends = self.site.in_use(role).map(backend).collect();
         // One for all applications: they run on the same servers.
         let sticky = sticky.then(|| format!("mainstay-{role}"));
         Pool { name: name.into(), algorithm, backends, health: health(HEALTH_PATH), sticky, hedge_ms }
@@ -193,12 +194,13 @@ impl Tiers<'_> {
 
     /// Longest prefix first.
     fn statics(&self, app: &model::App) -> Vec<Static> {
-        let code = self.code(app);
+        let (code, before) = (self.code(app), self.code_before(app));
         let php = matches!(app.kind, AppKind::Php { .. });
         let never = if php { NEVER_SENT.map(String::from).to_vec() } else { Vec::new() };
         let at = |prefix: String, folder: String, fall_through| Static {
             prefix,
             folder,
+            before: None,
             fall_through,
             never: never.clone(),
             fallback: None,
@@ -207,6 +209,7 @@ impl Tiers<'_> {
         let declared = app.statics.iter().map(|(prefix, folder)| Static {
             fallback: folder.fallback.clone(),
             cache_control: folder.cache_control.clone(),
+            before: before.as_ref().map(|before| format!("{before}/{}", folder.path)),
             ..at(prefix.clone(), format!("{code}/{}", folder.path), false)
         });
         let mut statics: Vec<Static> = declared.collect();
@@ -215,7 +218,7 @@ impl Tiers<'_> {
             // on this server may be on the application's.
             let shared = app.shared.iter().map(|path| (format!("{}{path}/", app.prefix), shared(app, path)));
             statics.extend(shared.map(|(prefix, folder)| at(prefix, folder, true)));
-            statics.push(at(app.prefix.clone(), code, true));
+            statics.push(Static { before: before.clone(), ..at(app.prefix.clone(), code, true) });
         }
         // What is declared comes before what is added.
         statics.sort_by(|one, other| (other.prefix.len(), &one.prefix).cmp(&(one.prefix.len(), &other.prefix)));
@@ -234,6 +237,12 @@ impl Tiers<'_> {
 
     fn code(&self, app: &model::App) -> String {
         format!("{}/code", self.folder(app))
+    }
+
+    /// Of the release before.
+    fn code_before(&self, app: &model::App) -> Option<String> {
+        let known = self.codebases.iter().find(|codebase| codebase.app == app.name);
+        Some(format!("releases/{}-{}/code", app.name, known?.before.as_ref()?))
     }
 
     fn app(&self, place: usize, app: &model::App, server: &Server) -> Service {

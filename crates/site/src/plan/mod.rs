@@ -38,6 +38,9 @@ pub struct Plan {
     pub server: ServerName,
     /// Its own address.
     pub address: IpAddr,
+    /// Where the servers agree on what they follow; empty: each keeps it for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<(ServerName, SocketAddr)>,
     /// In the order in which they are started; stopped in reverse.
     pub services: Vec<Service>,
     /// What the declaration asks for and this build does not do yet.
@@ -236,6 +239,9 @@ pub struct Static {
     pub prefix: String,
     /// Folder, relative to the state directory.
     pub folder: String,
+    /// The same folder of the release before: what is not in the folder is looked for there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// `true`: a file that is not there is asked of the application (PHP's document root); `false`: it is a 404.
     pub fall_through: bool,
     /// Suffixes that are never served as files: `.php`.

@@ -8,7 +8,7 @@ use crate::draw::tests::tier;
 use crate::model::{Codebase, Per, Rate, Site};
 
 fn plans(site: &Site) -> Vec<Plan> {
-    let codebase = |app: &crate::model::App| Codebase { app: app.name.clone(), release: "0123456789ab".into() };
+    let codebase = |app: &crate::model::App| Codebase::new(&app.name, &"0123456789ab".into());
     derive(site, &site.apps.iter().map(codebase).collect::<Vec<_>>(), Generation(7))
 }
 

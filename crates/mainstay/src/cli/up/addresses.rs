@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context;
-use mainstay_lab::{Bound, Publication, Published};
+use mainstay_lab::{Bound, Publication, Published, Targets};
 use mainstay_site::model::Site;
-use mainstay_site::names::{Domain, Role};
+use mainstay_site::names::{Domain, Role, ServerName};
 use mainstay_site::plan::{Plan, Transport};
 
 /// The ports of 127.0.0.1 that were asked for.
@@ -29,6 +29,27 @@ pub struct Addresses {
     pub published: Vec<Published>,
     /// Whether HTTPS is among them.
     pub https: bool,
+    /// Where each of them leads.
+    pub doors: Vec<Door>,
+}
+
+/// A published port.
+pub struct Door {
+    what: &'static str,
+    transport: Transport,
+    targets: Targets,
+}
+
+impl Door {
+    /// Leads to the servers of `site` that serve, if any does; `serves` says which have the front door open.
+    pub fn follow(&self, site: &Site, plans: &[Plan], serves: &dyn Fn(&ServerName, Role) -> bool) {
+        let role = if self.what == "dns" { Role::Dns } else { site.front() };
+        let open: Vec<Plan> = plans.iter().filter(|plan| serves(&plan.server, role)).cloned().collect();
+        let targets = targets(&open, role, self.what, self.transport);
+        if !targets.is_empty() && *self.targets.now() != *targets {
+            self.targets.set(&targets);
+        }
+    }
 }
 
 impl Ports {
@@ -38,7 +59,7 @@ impl Ports {
             what: what.into(),
             transport,
             listen: local(port),
-            targets: Vec::new(),
+            targets: Targets::default(),
         };
         let tcp = [("http", self.http), ("https", self.https), ("dns", self.dns), ("page", self.page)];
         let all = tcp.into_iter().map(|(what, port)| probe(what, Transport::Tcp, port));
@@ -55,13 +76,14 @@ impl Ports {
             ("dns", Transport::Tcp, self.dns, targets(plans, Role::Dns, "dns", Transport::Tcp)),
         ];
         let served = wanted.into_iter().filter(|(.., targets)| !targets.is_empty());
-        let publications = served.map(|(what, transport, port, targets)| Publication {
-            what: what.into(),
-            transport,
-            listen: local(port),
-            targets,
+        let mut doors = Vec::new();
+        let publications = served.map(|(what, transport, port, targets)| {
+            let targets = Targets::from(targets);
+            doors.push(Door { what, transport, targets: targets.clone() });
+            Publication { what: what.into(), transport, listen: local(port), targets }
         });
-        let bound = bind(publications.collect())?;
+        let publications = publications.collect();
+        let bound = bind(publications)?;
         let page = TcpListener::bind(local(self.page)).with_context(|| {
             format!("{} for the status page cannot be listened on; choose another with --page", local(self.page))
         })?;
@@ -69,7 +91,7 @@ impl Ports {
         let published = at.iter().map(|(what, _, address)| Published { what: what.clone(), address: *address });
         let published = published.chain([Published { what: "page".into(), address: page.local_addr()? }]).collect();
         let links = links(site, &at, page.local_addr()?);
-        Ok(Addresses { https: at.iter().any(|(what, ..)| what == "https"), bound, page, links, published })
+        Ok(Addresses { https: at.iter().any(|(what, ..)| what == "https"), bound, page, links, published, doors })
     }
 }
 

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use mainstay_lab::{Boot, Held, Lab, Mode, Options, Relays};
-use mainstay_node::page::{Observer, Overview, Page};
+use mainstay_node::page::{Observer, Overview, Page, Sight};
 use mainstay_site::findings::findings;
 use mainstay_site::names::ServerName;
-use mainstay_site::plan::{Notice, Plan};
+use mainstay_site::plan::Notice;
 use mainstay_site::wire::State;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::addresses::{Addresses, Ports};
+use super::growth::{self, Growth};
+use super::prepare::Prepared;
 use super::progress::{self, say};
 use super::{Up, detach, trouble};
 use crate::cli::exit::UNWELL;
@@ -44,12 +46,12 @@ enum Outcome {
 }
 
 /// Switches everything on, stays until it is told to stop, switches everything off.
-pub fn run(up: Up, held: Held, plans: &[Plan], ports: &Ports) -> anyhow::Result<ExitCode> {
+pub fn run(up: Up, held: Held, prepared: Prepared, ports: &Ports, what: String) -> anyhow::Result<ExitCode> {
     raise_open_files();
-    let addresses = ports.take(&up.site, plans)?;
+    let addresses = ports.take(&up.site, &prepared.plans)?;
     super::runtime()?.block_on(async {
         let mut signals = Signals::catch()?;
-        let Addresses { bound, page, links, published, https } = addresses;
+        let Addresses { bound, page, links, published, https, doors } = addresses;
         let options = Options { mode: up.mode, place: up.place.clone(), state: up.folder.0.clone(), published };
         let mut lab = Lab::start(&up.site, options, held)?;
         let relays = bound.serve(lab.internet())?;
@@ -61,7 +63,7 @@ pub fn run(up: Up, held: Held, plans: &[Plan], ports: &Ports) -> anyhow::Result<
             links: elsewhere(&links),
             latest: Arc::clone(&latest),
         };
-        tokio::spawn(shown.serve(page));
+        let page = growth::Hosted::begin(shown, page)?;
         for server in &site.servers {
             lab.power_on(&server.name, boot(up.mode, &up.folder, &server.name)?)?;
         }
@@ -76,7 +78,8 @@ pub fn run(up: Up, held: Held, plans: &[Plan], ports: &Ports) -> anyhow::Result<
         if up.background {
             detach::let_go(code, &up.place.folder().join("up.log"))?;
         }
-        stay(&mut lab, &mut observer, &latest, &mut signals).await;
+        let mut growth = Growth::new(&up, Arc::clone(&site), doors, page, prepared, what);
+        stay(&mut lab, &mut observer, &latest, &mut signals, &mut growth).await;
         stop(lab, relays, signals, &up).await
     })
 }
@@ -154,7 +157,13 @@ async fn look(observer: &mut Observer, lab: &mut Lab) -> Overview {
 }
 
 /// Watches, and says what changes, until it is told to stop.
-async fn stay(lab: &mut Lab, observer: &mut Observer, latest: &ArcSwap<Overview>, signals: &mut Signals) {
+async fn stay(
+    lab: &mut Lab,
+    observer: &mut Observer,
+    latest: &ArcSwap<Overview>,
+    signals: &mut Signals,
+    growth: &mut Growth<'_>,
+) {
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -163,10 +172,14 @@ async fn stay(lab: &mut Lab, observer: &mut Observer, latest: &ArcSwap<Overview>
             () = signals.told() => return,
         }
         let (before, seen) = (latest.load_full(), look(observer, lab).await);
-        for (was, is) in before.servers.iter().zip(&seen.servers).filter(|(was, is)| was.state != is.state) {
+        let known = |is: &Sight| before.servers.iter().find(|was| was.server == is.server && was.state != is.state);
+        for (was, is) in seen.servers.iter().filter_map(|is| Some((known(is)?, is))) {
             let time = mainstay_node::clock::Utc(seen.at_ms);
             let (server, from, to) = (&is.server, was.state.as_str(), is.state.as_str());
             say(&format!("{time} {} {server}: {from} → {to}: {}", progress::sign(is.state), is.because));
+        }
+        if let Err(error) = growth.look(lab, observer, &seen).await {
+            say(&format!("the site cannot be changed as it was asked for: {error:#}"));
         }
         latest.store(Arc::new(seen));
     }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod detach;
+mod growth;
 mod live;
 mod prepare;
 mod progress;
@@ -16,11 +17,15 @@ use mainstay_lab::{Mode, Place};
 use mainstay_site::findings::{Group, findings};
 use mainstay_site::model::Site;
 
+pub use growth::Leaving;
 pub use live::boot;
-pub use prepare::prepare;
+pub use prepare::{install_releases, make_secrets, prepare, releases};
 pub use progress::{say, sign};
 
+use super::apply::apply;
+use super::apply::enact::How;
 use super::declaration::{Declaration, File};
+use super::running::Which;
 use super::site_folder::SiteFolder;
 use crate::render::{self, Paint};
 
@@ -77,13 +82,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let declaration = args.file.load()?;
     let up = Up::new(&args, &declaration)?;
-    let Some(held) = up.place.hold()? else { bail!(already(&up)) };
+    let Some(held) = up.place.hold()? else {
+        let running = Which::named(Some(up.site.domain.to_string())).running().with_context(|| already(&up))?;
+        progress::say(&already(&up));
+        // The same as `mainstay apply`, by one who has said what he wants.
+        let how = How { yes: true, wait: true, dry_run: false, timeout: args.timeout };
+        return apply(&declaration, running, &args.file.file.display().to_string(), &how);
+    };
     introduce(&up, &args);
     let ports = addresses::Ports { http: args.http, https: args.https, dns: args.dns, page: args.page };
     // First of all what only another command line can mend; a codebase may take minutes to build.
     ports.probe()?;
-    let plans = prepare(&declaration, &up.site, &up.folder)?;
-    live::run(up, held, &plans, &ports)
+    let prepared = prepare::prepare_all(&declaration, &up.site, &up.folder)?;
+    let what = args.file.file.display().to_string();
+    live::run(up, held, prepared, &ports, what)
 }
 
 impl Up {

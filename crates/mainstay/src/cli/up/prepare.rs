@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use anyhow::Context;
 use mainstay_node::release::{Release, build, install};
+use mainstay_node::store::Embedded;
 use mainstay_node::{authority, certificate};
 use mainstay_site::model::{App, Codebase, Site};
-use mainstay_site::names::{Generation, Role};
+use mainstay_site::names::{Generation, Role, ServerName};
 use mainstay_site::plan::{Plan, derive};
 use mainstay_site::secrets::Secrets;
 
@@ -17,27 +18,52 @@ use super::progress;
 use crate::cli::declaration::Declaration;
 use crate::cli::site_folder::{SiteFolder, write};
 
+/// What a site starts with.
+pub struct Prepared {
+    pub plans: Vec<Plan>,
+    pub codebases: Vec<Codebase>,
+}
+
 /// Builds, completes, derives; leaves every server's state directory ready to be switched on.
 pub fn prepare(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> anyhow::Result<Vec<Plan>> {
+    prepare_all(declaration, site, folder).map(|prepared| prepared.plans)
+}
+
+/// The same, with what it was made of.
+pub fn prepare_all(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> anyhow::Result<Prepared> {
     folder.make()?;
     let releases = releases(declaration, site, &folder.common().join("builds"))?;
-    let plans = plans(site, &releases, folder)?;
-    let secrets = secrets(site, &declaration.folder, folder)?;
+    let codebases: Vec<Codebase> = releases.iter().map(|release| Codebase::new(&release.app, &release.id)).collect();
+    let plans = plans(site, &codebases, folder)?;
+    install_releases(site, &releases, folder)?;
+    make_secrets(site, &declaration.folder, folder)?;
+    folder.write("site.json", site, 0o644)?;
+    folder.write("plans.json", &plans, 0o644)?;
+    Ok(Prepared { plans, codebases })
+}
+
+/// Releases into the state directories of the servers that run them or serve their files: the web tier does so itself.
+pub fn install_releases(site: &Site, releases: &[Release], folder: &SiteFolder) -> anyhow::Result<()> {
+    for server in site.servers.iter().filter(|server| server.has(Role::App) || server.has(Role::Web)) {
+        let state = folder.server(&server.name);
+        site.apps.iter().zip(releases).try_for_each(|(app, release)| put(app, release, &state))?;
+    }
+    Ok(())
+}
+
+/// The site's secrets, completed, and in every server's state directory what it may know of them.
+pub fn make_secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Result<()> {
+    let secrets = secrets(site, declared_in, folder)?;
     for server in &site.servers {
         let state = folder.server(&server.name);
-        // The web tier serves the codebase's files itself.
-        if server.has(Role::App) || server.has(Role::Web) {
-            site.apps.iter().zip(&releases).try_for_each(|(app, release)| put(app, release, &state))?;
-        }
         std::fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
         write(&state.join("secrets.json"), &secrets.of(&server.name), 0o600)?;
     }
-    folder.write("site.json", site, 0o644)?;
-    folder.write("plans.json", &plans, 0o644)?;
-    Ok(plans)
+    Ok(())
 }
 
-fn releases(declaration: &Declaration, site: &Site, builds: &Path) -> anyhow::Result<Vec<Release>> {
+/// Builds what is not there yet.
+pub fn releases(declaration: &Declaration, site: &Site, builds: &Path) -> anyhow::Result<Vec<Release>> {
     let one = |app: &App| {
         let begun = Instant::now();
         let mut line = progress::Line::new();
@@ -55,16 +81,27 @@ fn put(app: &App, release: &Release, state: &Path) -> anyhow::Result<()> {
 }
 
 /// The plans, with the generation that was last in force if nothing changed, else the next.
-fn plans(site: &Site, releases: &[Release], folder: &SiteFolder) -> anyhow::Result<Vec<Plan>> {
-    let codebases: Vec<Codebase> =
-        releases.iter().map(|release| Codebase { app: release.app.clone(), release: release.id.clone() }).collect();
-    let before: Option<Vec<Plan>> = folder.read("plans.json")?;
-    let last = before.iter().flatten().map(|plan| plan.generation).max().unwrap_or_default();
-    let again = derive(site, &codebases, last);
-    if before.is_some_and(|before| before == again) {
-        return Ok(again);
+fn plans(site: &Site, codebases: &[Codebase], folder: &SiteFolder) -> anyhow::Result<Vec<Plan>> {
+    let first: Vec<Plan> = folder.read("plans.json")?.unwrap_or_default();
+    // What a server was told since it was first started is in its own store.
+    let stored = site.servers.iter().filter_map(|server| stored(folder, &server.name));
+    let mut before: Vec<Plan> = stored.collect();
+    let is_new = |plan: &&Plan| before.iter().all(|known| known.server != plan.server);
+    let first: Vec<Plan> = first.iter().filter(is_new).cloned().collect();
+    before.extend(first);
+    let last = before.iter().map(|plan| plan.generation).max().unwrap_or_default();
+    let again = derive(site, codebases, last);
+    let same = before.len() == again.len() && again.iter().all(|plan| before.contains(plan));
+    Ok(if same { again } else { derive(site, codebases, Generation(last.0 + 1)) })
+}
+
+/// The plan that a server follows that is off. One that is on has its store to itself; then nothing is told of it.
+fn stored(folder: &SiteFolder, server: &ServerName) -> Option<Plan> {
+    let path = folder.server(server).join("store.redb");
+    if !path.exists() {
+        return None;
     }
-    Ok(derive(site, &codebases, Generation(last.0 + 1)))
+    Embedded::open(&path).ok()?.plan().ok()?
 }
 
 fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Result<Secrets> {

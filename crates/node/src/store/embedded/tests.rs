@@ -10,7 +10,9 @@ fn plan(generation: u64) -> Plan {
         site: "foobar.com".into(),
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
+        store: Vec::new(),
         services: Vec::new(),
+        store: Vec::new(),
         notices: Vec::new(),
     }
 }

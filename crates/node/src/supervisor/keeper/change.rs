@@ -42,10 +42,31 @@ pub(super) enum Way {
     Anew,
 }
 
+/// How long an application's successor may take until a worker of it answers: they start in seconds, and a migration of its
+/// database may come before. One that does not get there was no better than the one before.
+const WORKS_WITHIN: Duration = Duration::from_secs(60);
+
+/// For how long all of its workers may have failed: each was started again some times.
+const FAILS_FOR: Duration = Duration::from_secs(4);
+
 /// Whether the service may be able to follow another launch, and shares its sockets with a successor in peace: it has
 /// nothing that only one process may have.
 pub(super) fn may_follow(service: &Service) -> bool {
     matches!(service.config, Config::Balancer(_) | Config::Web(_))
+}
+
+/// Whether a successor may stand beside it. An application's has workers of its own, and takes requests when one of them
+/// is well: a release that does not work is never asked.
+fn may_have_successor(service: &Service) -> bool {
+    may_follow(service) || matches!(service.config, Config::App(_))
+}
+
+/// What became of a successor.
+enum Ready {
+    Yes,
+    /// It runs and does not serve.
+    No(String),
+    Ended(Exit),
 }
 
 /// What a service said to its new launch.
@@ -59,7 +80,11 @@ impl Keeper {
     /// Has the running process do what is wanted, if it can.
     pub(super) async fn change(&mut self, run: &mut Run) -> Way {
         let wanted = self.wanted.borrow_and_update().clone();
-        let Some(service) = wanted.service.filter(|service| may_follow(service)) else { return Way::Anew };
+        let Some(service) = wanted.service.filter(|service| may_have_successor(service)) else { return Way::Anew };
+        if matches!(service.config, Config::App(_)) {
+            let again = wanted.restarts != self.restarts_asked;
+            return if *service == run.record.service && !again { self.stays(service) } else { Way::Beside };
+        }
         // What another program made of it could not be trusted: it passes over what it does not know.
         if wanted.restarts != self.restarts_asked || !may_follow(&run.record.service) || self.other_build {
             return Way::Beside;
@@ -77,13 +102,21 @@ impl Keeper {
             Answer::Follows => self.declined = None,
             Answer::Unusable(because) => self.decline(because),
             // Nothing but the generation's number, which is not worth a restart, or other secrets.
-            Answer::Restart(_) if *service == run.record.service && !self.has_other_secrets(run) => {}
+            Answer::Restart(_) if *service == run.record.service && !self.has_other_secrets(run) => {
+                self.declined = None
+            }
             Answer::Restart(because) => {
                 tracing::info!("{} is replaced by a new process: {because}", service.name);
                 return Way::Beside;
             }
         }
         self.service = service;
+        Way::Follows
+    }
+
+    /// It is wanted as it is again, after something that could not be had.
+    fn stays(&mut self, service: Arc<Service>) -> Way {
+        (self.service, self.declined) = (service, None);
         Way::Follows
     }
 
@@ -123,12 +156,12 @@ impl Keeper {
         (self.restarts_asked, self.generation) = (wanted.restarts, wanted.generation);
         let aside = Aside::put(&self.house.report_socket(&self.service), &before);
         self.secrets = self.house.secrets_stamp();
-        let next = Run::start(&self.house, &service, wanted.generation, &self.post.journal, self.restarts);
+        let next = Run::start_beside(&self.house, &service, wanted.generation, &self.post.journal, self.restarts);
         self.service = service;
         let because = match next {
             Err(obstacle) => obstacle.to_string(),
             Ok(next) => match self.until_ready(&next).await {
-                None => {
+                Ready::Yes => {
                     tracing::info!(pid = next.process.pid(), "{} is a new process", self.service.name);
                     self.let_go(*before);
                     (self.adopted_since, self.declined, self.other_build) = (None, None, false);
@@ -136,10 +169,14 @@ impl Keeper {
                     self.backoff.started(self.house.now());
                     return Phase::Running(Box::new(next));
                 }
-                Some(exit) => {
+                Ready::Ended(exit) => {
                     self.post.journal.pump();
                     let words = self.post.journal.last_words(next.log_mark).unwrap_or_default();
                     format!("its successor {exit}: {words}")
+                }
+                Ready::No(because) => {
+                    self.end(&next.process).await;
+                    format!("its successor does not serve: {because}")
                 }
             },
         };
@@ -149,27 +186,42 @@ impl Keeper {
         Phase::Running(before)
     }
 
-    /// Waits until a successor serves, or was given time enough; how it ended if it did.
-    async fn until_ready(&self, next: &Run) -> Option<Exit> {
+    /// Waits until a successor serves, or was given time enough.
+    async fn until_ready(&self, next: &Run) -> Ready {
         let socket = self.house.report_socket(&self.service);
         let health = Health::new(socket.clone(), self.house.now());
-        let ready = async {
-            let deadline = Instant::now() + READY_WITHIN;
-            while Instant::now() < deadline {
-                // The one before answers on the same path until the successor does.
-                if answers(&socket, next.process.pid())
-                    && health.ask().await.is_ok_and(|it| it.state != State::Starting)
-                {
-                    return;
-                }
-                sleep(LOOK).await;
-            }
-        };
         tokio::select! {
             biased;
-            exit = next.process.ended() => Some(exit),
-            () = ready => None,
+            exit = next.process.ended() => Ready::Ended(exit),
+            ready = self.asked(next, &socket, health) => ready,
         }
+    }
+
+    /// Asks a successor until it serves. An application's must have a worker; that nobody behind a proxy is well is no fault
+    /// of its own.
+    async fn asked(&self, next: &Run, socket: &Path, health: Health) -> Ready {
+        let app = matches!(self.service.config, Config::App(_));
+        let deadline = Instant::now() + if app { WORKS_WITHIN } else { READY_WITHIN };
+        let (mut because, mut failed) = ("it says nothing".to_owned(), None);
+        while Instant::now() < deadline {
+            // The one before answers on the same path until the successor does.
+            if answers(socket, next.process.pid())
+                && let Ok(report) = health.ask().await
+            {
+                match report.state {
+                    State::Serving | State::Degraded => return Ready::Yes,
+                    State::Starting => failed = None,
+                    _ if !app => return Ready::Yes,
+                    _ => failed = failed.or(Some(Instant::now())),
+                }
+                because = report.because;
+            }
+            if failed.is_some_and(|since| since.elapsed() > FAILS_FOR) {
+                return Ready::No(because);
+            }
+            sleep(LOOK).await;
+        }
+        if app { Ready::No(because) } else { Ready::Yes }
     }
 
     /// Asks the process that was replaced to end, and sees to it.

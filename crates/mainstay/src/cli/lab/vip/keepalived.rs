@@ -41,7 +41,9 @@ pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
     until_held_by(stage, &scene.master)?;
     goes_on(stage, scene)?;
     wait(stage, Duration::from_secs(1));
-    // From here on the callers' gap is keepalived's: what came before is shorter than any take-over.
+    // What came before was the change from us to it.
+    scene.counted_from.set(scene.callers.now());
+    wait(stage, Duration::from_millis(500));
     stage.lab()?.black_out(&scene.master)?;
     end(stage, &scene.master, Signal::KILL)?;
     goes_on(stage, scene)?;

@@ -225,13 +225,14 @@ fn repeat(stage: &mut Stage, scenario: &Scenario, runs: u32) -> anyhow::Result<V
     (1..=runs)
         .map(|number| {
             let run = play::play(stage, scenario).with_context(|| format!("{}, run {number}", scenario.name))?;
-            let Toll { asked, failed, gap } = run.toll;
+            let Toll { asked, failed, gap, gap_kept } = run.toll;
             let beside =
                 run.beside.map(|it| format!("; keepalived: gap {} ms, {} failed", it.gap.as_millis(), it.failed));
             say(&format!(
-                "{} {number}/{runs}: gap {} ms, {asked} requests, {failed} failed{}",
+                "{} {number}/{runs}: gap {} ms, {} ms on the kept connection, {asked} requests, {failed} failed{}",
                 scenario.name,
                 gap.as_millis(),
+                gap_kept.as_millis(),
                 beside.unwrap_or_default()
             ));
             run.wrong.iter().take(8).for_each(|wrong| say(&format!("  {wrong}")));

@@ -1,5 +1,6 @@
 //! One run: callers call, something happens, all is mended.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub struct Scene<'s> {
     pub master: ServerName,
     pub other: ServerName,
     pub callers: &'s Callers,
+    /// What was before is not counted.
+    pub counted_from: Cell<Duration>,
 }
 
 /// Plays a scenario once, and the same by keepalived if that is wanted and there is one.
@@ -61,12 +64,14 @@ fn once(stage: &mut Stage, act: Act, patience: Duration) -> anyhow::Result<(Toll
     };
     let callers = Callers::start(door);
     wait(stage, WARM);
-    let acted = act(stage, &Scene { master, other, callers: &callers });
+    let scene = Scene { master, other, callers: &callers, counted_from: Cell::default() };
+    let acted = act(stage, &scene);
+    let from = scene.counted_from.get();
     wait(stage, WARM);
     let calls = callers.end()?;
     let mut wrong = acted?;
     wrong.extend(settle(stage, patience).err().map(|error| format!("{error:#}")));
-    Ok((toll(&calls), wrong))
+    Ok((toll(&calls, from), wrong))
 }
 
 pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {

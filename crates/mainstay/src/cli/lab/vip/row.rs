@@ -1,5 +1,7 @@
 //! What a scenario showed, for people and for programs.
 
+use std::time::Duration;
+
 use mainstay_lab::scenario::Toll;
 use mainstay_site::model::FORMAT;
 use serde::Serialize;
@@ -13,6 +15,8 @@ pub struct Row {
     scenario: &'static str,
     runs: usize,
     gap_ms: Gap,
+    /// Of the caller who keeps his connection: with the time until its end was noticed.
+    gap_kept_ms: Gap,
     asked: u64,
     failed: u64,
     /// The same done to keepalived, at the same interval, in the same runs.
@@ -43,7 +47,7 @@ impl Row {
         let sum = |tolls: &[Toll], of: fn(&Toll) -> u64| tolls.iter().map(of).sum();
         let keepalived = (!others.is_empty()).then(|| Beside {
             runs: others.len(),
-            gap_ms: gap(&others),
+            gap_ms: gap(&others, |toll| toll.gap),
             asked: sum(&others, |toll| toll.asked),
             failed: sum(&others, |toll| toll.failed),
         });
@@ -51,7 +55,8 @@ impl Row {
             format: FORMAT,
             scenario,
             runs: runs.len(),
-            gap_ms: gap(&ours),
+            gap_ms: gap(&ours, |toll| toll.gap),
+            gap_kept_ms: gap(&ours, |toll| toll.gap_kept),
             asked: sum(&ours, |toll| toll.asked),
             failed: sum(&ours, |toll| toll.failed),
             keepalived,
@@ -65,16 +70,16 @@ impl Row {
     }
 }
 
-fn gap(tolls: &[Toll]) -> Gap {
-    let mut gaps: Vec<u64> = tolls.iter().map(|toll| toll.gap.as_millis() as u64).collect();
+fn gap(tolls: &[Toll], of: fn(&Toll) -> Duration) -> Gap {
+    let mut gaps: Vec<u64> = tolls.iter().map(|toll| of(toll).as_millis() as u64).collect();
     gaps.sort_unstable();
     Gap { median: gaps.get(gaps.len() / 2).copied().unwrap_or(0), max: gaps.last().copied().unwrap_or(0) }
 }
 
 pub fn head() -> String {
     format!(
-        "{:<24} {:>4}  {:>17}  {:>8}  {:>6}  {:>17}  {}\n",
-        "scenario", "runs", "gap ms median/max", "requests", "failed", "keepalived's gap", "failed"
+        "{:<24} {:>4}  {:>17}  {:>9}  {:>8}  {:>6}  {:>16}  {}\n",
+        "scenario", "runs", "gap ms median/max", "kept", "requests", "failed", "keepalived's gap", "failed"
     )
 }
 
@@ -82,10 +87,11 @@ pub fn line(row: &Row) -> String {
     let gap = |gap: Gap| format!("{}/{}", gap.median, gap.max);
     let (beside, failed) = row.keepalived.map_or_else(Default::default, |it| (gap(it.gap_ms), it.failed.to_string()));
     let mut text = format!(
-        "{:<24} {:>4}  {:>17}  {:>8}  {:>6}  {beside:>17}  {failed}\n",
+        "{:<24} {:>4}  {:>17}  {:>9}  {:>8}  {:>6}  {beside:>16}  {failed}\n",
         row.scenario,
         row.runs,
         gap(row.gap_ms),
+        gap(row.gap_kept_ms),
         row.asked,
         row.failed
     );

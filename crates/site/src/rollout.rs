@@ -1,0 +1,58 @@
+//! What a rollout needs to know of a site: in which order its servers change, and what a change is.
+
+pub use mainstay_machines::rollout::{Decision, Member, Standing as Known, next};
+
+use crate::model::Site;
+use crate::names::{Generation, Role};
+use crate::plan::{Plan, derive};
+use crate::wire::rollout::{Following, Proposal, Record, Standing};
+
+/// From the visitor inwards: who is taken out of a tier is asked no more before it goes, and a release's files are where
+/// visitors' browsers will ask for them before its code serves.
+const ORDER: [Role; 8] =
+    [Role::Dns, Role::Balancer, Role::Web, Role::App, Role::Cache, Role::Database, Role::Firewall, Role::Monitor];
+
+/// Whether a server that follows `now` has anything else to do under `then`.
+pub fn changes(now: &Plan, then: &Plan) -> bool {
+    (&now.services, &now.store) != (&then.services, &then.store)
+}
+
+/// Everybody of `site`, in the order in which they are to change, as they said they are. `present` are those that are
+/// heard of.
+pub fn members(site: &Site, target: Generation, said: &[Standing], present: &dyn Fn(&Standing) -> bool) -> Vec<Member> {
+    let mut servers: Vec<_> = site.servers.iter().collect();
+    let rank = |roles: &[Role]| ORDER.iter().position(|role| *role != Role::Dns && roles.contains(role));
+    servers.sort_by_key(|server| rank(&server.roles).unwrap_or(ORDER.len()));
+    let member = |server: &&crate::model::Server| {
+        let standing = said.iter().find(|standing| standing.server == server.name);
+        Member {
+            name: server.name.to_string(),
+            tiers: server.roles.iter().map(|role| role.as_str()).collect(),
+            maintained: server.maintained,
+            at: standing.map_or(0, |it| it.at.0),
+            turn: standing.map_or(0, |it| it.turn.0),
+            changes: standing.and_then(|it| it.changes).is_none_or(|(of, changes)| of != target || changes),
+            standing: standing.filter(|it| present(it)).map_or(Known::Away, known),
+            waited: std::time::Duration::ZERO,
+        }
+    };
+    servers.iter().map(member).collect()
+}
+
+/// The generation that goes back from `failed` to what was before it.
+pub fn retreat(failed: &Record, before: Record, because: &str, at_ms: u64) -> Proposal {
+    let generation = Generation(failed.generation.0 + 1);
+    let what = format!("back to generation {}, since {} failed: {because}", before.generation, failed.generation);
+    let plans = derive(&before.site, &before.codebases, generation);
+    let record = Record { generation, at_ms, what, before: Some(failed.generation), retreats: false, ..before };
+    Proposal { record, plans }
+}
+
+fn known(standing: &Standing) -> Known {
+    match standing.state {
+        Following::Well => Known::Well,
+        Following::Unwell => Known::Unwell(standing.because.clone()),
+        Following::Refuses => Known::Refuses(standing.because.clone()),
+        Following::Away => Known::Away,
+    }
+}
