@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mainstay_http::tls::{ServerTls, with_shared_tickets};
 use mainstay_http::{By, Config, Doors, LogFormat, Rate, RateSettings, hsts};
 use mainstay_site::model::{self, Per};
 use mainstay_site::plan::Door;
+use mainstay_site::secrets::KeyPair;
 
 use crate::certificate::shown;
 use crate::engine::{Error, Made};
@@ -26,13 +28,23 @@ pub(crate) fn with(door: &Door, launch: &Launch, mut config: Config, before: Opt
     config.observers.clone_from(&door.observers);
     if door.https {
         let pair = launch.secrets.certificate.as_ref().ok_or(Error::NoCertificate)?;
-        let known = before.filter(|made| made.launch.secrets.certificate.as_ref() == Some(pair));
-        let known = known.and_then(|made| made.config.tls.clone());
-        config.tls = Some(known.map_or_else(|| shown(pair), Ok)?);
+        let tickets = &launch.secrets.tickets;
+        let same = |made: &&Made| {
+            let secrets = &made.launch.secrets;
+            secrets.certificate.as_ref() == Some(pair) && secrets.tickets == *tickets
+        };
+        let known = before.filter(same).and_then(|made| made.config.tls.clone());
+        config.tls = Some(known.map_or_else(|| shown_with(pair, tickets), Ok)?);
     }
     config.doors = door.redirects.iter().map(|one| Doors { http: one.http, https: one.https }).collect();
     config.hsts = door.hsts_seconds.map(|seconds| hsts(seconds).into());
     Ok(config)
+}
+
+/// With tickets that every server of the site reads. Plans of before there was a secret for them have their own.
+fn shown_with(pair: &KeyPair, tickets: &str) -> Result<ServerTls, Error> {
+    let tls = shown(pair)?;
+    Ok(if tickets.is_empty() { tls } else { with_shared_tickets(&tls, tickets.as_bytes()) })
 }
 
 fn known_or_new(settings: RateSettings, before: Option<&Made>) -> Arc<Rate> {

@@ -3,6 +3,7 @@
 mod backend;
 mod identities;
 mod session;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub(crate) use backend::distrust;
 pub use backend::{ClientTls, Encrypted};
 pub use identities::Identity;
 pub(crate) use session::Session;
+pub use tickets::with_shared_tickets;
 
 use identities::Identities;
 

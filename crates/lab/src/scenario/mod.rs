@@ -3,8 +3,10 @@
 //! [`check()`] is pure; [`Workload`] is who writes such histories. [`Visitors`] come to the whole site by HTTP, and [`tally()`]
 //! says what came of it.
 
+mod callers;
 mod check;
 mod clients;
+pub mod forger;
 mod ground;
 mod history;
 mod inside;
@@ -12,6 +14,7 @@ mod processes;
 mod registers;
 mod visitors;
 
+pub use callers::{Call, Callers, Toll, toll};
 pub use check::{Verdict, check};
 pub use clients::{Target, Workload};
 pub use ground::{FakedClock, SmallDisk};

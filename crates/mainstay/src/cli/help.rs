@@ -42,7 +42,9 @@ Examples:
   sudo mainstay lab scenario db-kill-mariadbd
   sudo mainstay lab scenario db-power-off-primary --runs 20 --json
   sudo mainstay lab scenario db-guestbook-power-off    visitors post while a server goes
-Exit code 1 where the promise was broken: an acknowledged write lost, two servers that take writes, servers that differ.";
+  sudo mainstay lab scenario vip-power-off vip-hand-over --runs 20
+Exit code 1 where the promise was broken: an acknowledged write lost, two servers that take writes, servers that differ,
+an address that was away for too long, or that two have.";
 
 /// Behind `down`'s options.
 pub const DOWN: &str = "\

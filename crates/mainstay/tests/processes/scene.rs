@@ -70,6 +70,7 @@ pub fn dns(name: &str, address: SocketAddr) -> Service {
             hosts: Vec::new(),
             records: Vec::new(),
             ttl: 300,
+            watched: Vec::new(),
         }),
     }
 }

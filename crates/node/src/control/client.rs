@@ -9,6 +9,7 @@ use mainstay_site::names::{Generation, ServiceName};
 use mainstay_site::plan::Plan;
 use mainstay_site::wire::rollout::{Proposal, Record, Summary, View};
 use mainstay_site::wire::upkeep::{Ask, Told};
+use mainstay_site::wire::vip::{View, Wish};
 use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 
 use serde::de::DeserializeOwned;
@@ -179,6 +180,16 @@ impl Client {
     pub async fn ask_database(&self, ask: &Ask) -> Result<Told, Error> {
         let text = serde_json::to_vec(ask).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
         let body = self.ask(Method::POST, "/v1/database", text, ANSWER).await?;
+        serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))
+    }
+
+    /// Wishes something of who speaks for the floating addresses there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn wish_of_vip(&self, wish: Wish) -> Result<View, Error> {
+        let text = serde_json::to_vec(&wish).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
+        let body = self.ask(Method::POST, "/v1/vip", text, ANSWER).await?;
         serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::DNSClass;
 
+use super::presence::Presence;
 use super::zone::Zone;
 
 /// The largest answer by UDP, whatever the asker offers: it passes every path unfragmented (DNS flag day 2020).
@@ -66,7 +67,13 @@ pub enum Transport {
 
 /// The answer's bytes; `None` where answering would be wrong (no question, or itself an answer: two servers could
 /// otherwise be set to talk to each other for ever).
-pub fn answer(zone: &Zone, counters: &Counters, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+pub fn answer(
+    zone: &Zone,
+    presence: &Presence,
+    counters: &Counters,
+    bytes: &[u8],
+    transport: Transport,
+) -> Option<Vec<u8>> {
     if bytes.len() < HEADER_BYTES || bytes[2] & 0x80 != 0 {
         return None;
     }
@@ -75,7 +82,7 @@ pub fn answer(zone: &Zone, counters: &Counters, bytes: &[u8], transport: Transpo
         count(&counters.tcp);
     }
     match Message::from_vec(bytes) {
-        Ok(question) => encode(respond(zone, counters, &question), limit(&question, transport), counters),
+        Ok(question) => encode(respond(zone, presence, counters, &question), limit(&question, transport), counters),
         Err(_) => {
             count(&counters.malformed);
             let id = u16::from_be_bytes([bytes[0], bytes[1]]);
@@ -84,14 +91,14 @@ pub fn answer(zone: &Zone, counters: &Counters, bytes: &[u8], transport: Transpo
     }
 }
 
-fn respond(zone: &Zone, counters: &Counters, question: &Message) -> Message {
+fn respond(zone: &Zone, presence: &Presence, counters: &Counters, question: &Message) -> Message {
     let mut response = Message::new(question.metadata.id, MessageType::Response, question.metadata.op_code);
     response.metadata = Metadata::response_from_request(&question.metadata);
     response.queries.clone_from(&question.queries);
     response.edns = question.edns.as_ref().map(our_edns);
     response.metadata.response_code = match refusal(question) {
         Some(code) => code,
-        None => fill(zone, &question.queries[0], &mut response),
+        None => fill(zone, presence, &question.queries[0], &mut response),
     };
     match response.metadata.response_code {
         ResponseCode::NXDomain => count(&counters.nonexistent),
@@ -117,8 +124,9 @@ fn refusal(question: &Message) -> Option<ResponseCode> {
     }
 }
 
-fn fill(zone: &Zone, query: &Query, response: &mut Message) -> ResponseCode {
-    let answer = zone.answer(query.name(), query.query_type());
+fn fill(zone: &Zone, presence: &Presence, query: &Query, response: &mut Message) -> ResponseCode {
+    let mut answer = zone.answer(query.name(), query.query_type());
+    presence.arrange(&mut answer.answers);
     response.metadata.authoritative = answer.authoritative;
     response.answers = answer.answers;
     response.authorities = answer.authorities;

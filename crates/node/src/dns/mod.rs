@@ -5,6 +5,7 @@
 //! connections nor the loop that follows a failed accept.
 
 mod answer;
+mod presence;
 mod records;
 mod transport;
 mod zone;
@@ -18,6 +19,7 @@ use mainstay_site::wire::{Report, State};
 use tokio::runtime;
 
 use self::answer::Counters;
+use self::presence::Presence;
 use self::zone::Zone;
 use crate::service::{Context, Reporter};
 
@@ -50,37 +52,43 @@ pub fn run(context: Context, config: &plan::Dns) -> Result<(), Error> {
 }
 
 async fn serve(mut context: Context, config: &plan::Dns, zone: Arc<Zone>) -> Result<(), Error> {
-    let counters = Arc::new(Counters::default());
+    let (counters, presence) = (Arc::new(Counters::default()), Arc::new(Presence::default()));
+    config.watched.iter().for_each(|door| drop(tokio::spawn(presence::watch(presence.clone(), *door))));
     let (udp, tcp) = (context.sockets.take_udp(LISTEN), context.sockets.take_tcp(LISTEN));
     if udp.is_empty() && tcp.is_empty() {
         return Err(Error::NoSocket);
     }
     for socket in udp {
-        tokio::spawn(transport::datagrams(transport::udp(socket)?, zone.clone(), counters.clone()));
+        tokio::spawn(transport::datagrams(transport::udp(socket)?, zone.clone(), presence.clone(), counters.clone()));
     }
     for listener in tcp {
-        tokio::spawn(transport::streams(transport::tcp(listener)?, zone.clone(), counters.clone()));
+        tokio::spawn(transport::streams(transport::tcp(listener)?, zone.clone(), presence.clone(), counters.clone()));
     }
     tracing::info!(zone = %config.zone, serial = config.serial, records = zone.records(), "answering");
     tokio::select! {
-        () = publish(&context.reporter, config, &zone, &counters) => {}
+        () = publish(&context.reporter, config, &zone, &presence, &counters) => {}
         () = context.shutdown.requested() => {}
     }
     Ok(())
 }
 
-async fn publish(reporter: &Reporter, config: &plan::Dns, zone: &Zone, counters: &Counters) {
+async fn publish(reporter: &Reporter, config: &plan::Dns, zone: &Zone, presence: &Presence, counters: &Counters) {
     let mut tick = tokio::time::interval(REPORT_EVERY);
     loop {
         tick.tick().await;
-        reporter.publish(report(config, zone, counters));
+        reporter.publish(report(config, zone, presence, counters));
     }
 }
 
-fn report(config: &plan::Dns, zone: &Zone, counters: &Counters) -> Report {
+fn report(config: &plan::Dns, zone: &Zone, presence: &Presence, counters: &Counters) -> Report {
+    let absent = presence.absent();
+    let (state, because) = match absent.as_str() {
+        "" => (State::Serving, format!("answering for {}", config.zone)),
+        absent => (State::Degraded, format!("nobody holds {absent}: visitors are not sent there")),
+    };
     Report {
-        state: State::Serving,
-        because: format!("answering for {}", config.zone),
+        state,
+        because,
         facts: vec![
             ("zone".into(), config.zone.to_string()),
             ("serial".into(), config.serial.to_string()),

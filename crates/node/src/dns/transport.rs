@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::answer::{Counters, Transport, answer, count};
+use super::presence::Presence;
 use super::zone::Zone;
 
 /// The largest question that is read: no sensible one exceeds it, a longer datagram is cut off and then malformed.
@@ -38,7 +39,7 @@ pub fn tcp(listener: StdTcpListener) -> io::Result<TcpListener> {
 }
 
 /// Answers every datagram.
-pub async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, counters: Arc<Counters>) {
+pub async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, presence: Arc<Presence>, counters: Arc<Counters>) {
     let mut buffer = [0; QUESTION_BYTES_MAX];
     loop {
         // An error here is an ICMP answer to something sent earlier; it says nothing of this socket.
@@ -46,7 +47,7 @@ pub async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, counters: Arc<Counter
         if from.port() == 0 {
             continue;
         }
-        if let Some(bytes) = answer(&zone, &counters, &buffer[..length], Transport::Udp) {
+        if let Some(bytes) = answer(&zone, &presence, &counters, &buffer[..length], Transport::Udp) {
             // A full send buffer loses the answer, as UDP may; the resolver asks again.
             let _ = socket.try_send_to(&bytes, from);
         }
@@ -54,7 +55,7 @@ pub async fn datagrams(socket: UdpSocket, zone: Arc<Zone>, counters: Arc<Counter
 }
 
 /// Serves every connection.
-pub async fn streams(listener: TcpListener, zone: Arc<Zone>, counters: Arc<Counters>) {
+pub async fn streams(listener: TcpListener, zone: Arc<Zone>, presence: Arc<Presence>, counters: Arc<Counters>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -65,20 +66,20 @@ pub async fn streams(listener: TcpListener, zone: Arc<Zone>, counters: Arc<Count
             count(&counters.connections_refused);
             continue;
         };
-        let (zone, counters) = (zone.clone(), counters.clone());
+        let (zone, presence, counters) = (zone.clone(), presence.clone(), counters.clone());
         tokio::spawn(async move {
-            let _ = conversation(stream, &zone, &counters).await;
+            let _ = conversation(stream, &zone, &presence, &counters).await;
             drop(place);
         });
     }
 }
 
 /// Questions and answers, each behind its length (RFC 1035 § 4.2.2), until the asker leaves or falls silent.
-async fn conversation(mut stream: TcpStream, zone: &Zone, counters: &Counters) -> io::Result<()> {
+async fn conversation(mut stream: TcpStream, zone: &Zone, presence: &Presence, counters: &Counters) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         timeout(IDLE, question(&mut stream, &mut buffer)).await??;
-        let Some(bytes) = answer(zone, counters, &buffer, Transport::Tcp) else { return Ok(()) };
+        let Some(bytes) = answer(zone, presence, counters, &buffer, Transport::Tcp) else { return Ok(()) };
         timeout(WRITE, stream.write_all(&framed(&bytes))).await??;
     }
 }

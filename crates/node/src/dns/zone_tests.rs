@@ -23,6 +23,7 @@ fn config(www: Www, records: Vec<Declared>) -> plan::Dns {
         hosts: vec![("lb1.foobar.com".into(), address)],
         records,
         ttl: 3600,
+        watched: Vec::new(),
     }
 }
 

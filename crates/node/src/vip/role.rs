@@ -12,7 +12,7 @@ use mainstay_site::plan::{Vip, VirtualRouter};
 use mainstay_site::wire::vip::{self, View, Wish};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::report::{Counters, report};
@@ -128,7 +128,12 @@ impl Role {
                     leaves = Some(now + LEAVE_WITHIN);
                     self.wish(Wish::Yield);
                 }
-                Some((wish, answer)) = wishes.recv() => self.follow(wish, answer),
+                Some((wish, answer)) = wishes.recv() => {
+                    self.wish(wish);
+                    self.carry_out(&wire);
+                    // Who asked may be gone.
+                    let _ = answer.send(self.view());
+                }
                 _ = tracked.changed() => {}
                 () = sleep(deadline.since(now)) => {}
             }
@@ -303,12 +308,6 @@ impl Role {
 
     fn holds_any(&self) -> bool {
         self.routers.iter().any(|router| router.vrrp.state() == State::Master)
-    }
-
-    fn follow(&mut self, wish: Wish, answer: oneshot::Sender<View>) {
-        self.wish(wish);
-        // Who asked may be gone.
-        let _ = answer.send(self.view());
     }
 
     fn wish(&mut self, wish: Wish) {

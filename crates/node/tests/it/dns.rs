@@ -37,6 +37,7 @@ fn zone(www: Www) -> plan::Dns {
             record("mid", "TXT", &[long.as_str(); 3].join(" ")),
         ],
         ttl: 3600,
+        watched: Vec::new(),
     }
 }
 

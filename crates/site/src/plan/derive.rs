@@ -19,6 +19,9 @@ const HEALTH_PATH: &str = "/.mainstay/health";
 /// resolver asks twelve times an hour.
 const TTL: u32 = 300;
 
+/// And where an address is withdrawn when nobody holds it: nobody is to be sent there for longer than he would wait.
+const FLOATING_TTL: u32 = 30;
+
 /// The plan of every server, in the order of the file. The same arguments give the same plans.
 ///
 /// `codebases` names the release of each application; one that is missing is planned as the release `unreleased`, which
@@ -76,6 +79,10 @@ impl Tiers<'_> {
         let listen =
             |transport| Listen { name: "dns".into(), transport, address: at, per_core: false, floating: false };
         let servers = self.site.with_role(Role::Dns).enumerate();
+        // One address alone would be answered even if nobody held it: there is no other to send visitors to.
+        let several = self.site.cluster().filter(|cluster| cluster.addresses.len() > 1);
+        let watched = several.into_iter().flat_map(|cluster| &cluster.addresses);
+        let watched: Vec<_> = watched.map(|address| SocketAddr::new(*address, self.site.ports.http)).collect();
         let config = Dns {
             zone: self.site.domain.clone(),
             www: self.site.www,
@@ -90,7 +97,8 @@ impl Tiers<'_> {
                 .map(|it| (format!("{}.{}", it.name, self.site.domain), it.address))
                 .collect(),
             records: self.site.records.clone(),
-            ttl: TTL,
+            ttl: if watched.is_empty() { TTL } else { FLOATING_TTL },
+            watched,
         };
         let listens = vec![listen(Transport::Udp), listen(Transport::Tcp)];
         service("dns", Role::Dns, listens, Vec::new(), Config::Dns(config))

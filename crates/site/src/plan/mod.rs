@@ -153,6 +153,9 @@ pub struct Dns {
     pub records: Vec<crate::model::Record>,
     /// Seconds that resolvers may keep the records above.
     pub ttl: u32,
+    /// Where each of several floating addresses is asked whether anybody holds it: one that nobody does is not answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<SocketAddr>,
 }
 
 /// The balancer: one pool of web servers.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mainstay_machines::vrrp::{Fitness, Reason, State};
+pub use mainstay_machines::vrrp::{Fitness, Reason, State};
 use serde::{Deserialize, Serialize};
 
 /// What is wished. Each is answered by a [`View`]; what was begun may take some intervals.

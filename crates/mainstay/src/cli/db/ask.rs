@@ -22,19 +22,23 @@ pub struct Databases {
 pub type Seen = Vec<(ServerName, Result<View, String>)>;
 
 impl Databases {
-    /// Those of this site.
+    /// Those of this site, which may have none.
     pub fn named(site: &str) -> anyhow::Result<Databases> {
-        Databases::of(Of { site: Some(site.to_owned()) })
+        Databases::found(Of { site: Some(site.to_owned()) })
     }
 
     /// Those of the site that was named, or the only one.
     pub fn of(of: Of) -> anyhow::Result<Databases> {
+        let found = Databases::found(of)?;
+        ensure!(!found.servers.is_empty(), "{} has no database", found.running.site.domain);
+        Ok(found)
+    }
+
+    fn found(of: Of) -> anyhow::Result<Databases> {
         let running = Which::named(of.site).running()?;
         let client = |name: &ServerName| Client::new(running.folder.server(name).join("control.sock"));
         let servers = running.site.with_role(Role::Database).map(|server| (server.name.clone(), client(&server.name)));
-        let servers: Vec<_> = servers.collect();
-        ensure!(!servers.is_empty(), "{} has no database", running.site.domain);
-        Ok(Databases { servers, running })
+        Ok(Databases { servers: servers.collect(), running })
     }
 
     /// The one that makes the backups: the last of the file.

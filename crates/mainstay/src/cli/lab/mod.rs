@@ -5,6 +5,7 @@ mod ground;
 mod scenario;
 mod site;
 mod stage;
+mod vip;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 
-use super::{database, site};
+use super::{database, site, vip};
 use crate::cli::exit::FAILED;
 use crate::cli::help;
 use crate::render;
@@ -39,7 +39,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(rustix::process::geteuid().is_root(), "scenarios make network namespaces: run them as root");
     let of = |is_one: fn(&str) -> bool| args.names.iter().filter(|name| is_one(name)).cloned().collect::<Vec<_>>();
     let mut well = true;
-    for (wanted, run) in [(of(site::is_one), site::run as Run), (of(database::is_one), database::run)] {
+    let kinds =
+        [(of(site::is_one), site::run as Run), (of(database::is_one), database::run), (of(vip::is_one), vip::run)];
+    for (wanted, run) in kinds {
         well &= wanted.is_empty() || run(&wanted, args.runs, args.json)?;
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
@@ -50,7 +52,7 @@ type Run = fn(&[String], u32, bool) -> anyhow::Result<bool>;
 
 /// Names and what they are.
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    database::names().chain(site::names())
+    database::names().chain(site::names()).chain(vip::names())
 }
 
 fn list(json: bool) -> anyhow::Result<ExitCode> {

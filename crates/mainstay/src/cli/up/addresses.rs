@@ -1,5 +1,6 @@
 //! What is reached from this machine's browser and terminal, and where.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context;
@@ -109,7 +110,11 @@ fn bind(publications: Vec<Publication>) -> anyhow::Result<Bound> {
 fn targets(plans: &[Plan], role: Role, name: &str, transport: Transport) -> Vec<SocketAddr> {
     let services = plans.iter().flat_map(|plan| &plan.services).filter(|service| service.role == role);
     let listens = services.flat_map(|service| &service.listens);
-    listens.filter(|listen| listen.name == name && listen.transport == transport).map(|listen| listen.address).collect()
+    let named: Vec<_> = listens.filter(|listen| listen.name == name && listen.transport == transport).collect();
+    // Visitors come to what floats, if anything does; every balancer listens there.
+    let floats = named.iter().any(|listen| listen.floating);
+    let wanted = named.into_iter().filter(|listen| listen.floating == floats);
+    wanted.map(|listen| listen.address).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn links(site: &Site, at: &[(String, Transport, SocketAddr)], page: SocketAddr) -> Vec<(String, String)> {
