@@ -54,6 +54,9 @@ pub struct Site {
     pub servers: Vec<Server>,
     /// Where the site's services listen.
     pub ports: Ports,
+    /// Who has a vote in the store since before this declaration; empty: whoever is best. See [`crate::votes::keep`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voters: Vec<ServerName>,
 }
 
 impl Site {

@@ -15,6 +15,7 @@
 
 mod desk;
 mod fence;
+mod filter;
 mod health;
 mod house;
 mod inherited;
@@ -192,7 +193,7 @@ async fn supervise(
         server: plan.server.clone(),
         state: state.clone(),
         since_ms: unix_ms(),
-        in_force: ArcSwap::from_pointee(InForce { plan: Arc::new(plan.clone()), posts: Vec::new() }),
+        in_force: ArcSwap::from_pointee(InForce { plan: Arc::new(plan.clone()), lacking: None, posts: Vec::new() }),
         stopping: AtomicBool::new(false),
         upgrading: AtomicBool::new(false),
     });

@@ -19,9 +19,6 @@ pub fn notices(site: &Site) -> Vec<Notice> {
             add("tls.inside = \"mutual\"".into(), "traffic between the servers is in the clear");
         }
     }
-    if site.firewall.is_some() {
-        add("[firewall]".into(), "no packet is filtered");
-    }
     if site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
         add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");
     }

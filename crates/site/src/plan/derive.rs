@@ -7,6 +7,7 @@ use super::{
     Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
 };
 use crate::findings::notices;
+use crate::firewall::openings;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName};
 use crate::votes::votes;
@@ -32,6 +33,7 @@ pub fn derive(site: &Site, codebases: &[Codebase], generation: Generation) -> Ve
         server: server.name.clone(),
         address: server.address,
         store: tiers.endpoints(),
+        firewall: openings(site, server),
         services: tiers.services(index, server),
         notices: notices.clone(),
     };
