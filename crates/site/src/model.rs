@@ -88,6 +88,24 @@ impl Site {
         }
     }
 
+    /// A server's number in replication, unique in the site: its place in the file, from 1, or what that was before.
+    pub fn number(&self, name: &ServerName) -> Option<u32> {
+        let place = self.servers.iter().position(|server| server.name == *name)?;
+        self.servers[place].number.or(u32::try_from(place + 1).ok())
+    }
+
+    /// What a site has been for longer than its declaration has its present text: who has a vote ([`crate::votes::keep`]), and
+    /// the numbers of its servers. To be said of every declaration that takes the place of one that runs.
+    pub fn continues(&mut self, before: &Site) {
+        crate::votes::keep(before, self);
+        let mut taken: Vec<u32> = self.servers.iter().filter_map(|server| before.number(&server.name)).collect();
+        for (place, server) in (1..).zip(&mut self.servers) {
+            let number = before.number(&server.name).or_else(|| (1..).find(|free| !taken.contains(free)));
+            taken.extend(number.filter(|_| before.server(&server.name).is_none()));
+            server.number = number.filter(|number| *number != place);
+        }
+    }
+
     /// The servers that have `role` without those that were taken out, unless all were.
     pub fn in_use(&self, role: Role) -> impl Iterator<Item = &Server> {
         let all_are_out = self.with_role(role).all(|server| server.maintained);
@@ -445,6 +463,9 @@ pub struct Server {
     /// Taken out by an operator (`mainstay maintain`): it runs, and nothing is asked of it while its tiers have others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub maintained: bool,
+    /// Its number in replication, if that is not its place in the file: it had another place before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
 }
 
 impl Server {

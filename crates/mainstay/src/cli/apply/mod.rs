@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use mainstay_node::release::identify;
 use mainstay_site::model::{Codebase, Site};
-use mainstay_site::votes::{keep, votes};
+use mainstay_site::votes::votes;
 
 use super::declaration::{Declaration, File};
 use super::running::{Running, Which};
@@ -62,7 +62,7 @@ fn as_it_runs(declared: &Site, running: &Running) -> Site {
     let loopback = running.record.mode == mainstay_lab::Mode::Loopback;
     let mut site = if loopback { declared.on_loopback() } else { declared.clone() };
     site.ports.published = running.site.ports.published;
-    keep(&running.site, &mut site);
+    site.continues(&running.site);
     for server in &mut site.servers {
         server.maintained = running.site.server(&server.name).is_some_and(|known| known.maintained);
     }

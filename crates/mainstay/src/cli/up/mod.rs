@@ -114,7 +114,7 @@ impl Up {
         site.ports.published = Some((args.http, args.https));
         let (place, folder) = (Place::usual(&site.domain), SiteFolder::choose(args.state.as_deref(), &site.domain)?);
         if let Some(before) = folder.read::<Site>("site.json")? {
-            mainstay_site::votes::keep(&before, &mut site);
+            site.continues(&before);
         }
         let (patience, begun) = (Duration::from_secs(args.timeout), Instant::now());
         Ok(Up { site, mode, place, folder, patience, background: args.background, begun })
