@@ -15,6 +15,8 @@ const PIECE_BYTES: u64 = 128 * 1024;
 /// Bytes that are copied out of memory, together with the head; the kernel sends more than these from its own, without a
 /// copy and for one call more.
 const COPIED_BYTES_MAX: u64 = 8 * 1024;
+/// Bytes that are copied behind the head: less than it costs the kernel to look at two pieces.
+const JOINED_BYTES_MAX: u64 = 4 * 1024;
 /// Bytes of a file that the kernel is told to send at once. Whether they are in memory is asked before.
 const WARM_BYTES: u64 = 512 * 1024;
 
@@ -82,7 +84,8 @@ impl Trip<'_> {
     }
 
     async fn conditionally(&self, item: &Item, conditions: &Conditions<'_>, wire: &mut Wire) -> Outcome {
-        let mut head = Vec::with_capacity(512);
+        let joined = if item.found.length <= JOINED_BYTES_MAX { item.found.length as usize } else { 0 };
+        let mut head = Vec::with_capacity(512 + joined);
         let content = if conditions.are_none() && self.request.method == Method::Get {
             head.extend_from_slice(&item.head);
             Content::Part(Part { start: 0, length: item.found.length })
@@ -93,7 +96,7 @@ impl Trip<'_> {
         let persists = self.close_head(&mut head);
         let sent = match content {
             Content::Nothing => self.piece(&head, wire).await.map(|()| 0),
-            Content::Part(part) => self.part(item, &head, part, wire).await,
+            Content::Part(part) => self.part(item, &mut head, part, wire).await,
             Content::Parts(parts, end) => self.parts(item, head, &parts, &end, wire).await,
         };
         // A body that ends early can only be told by closing.
@@ -111,12 +114,17 @@ impl Trip<'_> {
     }
 
     /// Sends `head` and a part of the file; how many bytes the part had.
-    async fn part(&self, item: &Item, head: &[u8], part: Part, wire: &Wire) -> io::Result<u64> {
+    async fn part(&self, item: &Item, head: &mut Vec<u8>, part: Part, wire: &Wire) -> io::Result<u64> {
         let within = self.config.limits.progress_within;
         let by_kernel = wire.stream.takes_files() && part.length >= COPIED_BYTES_MAX;
         if let Some(body) = item.body().filter(|_| !by_kernel) {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
-            wire.stream.write_both(head, &body[start..end], within).await?;
+            if part.length <= JOINED_BYTES_MAX {
+                head.extend_from_slice(&body[start..end]);
+                self.piece(head, wire).await?;
+            } else {
+                wire.stream.write_both(head, &body[start..end], within).await?;
+            }
             return Ok(part.length);
         }
         wire.stream.begin(head, within).await?;
@@ -149,7 +157,7 @@ impl Trip<'_> {
         let mut sent = 0;
         for (part_head, part) in parts {
             head.extend_from_slice(part_head.as_bytes());
-            sent += part_head.len() as u64 + self.part(item, &head, *part, wire).await?;
+            sent += part_head.len() as u64 + self.part(item, &mut head, *part, wire).await?;
             head.clear();
         }
         self.piece(end.as_bytes(), wire).await?;

@@ -61,7 +61,7 @@ impl Live {
     }
 }
 
-/// Sockets to accept on, each for one core: with `SO_REUSEPORT` there are several for one address, and all must be served.
+/// Sockets to accept on: with `SO_REUSEPORT` there are several for one address, one for each core, and all must be served.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// For HTTP in clear.
@@ -72,13 +72,24 @@ pub struct Listeners {
 
 impl Listeners {
     fn by_core(self) -> Vec<Vec<(TcpListener, Scheme)>> {
-        let cores = self.http.len().max(self.https.len());
+        let cores = per_address(&self.http).max(per_address(&self.https));
         let mut by_core: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
         for (listeners, scheme) in [(self.http, Scheme::Http), (self.https, Scheme::Https)] {
-            listeners.into_iter().zip(&mut by_core).for_each(|(listener, core)| core.push((listener, scheme)));
+            // Those of one address stand one after the other.
+            let listeners = listeners.into_iter().enumerate();
+            listeners.for_each(|(place, listener)| by_core[place % cores].push((listener, scheme)));
         }
         by_core
     }
+}
+
+/// The most listeners that share an address.
+fn per_address(listeners: &[TcpListener]) -> usize {
+    let mut counts = std::collections::HashMap::new();
+    for listener in listeners {
+        *counts.entry(listener.local_addr().ok()).or_insert(0) += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
 }
 
 /// What is spoken on a listener.

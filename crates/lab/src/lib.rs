@@ -27,7 +27,7 @@ pub mod scenario;
 mod sweep;
 
 pub use lab::{Lab, Options};
-pub use network::{Cable, Wires};
+pub use network::{Cable, Loss, Wires};
 pub use pids::HostPids;
 pub use power::Boot;
 pub use process::ProcessId;

@@ -47,6 +47,17 @@ pub struct End {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Packets that are lost in the bridge. What is not given holds for all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loss<'a> {
+    /// Whose packets.
+    pub from: Option<&'a ServerName>,
+    /// For whom.
+    pub to: Option<&'a ServerName>,
+    /// Of connections to these ports, in either direction; empty for every packet.
+    pub ports: &'a [u16],
+}
+
 /// How a cable is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cable {
@@ -144,11 +155,24 @@ impl Wires {
 
     /// Loses every packet from `from` to `to`, and none the other way.
     pub fn drop_one_way(&self, from: &ServerName, to: &ServerName) -> anyhow::Result<()> {
-        let (from, to) = (&self.end(from)?.port, &self.end(to)?.port);
-        self.nft(&format!(
-            "table bridge {TABLE} {{ chain forward {{ type filter hook forward priority 0; }}\n}}\n\
-             add rule bridge {TABLE} forward iifname {from} oifname {to} drop\n"
-        ))
+        self.lose(Loss { from: Some(from), to: Some(to), ports: &[] })
+    }
+
+    /// Loses packets until [`Wires::heal`].
+    pub fn lose(&self, loss: Loss<'_>) -> anyhow::Result<()> {
+        let port = |word: &str, server: Option<&ServerName>| {
+            server.map_or(Ok(String::new()), |server| Ok(format!("{word} {} ", self.end(server)?.port)))
+        };
+        let ends =
+            [port("iifname", loss.from), port("oifname", loss.to)].into_iter().collect::<anyhow::Result<String>>()?;
+        let ports: Vec<String> = loss.ports.iter().map(ToString::to_string).collect();
+        let matches = match ports.as_slice() {
+            [] => vec![String::new()],
+            ports => ["dport", "sport"].map(|end| format!("tcp {end} {{ {} }} ", ports.join(", "))).to_vec(),
+        };
+        let rules = matches.iter().map(|ports| format!("add rule bridge {TABLE} forward {ends}{ports}drop\n"));
+        let chain = format!("table bridge {TABLE} {{ chain forward {{ type filter hook forward priority 0; }}\n}}\n");
+        self.nft(&(chain + &rules.collect::<String>()))
     }
 
     /// Loses every packet between the two sides, both ways.

@@ -15,8 +15,9 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use self::side::Heard;
 use crate::platform::inherit::{self, Socket};
-use crate::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use crate::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets, Yields};
 
 /// The environment variable that names the descriptor of the [`Launch`].
 pub const LAUNCH_FD: &str = "MAINSTAY_LAUNCH_FD";
@@ -89,10 +90,12 @@ fn prepare(name: &str) -> Result<Context, Unusable> {
     let reporter = Reporter::default();
     let path = launch.run_folder().join("report.sock");
     let (launches, purges, asks) = (Launches::default(), Purges::default(), Asks::default());
-    let heard = (launches.clone(), purges.clone(), asks.clone());
+    let yields = Yields::default();
+    let heard =
+        Heard { launches: launches.clone(), purges: purges.clone(), asks: asks.clone(), yields: yields.clone() };
     side::start(&path, reporter.clone(), heard, sender)
         .map_err(|source| Unusable::Report { path: path.display().to_string(), source })?;
-    Ok(Context { launch, sockets, reporter, shutdown, launches, purges, asks })
+    Ok(Context { launch, sockets, reporter, shutdown, launches, purges, asks, yields })
 }
 
 fn sort(handed: Vec<(String, std::os::fd::OwnedFd)>) -> io::Result<Sockets> {

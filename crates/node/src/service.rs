@@ -9,7 +9,7 @@
 //! It answers on `run/NAME/report.sock`, which only its own user and root may connect to (unix(7): it takes the permission to
 //! write): `GET /v1/report` with its [`Report`]; `PUT /v1/launch` with a [`Launch`] that is to take the place of the one that
 //! it has, to which it says 204 once it follows it, 409 if it must be restarted for that, and 422 if nobody could follow it.
-//! `POST /v1/database` with an [`Ask`] is for the database alone.
+//! `POST /v1/database` with an [`Ask`] is for the database alone, `POST /v1/vip` with a [`Wish`] for who speaks for floating addresses.
 //! `POST /v1/purge` with a [`Purge`] takes answers out of its cache, if it has one, and says how many. SIGTERM asks it to
 //! finish what it has and end with 0.
 
@@ -22,6 +22,7 @@ use mainstay_site::names::{Domain, Generation, ServerName};
 use mainstay_site::plan::Service;
 use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::upkeep::{Ask, Told};
+use mainstay_site::wire::vip::{View, Wish};
 use mainstay_site::wire::{Purge, Refusal, Report, State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -69,6 +70,8 @@ pub struct Context {
     pub purges: Purges,
     /// Where it is asked what takes its time.
     pub asks: Asks,
+    /// Where it is told to hand over what floats.
+    pub yields: Yields,
 }
 
 /// The listening sockets that were handed over, with the name of their [`mainstay_site::plan::Listen`].
@@ -198,6 +201,32 @@ impl Asks {
     pub async fn ask(&self, ask: Ask) -> Option<Result<Told, Refusal>> {
         let (answer, answered) = oneshot::channel();
         self.0.get()?.try_send(Request { ask, answer }).ok()?;
+        answered.await.ok()
+    }
+}
+
+/// A wish, and where its answer goes.
+pub type Wished = (Wish, oneshot::Sender<View>);
+
+/// Where who speaks for floating addresses is told to hand them over (`POST /v1/vip`).
+#[derive(Clone, Default)]
+pub struct Yields(Arc<OnceLock<mpsc::Sender<Wished>>>);
+
+impl Yields {
+    /// Wishes that wait; each is answered at once.
+    const WAITING_MAX: usize = 4;
+
+    /// Has them come here. Only the first who asks is asked.
+    pub fn follow(&self) -> mpsc::Receiver<Wished> {
+        let (sender, receiver) = mpsc::channel(Yields::WAITING_MAX);
+        let _ = self.0.set(sender);
+        receiver
+    }
+
+    /// Tells a wish; `None` where nobody has such addresses, or too many wait.
+    pub async fn tell(&self, wish: Wish) -> Option<View> {
+        let (answer, answered) = oneshot::channel();
+        self.0.get()?.try_send((wish, answer)).ok()?;
         answered.await.ok()
     }
 }

@@ -72,7 +72,7 @@ pub fn openings(site: &Site, server: &Server) -> Option<Vec<Opening>> {
         add("dns", Protocol::Udp, ports.dns, From::Anyone);
         add("dns", tcp, ports.dns, From::Anyone);
     }
-    if server.has(Role::Balancer) && site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
+    if server.has(Role::Balancer) && site.cluster().is_some() {
         add("floating address", Protocol::Vrrp, 0, others(&|it| it.has(Role::Balancer)));
     }
     if server.has(Role::Web) && site.front() != Role::Web {

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
 
+mod cluster;
 mod database;
 mod store;
 mod web;
 
+pub use cluster::{Cluster, ClusterMode};
 pub use database::{Backup, BinlogKeep, Lease, Reads, SemiSync};
 pub use store::ForeignStore;
 pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
@@ -82,7 +84,7 @@ impl Site {
 
     /// Where visitors are sent: the floating address if there is one, else the front servers' own addresses.
     pub fn public_addresses(&self) -> Vec<IpAddr> {
-        match self.balancer.as_ref().and_then(|balancer| balancer.cluster.as_ref()) {
+        match self.cluster() {
             Some(cluster) => cluster.addresses.clone(),
             None => self.in_use(self.front()).map(|server| server.address).collect(),
         }
@@ -104,6 +106,12 @@ impl Site {
             taken.extend(number.filter(|_| before.server(&server.name).is_none()));
             server.number = number.filter(|number| *number != place);
         }
+    }
+
+    /// The balancers' cluster, where its addresses can float: on one machine without networks they cannot.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        let declared = self.balancer.as_ref().and_then(|balancer| balancer.cluster.as_ref());
+        declared.filter(|cluster| !cluster.addresses.iter().any(IpAddr::is_loopback))
     }
 
     /// The servers that have `role` without those that were taken out, unless all were.
@@ -309,26 +317,6 @@ impl Algorithm {
         ("source-hash", Algorithm::SourceHash),
         ("consistent-hash", Algorithm::ConsistentHash),
     ];
-}
-
-/// Balancers that share floating addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// One for active-passive; one per balancer for active-active.
-    pub addresses: Vec<IpAddr>,
-    /// Who serves.
-    pub mode: ClusterMode,
-}
-
-/// Who of a cluster serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClusterMode {
-    /// One serves, the others wait.
-    #[default]
-    ActivePassive,
-    /// All serve, each on an address of its own, each backing the others up.
-    ActiveActive,
 }
 
 /// The database tier. The first database server of the file is the primary, the others are replicas.

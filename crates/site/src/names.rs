@@ -130,6 +130,10 @@ impl Role {
 /// The numeric user of the SQL endpoints, which stand beside every application server but share nothing with it.
 pub const SQL_USER: u32 = 59_805;
 
+/// The numeric user of who speaks for a floating address, which stands beside a balancer: it reads what anybody on the wire
+/// sends, and shares nothing with the proxy.
+pub const VIP_USER: u32 = 59_811;
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -32,6 +32,13 @@ pub struct Secrets {
     /// there was one.
     #[serde(default)]
     pub sticky: String,
+    /// From it come the keys of TLS session tickets; the same on every server, so that a session goes on at another one. Empty
+    /// in files written before there was one.
+    #[serde(default)]
+    pub tickets: String,
+    /// Signs what balancers say to each other about their floating addresses. Empty in files written before there was one.
+    #[serde(default)]
+    pub vip: String,
     /// What visitors are shown over HTTPS; `None` without `[tls]`.
     #[serde(default)]
     pub certificate: Option<KeyPair>,
@@ -99,12 +106,14 @@ impl Secrets {
             replication: fresh(),
             database_check: String::new(),
             sticky: String::new(),
+            tickets: String::new(),
+            vip: String::new(),
             certificate: None,
             authority: None,
             identities: BTreeMap::new(),
             store: None,
         });
-        for later in [&mut secrets.database_check, &mut secrets.sticky] {
+        for later in [&mut secrets.database_check, &mut secrets.sticky, &mut secrets.tickets, &mut secrets.vip] {
             if later.is_empty() {
                 *later = fresh();
             }

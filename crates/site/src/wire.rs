@@ -14,6 +14,7 @@
 //! | `POST /v1/turn/N` | 202; of servers without a common store: follow this generation now |
 //! | `POST /v1/restart/SERVICE` | 202 |
 //! | `POST /v1/database` with an [`Ask`](upkeep::Ask) | [`Told`](upkeep::Told), or [`Refusal`] with 409 |
+//! | `POST /v1/vip` with a [`Wish`](vip::Wish) | [`View`](vip::View) |
 //! | `POST /v1/purge` with a [`Purge`] | a list of [`Purged`] |
 //! | `POST /v1/upgrade` | 202; the supervisor and then its services are replaced by the program that its file holds now |
 //! | `POST /v1/stop` | 202; everything is stopped in order, then the supervisor ends |
@@ -25,6 +26,7 @@ pub mod database;
 pub mod hold;
 pub mod rollout;
 pub mod upkeep;
+pub mod vip;
 
 use std::collections::BTreeMap;
 

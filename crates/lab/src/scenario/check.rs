@@ -18,6 +18,8 @@ pub struct Verdict {
     pub lost: u64,
     /// The longest time without an acknowledged INSERT.
     pub gap: Duration,
+    /// The longest time without an answered read.
+    pub read_gap: Duration,
     /// How many servers acknowledged at once, at most.
     pub writable_primaries_max: usize,
     /// Everything that cannot be, in words; what was lost too.
@@ -28,6 +30,7 @@ pub struct Verdict {
 pub fn check(history: &History, found: &Found) -> Verdict {
     let mut verdict = Verdict {
         gap: gap(&history.ops),
+        read_gap: longest(history.reads.clone()),
         writable_primaries_max: writable_at_once(&history.probes),
         ..Verdict::default()
     };
@@ -130,7 +133,10 @@ fn order(list: u64, sent: &BTreeMap<u64, &Op>, values: &[u64], verdict: &mut Ver
 /// The longest time between two acknowledged INSERTs.
 fn gap(ops: &[Op]) -> Duration {
     let done = |op: &&Op| matches!(op.action, Action::Insert { .. }) && op.answer == Answer::Done;
-    let mut ends: Vec<Duration> = ops.iter().filter(done).map(|op| op.ended).collect();
+    longest(ops.iter().filter(done).map(|op| op.ended).collect())
+}
+
+fn longest(mut ends: Vec<Duration>) -> Duration {
     ends.sort_unstable();
     ends.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
@@ -181,7 +187,7 @@ mod tests {
     }
 
     fn anomalies(ops: Vec<Op>, found: &Found) -> Vec<String> {
-        check(&History { ops, probes: Vec::new() }, found).anomalies
+        check(&History { ops, ..History::default() }, found).anomalies
     }
 
     #[test]
@@ -201,7 +207,7 @@ mod tests {
             read(9, 9, 11),
             read(9, 13, 14),
         ];
-        let verdict = check(&History { ops, probes: Vec::new() }, &found(&[1, 3], &[2, 1, 3], 9));
+        let verdict = check(&History { ops, ..History::default() }, &found(&[1, 3], &[2, 1, 3], 9));
         assert_eq!(verdict.anomalies, Vec::<String>::new());
         assert_eq!((verdict.acknowledged, verdict.lost), (4, 0));
     }

@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 const PROBE: Duration = Duration::from_millis(10);
 /// A probe is waited for that long; what a server without a replica says later is noted by the next one.
 const PROBE_ANSWER: Duration = Duration::from_secs(1);
+/// Between two reads, and what one may take.
+const READ: Duration = Duration::from_millis(20);
+const READ_ANSWER: Duration = Duration::from_millis(500);
 /// Clients that insert: an INSERT waits for two disks and a network, so one client alone would have gaps of its own.
 const INSERTERS: u64 = 4;
 /// Clients that append to the one list.
@@ -36,6 +39,8 @@ pub struct Target {
     pub namespace: String,
     /// The endpoint that takes writes.
     pub writer: SocketAddr,
+    /// The endpoint for reads.
+    pub reader: SocketAddr,
     /// Every server's own port.
     pub servers: Vec<(String, SocketAddr)>,
     /// Account and schema.
@@ -91,6 +96,22 @@ impl Workload {
     /// How many INSERTs were acknowledged until now.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// How long they have been at work.
+    pub fn now(&self) -> Duration {
+        self.shared.now()
+    }
+
+    /// When the first INSERT that was sent after `after` was acknowledged, if one was.
+    pub fn acknowledged_after(&self, after: Duration) -> Option<Duration> {
+        let history = self.shared.history();
+        history.ops.iter().filter(|op| is_done_insert(op) && op.sent >= after).map(|op| op.ended).min()
+    }
+
+    /// When the last INSERT was acknowledged.
+    pub fn last_acknowledged(&self) -> Option<Duration> {
+        self.shared.history().ops.iter().filter(|op| is_done_insert(op)).map(|op| op.ended).max()
     }
 
     /// Ends the clients and returns what they did and were told.
@@ -149,6 +170,7 @@ async fn clients(shared: Arc<Shared>) {
             _ => Action::Read { register: 1 },
         }));
     }
+    all.spawn(read(Arc::clone(&shared)));
     for (server, address) in shared.target.servers.clone() {
         all.spawn(probe(Arc::clone(&shared), server, address));
     }
@@ -173,6 +195,30 @@ impl Shared {
     }
 }
 
+fn is_done_insert(op: &Op) -> bool {
+    matches!(op.action, Action::Insert { .. }) && op.answer == Answer::Done
+}
+
+/// Reads through the endpoint for readers.
+async fn read(shared: Arc<Shared>) {
+    let mut clock = interval(READ);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut conn = None;
+    while !shared.ends() {
+        clock.tick().await;
+        if conn.is_none() {
+            let opened = timeout(READ_ANSWER, Conn::new(shared.target.at(shared.target.reader))).await;
+            conn = opened.ok().and_then(Result::ok);
+        }
+        let Some(mut open) = conn.take() else { continue };
+        if let Ok(Ok(_)) = timeout(READ_ANSWER, open.query_first::<u64, _>("SELECT id FROM ms_row LIMIT 1")).await {
+            let now = shared.now();
+            shared.history().reads.push(now);
+            conn = Some(open);
+        }
+    }
+}
+
 /// One client: asks, notes, asks again.
 async fn client(shared: Arc<Shared>, next: fn(&Shared, Option<&Op>) -> Action) {
     let mut clock = interval(PAUSE);
@@ -190,7 +236,7 @@ async fn client(shared: Arc<Shared>, next: fn(&Shared, Option<&Op>) -> Action) {
         let op = Op { action, sent, ended: shared.now(), answer };
         // After a refusal too: the endpoint may know a better server by now.
         conn = matches!(answer, Answer::Done | Answer::Value(_) | Answer::Missed).then_some(open);
-        if matches!(op.action, Action::Insert { .. }) && answer == Answer::Done {
+        if is_done_insert(&op) {
             shared.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
         shared.history().ops.push(op.clone());

@@ -80,6 +80,8 @@ pub struct History {
     pub ops: Vec<Op>,
     /// At each server.
     pub probes: Vec<Probe>,
+    /// When each read through the endpoint for readers was answered.
+    pub reads: Vec<Duration>,
 }
 
 /// What the database holds in the end.

@@ -34,16 +34,20 @@ pub struct Inside {
 pub struct Contents {
     /// `@@gtid_current_pos`.
     pub position: String,
+    /// Transactions that it wrote while it followed: of nobody's history.
+    pub errant: Vec<String>,
     /// `CHECKSUM TABLE`, by table.
     pub checksums: Vec<(String, Option<u64>)>,
 }
 
 impl Inside {
+    fn opts(&self) -> OptsBuilder {
+        OptsBuilder::default().socket(self.socket.to_str()).user(Some(&self.user)).pass(Some(&self.password))
+    }
+
     async fn ask<T>(&self, ask: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>) -> anyhow::Result<T> {
-        let opts =
-            OptsBuilder::default().socket(self.socket.to_str()).user(Some(&self.user)).pass(Some(&self.password));
         let answered = timeout(ANSWER, async {
-            let mut conn = Conn::new(opts).await?;
+            let mut conn = Conn::new(self.opts()).await?;
             let answer = ask(&mut conn).await;
             conn.disconnect().await?;
             answer
@@ -71,7 +75,9 @@ impl Inside {
         self.ask(async |conn| {
             let position = conn.query_first::<String, _>("SELECT @@global.gtid_current_pos").await?;
             let checksums = conn.query::<(String, Option<u64>), _>(checksum).await?;
-            Ok(Contents { position: position.unwrap_or_default(), checksums })
+            let state = conn.query_first::<String, _>("SELECT @@global.gtid_binlog_state").await?;
+            let errant = errant(&state.unwrap_or_default());
+            Ok(Contents { position: position.unwrap_or_default(), errant, checksums })
         })
         .await
     }
@@ -107,11 +113,45 @@ impl Inside {
         self.ask(async |conn| conn.query::<String, _>(query).await).await
     }
 
+    /// Has it apply nothing of what it receives until what is returned is dropped.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn hold_applying(&self) -> anyhow::Result<Held> {
+        let mut conn = timeout(ANSWER, Conn::new(self.opts())).await??;
+        timeout(ANSWER, conn.query_drop("FLUSH TABLES WITH READ LOCK")).await??;
+        Ok(Held { _conn: conn })
+    }
+
     /// Stops the thread that applies what a replica receives, until something starts it again.
     ///
     /// # Errors
     /// If it does not answer.
     pub async fn stop_applying(&self) -> anyhow::Result<()> {
         self.ask(async |conn| conn.query_drop("STOP SLAVE SQL_THREAD").await).await
+    }
+}
+
+/// A lock on every table, as long as this lives.
+#[derive(Debug)]
+pub struct Held {
+    _conn: Conn,
+}
+
+/// Of `DOMAIN-SERVER-SEQUENCE,…` those of a server that followed: there bit 30 of the identity is set.
+fn errant(state: &str) -> Vec<String> {
+    let follows =
+        |gtid: &&str| gtid.split('-').nth(1).and_then(|id| id.parse::<u32>().ok()).is_some_and(|id| id >> 30 & 1 == 1);
+    state.split(',').filter(follows).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::errant;
+
+    #[test]
+    fn what_a_follower_wrote_itself_is_errant() {
+        assert_eq!(errant("0-3-10,0-1073741826-11,0-2-9"), ["0-1073741826-11"]);
+        assert_eq!(errant(""), Vec::<String>::new());
     }
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod clients;
+mod ground;
 mod history;
 mod inside;
 mod processes;
@@ -13,7 +14,8 @@ mod visitors;
 
 pub use check::{Verdict, check};
 pub use clients::{Target, Workload};
+pub use ground::{FakedClock, SmallDisk};
 pub use history::{Action, Answer, Found, History, Op, Probe};
-pub use inside::{Contents, Inside};
-pub use processes::processes;
+pub use inside::{Contents, Held, Inside};
+pub use processes::{all_processes, processes};
 pub use visitors::{Door, Moment, Tally, Visit, Visitors, What, tally};

@@ -41,6 +41,7 @@ Examples:
   mainstay lab scenario --list
   sudo mainstay lab scenario db-kill-mariadbd
   sudo mainstay lab scenario db-power-off-primary --runs 20 --json
+  sudo mainstay lab scenario db-guestbook-power-off    visitors post while a server goes
 Exit code 1 where the promise was broken: an acknowledged write lost, two servers that take writes, servers that differ.";
 
 /// Behind `down`'s options.
@@ -136,7 +137,8 @@ pub const DB_SWITCHOVER: &str = "\
 Examples:
   mainstay db switchover             to the replica that is furthest
   mainstay db switchover --to db2
-Visitors' requests are held for the moment that it takes; those under way are answered first.";
+Visitors' requests are held for the moment that it takes; those under way are answered first.
+It is done when the new primary takes writes. Exit code 1: the old one still does, and why.";
 
 /// Behind `db failover`'s options.
 pub const DB_FAILOVER: &str = "\
@@ -149,14 +151,16 @@ With failover = \"automatic\" the safe one happens by itself.";
 pub const DB_REJOIN: &str = "\
 Example:
   mainstay db rejoin db2
-A server that was away does this by itself where it must; here you decide.";
+A server that was away does this by itself where it must; here you decide. It is done when the
+server is a replica again; ending the command earlier ends only the waiting.";
 
 /// Behind `db backup`'s options.
 pub const DB_BACKUP: &str = "\
 Examples:
   mainstay db backup                            to the folder of [database] backup
   mainstay db backup --to /var/backups/site     to another
-A backup holds the data and, from then on, the binary logs; with
+A folder that is not there yet is made. A backup holds the data and, from then on, the binary
+logs; with
   backup = { to = \"/var/backups/site\", every = \"1d\", keep = 7 }
 in [database] they are made by themselves and the logs follow within a second.";
 

@@ -47,7 +47,13 @@ pub fn free() -> SocketAddr {
 
 /// A name server's part of a plan.
 pub fn dns(name: &str, address: SocketAddr) -> Service {
-    let listen = |transport| Listen { name: "dns".into(), transport, address, per_core: transport == Transport::Tcp };
+    let listen = |transport| Listen {
+        name: "dns".into(),
+        transport,
+        address,
+        per_core: transport == Transport::Tcp,
+        floating: false,
+    };
     Service {
         name: ServiceName::from(name),
         role: Role::Dns,
@@ -79,6 +85,7 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         store: Vec::new(),
         firewall: None,
         services,
+        store: Vec::new(),
         notices: Vec::new(),
     }
 }

@@ -17,4 +17,5 @@ mod https;
 mod killed;
 mod lacking;
 mod simple;
+mod verbs;
 mod wordpress;

@@ -21,7 +21,8 @@ const COMPUTES: [&str; 13] = [
 ];
 
 /// The parts of `std` that have no clock, file, socket, process or thread.
-const STD: [&str; 18] = [
+const STD: [&str; 19] = [
+    "array",
     "cell",
     "cmp",
     "collections",

@@ -14,7 +14,7 @@ use mainstay_site::wire::{Report, State};
 use tokio::sync::watch;
 
 use super::*;
-use crate::service::{Asks, Context, Launches, Purges, Reporter, Shutdown, Sockets};
+use crate::service::{Asks, Context, Launches, Purges, Reporter, Shutdown, Sockets, Yields};
 
 /// No worker here takes longer, even on a machine that compiles meanwhile.
 const SOON: Duration = Duration::from_secs(20);
@@ -63,6 +63,7 @@ fn start_in(
         launches: Launches::default(),
         purges: Purges::default(),
         asks: Asks::default(),
+        yields: Yields::default(),
     };
     let thread = std::thread::spawn(move || run(context, &config));
     Running { state: folder.path().to_owned(), folder: Some(folder), address, reporter, end, thread: Some(thread) }

@@ -8,8 +8,9 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use mainstay_site::names::{Generation, ServiceName};
 use mainstay_site::plan::Plan;
-use mainstay_site::wire::rollout::{Proposal, Record, Summary, View};
+use mainstay_site::wire::rollout::{self, Proposal, Record, Summary};
 use mainstay_site::wire::upkeep::{Ask, Told};
+use mainstay_site::wire::vip::{self, Wish};
 use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 use serde::Deserialize;
 use tokio::net::UnixListener;
@@ -39,6 +40,7 @@ pub(crate) async fn serve(listener: UnixListener, handle: Handle, end: impl Futu
         .route("/v1/restart/{service}", post(restart))
         .route("/v1/purge", post(purge))
         .route("/v1/database", post(database))
+        .route("/v1/vip", post(vip))
         .route("/v1/upgrade", post(upgrade))
         .route("/v1/stop", post(stop))
         .fallback(nothing)
@@ -86,7 +88,7 @@ async fn plan(State(handle): State<Handle>, plan: Result<Json<Plan>, JsonRejecti
     handle.put_plan(plan).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-async fn rollout(State(handle): State<Handle>) -> Json<View> {
+async fn rollout(State(handle): State<Handle>) -> Json<rollout::View> {
     Json(handle.rollout().await)
 }
 
@@ -118,6 +120,10 @@ async fn database(State(handle): State<Handle>, Json(ask): Json<Ask>) -> Result<
     handle.ask_database(&ask).await.map(Json)
 }
 
+async fn vip(State(handle): State<Handle>, Json(wish): Json<Wish>) -> Result<Json<vip::View>, Refused> {
+    handle.wish_of_vip(wish).await.map(Json)
+}
+
 async fn upgrade(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
     handle.upgrade().await.map(|()| StatusCode::ACCEPTED)
 }
@@ -127,6 +133,6 @@ async fn stop(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
 }
 
 async fn nothing() -> Refused {
-    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/rollout, /v1/generations, /v1/generation, /v1/turn/N, /v1/restart/SERVICE, /v1/purge, /v1/database, /v1/upgrade, /v1/stop";
+    let hint = "this supervisor speaks version 1: /v1/status, /v1/logs/SERVICE, /v1/plan, /v1/rollout, /v1/generations, /v1/generation, /v1/turn/N, /v1/restart/SERVICE, /v1/purge, /v1/database, /v1/vip, /v1/upgrade, /v1/stop";
     Refused::Unknown(Refusal { error: "there is nothing at this path".to_owned(), hint: Some(hint.to_owned()) })
 }

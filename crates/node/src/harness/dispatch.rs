@@ -3,7 +3,7 @@
 use mainstay_site::plan::Config;
 
 use crate::service::Context;
-use crate::{app, balancer, database, dns, etcd, sql, web};
+use crate::{app, balancer, database, dns, etcd, sql, vip, web};
 
 /// Why a service ended without being asked.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -19,5 +19,6 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
         Config::Sql(config) => Ok(sql::run(context, config)?),
         Config::Database(config) => Ok(database::run(context, config)?),
         Config::Store(config) => Ok(etcd::run(context, config)?),
+        Config::Vip(config) => Ok(vip::run(context, config)?),
     }
 }

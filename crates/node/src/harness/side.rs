@@ -11,15 +11,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use mainstay_site::wire::upkeep::Ask;
+use mainstay_site::wire::vip::{View, Wish};
 use mainstay_site::wire::{Purge, Refusal, Report};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::service::{Asks, Declined, Launch, Launches, Purges, Reporter};
+use crate::service::{Asks, Declined, Launch, Launches, Purges, Reporter, Yields};
 
 /// Where the service is told and asked.
-pub(super) type Heard = (Launches, Purges, Asks);
+pub(super) struct Heard {
+    pub(super) launches: Launches,
+    pub(super) purges: Purges,
+    pub(super) asks: Asks,
+    pub(super) yields: Yields,
+}
 
 /// Bytes of a launch: one with two pools of a thousand servers has about half a megabyte.
 const LAUNCH_BYTES: usize = 16 << 20;
@@ -54,12 +60,14 @@ fn bind(path: &Path) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-async fn serve(listener: StdListener, reporter: Reporter, (launches, purges, asks): Heard) {
+async fn serve(listener: StdListener, reporter: Reporter, heard: Heard) {
+    let Heard { launches, purges, asks, yields } = heard;
     let follow = put(follow).layer(DefaultBodyLimit::max(LAUNCH_BYTES)).with_state(launches);
     let router = Router::new()
         .route("/v1/report", get(move || answer(reporter.clone())))
         .route("/v1/launch", follow)
         .route("/v1/database", post(database).with_state(asks))
+        .route("/v1/vip", post(wish).with_state(yields))
         .route("/v1/purge", post(forget).with_state(purges));
     let served = match UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
@@ -95,6 +103,11 @@ async fn database(State(asks): State<Asks>, Json(ask): Json<Ask>) -> Response {
         Some(Err(refusal)) => (StatusCode::CONFLICT, Json(refusal)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// 404 where nothing floats.
+async fn wish(State(yields): State<Yields>, Json(wish): Json<Wish>) -> Result<Json<View>, StatusCode> {
+    yields.tell(wish).await.map(Json).ok_or(StatusCode::NOT_FOUND)
 }
 
 /// How many addresses that were; 404 without a cache.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use mainstay_site::plan::Transport;
+use mainstay_site::plan::{Listen, Transport};
 use rustix::net::sockopt::socket_acceptconn;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -13,26 +13,33 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// since Linux 5.4; listen(2)).
 const BACKLOG: i32 = 4096;
 
-/// Binds `count` sockets to `address`; more than one share it by `SO_REUSEPORT` (socket(7)).
+/// Binds `count` sockets to what is planned; more than one share it by `SO_REUSEPORT` (socket(7)).
 ///
 /// # Errors
 /// As bind(2) and listen(2). An address that anyone else listens on is refused, also if they allow sharing.
-pub fn listen(transport: Transport, address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
+pub fn listen(planned: &Listen, count: usize) -> io::Result<Vec<OwnedFd>> {
     if count > 1 {
         // Sharing is meant among these sockets, not with another program of the same user: without the option, the
         // kernel tells. The probe ends before the sockets begin.
-        one(transport, address, false)?;
+        one(planned, false)?;
     }
-    (0..count).map(|_| one(transport, address, count > 1).map(OwnedFd::from)).collect()
+    (0..count).map(|_| one(planned, count > 1).map(OwnedFd::from)).collect()
 }
 
-fn one(transport: Transport, address: SocketAddr, share: bool) -> io::Result<Socket> {
+fn one(planned: &Listen, share: bool) -> io::Result<Socket> {
+    let (transport, address) = (planned.transport, planned.address);
     let (kind, protocol) = match transport {
         Transport::Tcp => (Type::STREAM, Protocol::TCP),
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_reuse_port(share)?;
+    if planned.floating {
+        match address {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+    }
     if address.is_ipv6() {
         // `[::]` means IPv6: IPv4 has an address of its own in the plan.
         socket.set_only_v6(true)?;
@@ -64,6 +71,10 @@ pub fn describe(fd: impl AsFd) -> Option<(Transport, SocketAddr)> {
 mod tests {
     use super::*;
 
+    fn planned(transport: Transport, address: SocketAddr) -> Listen {
+        Listen { name: "test".into(), transport, address, per_core: true, floating: false }
+    }
+
     fn free() -> SocketAddr {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
@@ -72,11 +83,11 @@ mod tests {
     fn shares_among_its_own_only() {
         for transport in [Transport::Tcp, Transport::Udp] {
             let address = free();
-            let sockets = listen(transport, address, 3).unwrap();
+            let sockets = listen(&planned(transport, address), 3).unwrap();
             assert_eq!(sockets.len(), 3);
             assert_eq!(describe(&sockets[2]), Some((transport, address)));
             for count in [1, 2] {
-                let error = listen(transport, address, count).unwrap_err();
+                let error = listen(&planned(transport, address), count).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
             }
         }
@@ -84,7 +95,9 @@ mod tests {
 
     #[test]
     fn tells_an_address_of_another_machine() {
-        let error = listen(Transport::Tcp, "192.0.2.1:80".parse().unwrap(), 1).unwrap_err();
+        let elsewhere = planned(Transport::Tcp, "192.0.2.1:8080".parse().unwrap());
+        let error = listen(&elsewhere, 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        listen(&Listen { floating: true, ..elsewhere }, 1).unwrap();
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::choice::{Lack, Route};
-use super::relay::{End, Relay, Tally};
+use super::ferry::{End, Ended, Ferry};
+use super::pair::{Pair, Tally};
 use super::servers::Servers;
 use super::{fresh, packet};
 
@@ -79,7 +80,7 @@ pub struct Counters {
     /// Of those, the ones with a statement under way.
     pub cut_within: AtomicU64,
     /// Bytes.
-    pub tally: Tally,
+    pub tally: Arc<Tally>,
 }
 
 /// One endpoint.
@@ -90,6 +91,7 @@ pub struct Endpoint {
     pub counters: Counters,
     servers: Arc<Servers>,
     places: Places,
+    ferry: Arc<Ferry>,
     open: AtomicUsize,
     waiting: Semaphore,
 }
@@ -116,9 +118,10 @@ struct Farewell(u16, String);
 
 impl Endpoint {
     /// An endpoint over these servers.
-    pub fn new(kind: Kind, servers: Arc<Servers>, places: Places) -> Endpoint {
+    pub fn new(kind: Kind, servers: Arc<Servers>, places: Places, ferry: Arc<Ferry>) -> Endpoint {
         Endpoint {
             kind,
+            ferry,
             counters: Counters::default(),
             servers,
             places,
@@ -157,7 +160,7 @@ impl Endpoint {
 
     async fn serve(&self, mut client: TcpStream) {
         match self.connect(&client).await {
-            Ok(Some((route, server))) => self.relay(&mut client, server, route).await,
+            Ok(Some((route, server))) => self.relay(client, server, route).await,
             Ok(None) => {}
             Err(Farewell(code, text)) => {
                 tracing::warn!(endpoint = self.kind.name(), "{text}");
@@ -261,24 +264,27 @@ impl Endpoint {
         Farewell(packet::NO_SERVER, format!("Mainstay: waited {} s, but {}", HOLD.as_secs(), self.lack()))
     }
 
-    async fn relay(&self, client: &mut TcpStream, server: TcpStream, route: Route) {
+    async fn relay(&self, client: TcpStream, server: TcpStream, route: Route) {
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
-        prepare(client, &server);
+        prepare(&client, &server);
+        // Their descriptors leave this thread's runtime for the other's.
+        let (Ok(client), Ok(server)) = (client.into_std(), server.into_std()) else { return };
         let open = Open::new(&self.servers.server(route.index).connections);
-        let mut relay = Relay::new(client, &server, &self.counters.tally);
-        let (end, plain) = (relay.run(self.servers.stale(route)).await, relay.is_plain());
-        // Perhaps the server is dying; at a cut, whatever it still does for this connection ends with it.
+        let pair = Pair::new(client, server, self.counters.tally.clone());
+        let ended = self.ferry.carry(pair, self.servers.stale(route)).await;
+        // Perhaps the server is dying; at a cut, whatever it still does for this connection has ended with it.
         self.servers.doubt(route.index);
-        drop((open, server));
+        drop(open);
+        let Some(Ended { end, plain, client }) = ended else { return };
         if end != End::Closed {
             self.counters.cut.fetch_add(1, Ordering::Relaxed);
         }
-        match end {
-            End::CutBetween if plain => self.dismiss(client).await,
-            End::CutWithin => {
+        match (end, TcpStream::from_std(client)) {
+            (End::CutBetween, Ok(mut client)) if plain => self.dismiss(&mut client).await,
+            (End::CutWithin, _) => {
                 self.counters.cut_within.fetch_add(1, Ordering::Relaxed);
             }
-            End::CutBetween | End::Closed => {}
+            _ => {}
         }
     }
 

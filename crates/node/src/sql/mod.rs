@@ -5,16 +5,18 @@
 //! connections wait while no server is fit, so that an application sees a restart of the database as a pause; those to a
 //! server that leads no longer are cut.
 //!
-//! One thread: connections are bounded at a few hundred, and a core copies more statements than a MariaDB answers.
+//! Two threads: one decides and waits, one copies ([`ferry`]). Connections are bounded at a few hundred, and a core copies more
+//! statements than a MariaDB answers.
 
 mod check;
 mod choice;
 mod endpoint;
+mod ferry;
 mod fresh;
 mod hold;
 mod leadership;
 mod packet;
-mod relay;
+mod pair;
 mod report;
 mod servers;
 #[cfg(test)]
@@ -32,6 +34,7 @@ use tokio::{runtime, time};
 
 use self::choice::Leadership;
 use self::endpoint::{Endpoint, Kind, Places};
+use self::ferry::Ferry;
 use self::servers::Servers;
 use crate::service::Context;
 use crate::store::{self, Store};
@@ -70,9 +73,10 @@ async fn serve(mut context: Context, config: &plan::Sql) -> Result<(), Error> {
     let leadership = if store.is_some() { Leadership::UNKNOWN } else { Leadership::PLANNED };
     let servers = Arc::new(Servers::new(config, leadership, &launch.secrets.database_check));
     let (mut endpoints, mut accepting) = (Vec::new(), Vec::new());
+    let ferry = Arc::new(Ferry::start()?);
     let (writing, reading) = (Places::default(), Places::default());
     for (kind, places) in [(Kind::Writer, &writing), (Kind::Reader, &reading), (Kind::Fresh, &reading)] {
-        let endpoint = Arc::new(Endpoint::new(kind, servers.clone(), places.clone()));
+        let endpoint = Arc::new(Endpoint::new(kind, servers.clone(), places.clone(), ferry.clone()));
         let listeners = context.sockets.take_tcp(kind.name());
         // A plan of before there was one has no such listener.
         if listeners.is_empty() && kind != Kind::Fresh {

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::choice::{Check, Leadership, Replication, Seen, Source};
 use super::endpoint::{Endpoint, Kind, Places};
+use super::ferry::Ferry;
 use super::leadership;
 use super::servers::Servers;
 use crate::store::{Embedded, Store, Swap, Write};
@@ -77,8 +78,10 @@ impl Scene {
 
 async fn open(servers: &Arc<Servers>, kind: Kind) -> (SocketAddr, Arc<Endpoint>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, endpoint) =
-        (listener.local_addr().unwrap(), Arc::new(Endpoint::new(kind, servers.clone(), Places::default())));
+    let (address, endpoint) = (
+        listener.local_addr().unwrap(),
+        Arc::new(Endpoint::new(kind, servers.clone(), Places::default(), Arc::new(Ferry::start().unwrap()))),
+    );
     tokio::spawn(endpoint.clone().accept(listener));
     (address, endpoint)
 }

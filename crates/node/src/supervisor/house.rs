@@ -4,17 +4,19 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use mainstay_machines::Time;
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Domain, ServerName, ServiceName};
 use mainstay_site::plan::{Balancer, Config, Service};
 use mainstay_site::secrets::Secrets;
 
-use super::fence;
+use super::addresses::Planned;
 use super::sockets::Sockets;
+use super::{addresses, fence};
 use crate::platform::folder;
 use crate::platform::notify::Notify;
 
@@ -55,6 +57,8 @@ pub(super) struct House {
     /// The clock of the state machines counts from here.
     pub(super) origin: Instant,
     pub(super) sockets: Mutex<Sockets>,
+    /// What the keeper of floating addresses goes by, once there is one.
+    pub(super) addresses: OnceLock<Planned>,
 }
 
 impl House {
@@ -107,6 +111,24 @@ impl House {
         }
     }
 
+    /// Takes the orders of who speaks for floating addresses.
+    pub(super) fn keep_addresses(&self, service: &Service) {
+        let Config::Vip(config) = &service.config else { return };
+        if let Some(planned) = self.addresses.get() {
+            return planned.store(Arc::new(config.clone()));
+        }
+        let planned = Arc::new(ArcSwap::from_pointee(config.clone()));
+        let made = self.make_folders(service).map_err(|obstacle| obstacle.to_string());
+        let run = self.state.join("run").join(service.name.as_str());
+        let kept = made.and_then(|()| {
+            addresses::keep(&run, planned.clone(), service.user, self.root).map_err(|error| error.to_string())
+        });
+        match kept {
+            Ok(()) => drop(self.addresses.set(planned)),
+            Err(why) => tracing::error!("nobody can hold a floating address: {why}"),
+        }
+    }
+
     /// What tells whether `secrets.json` is another one than it was.
     pub(super) fn secrets_stamp(&self) -> Option<Stamp> {
         let seen = fs::metadata(self.state.join("secrets.json")).ok()?;
@@ -141,8 +163,14 @@ impl House {
             }
             Config::Database(_) => {
                 let all = read(&self.state.join("secrets.json"))?.of(&self.server);
-                Ok(Secrets { app_keys: none().app_keys, sticky: none().sticky, certificate: None, ..all })
+                let (tickets, vip) = (String::new(), String::new());
+                let all = Secrets { sticky: String::new(), tickets, vip, certificate: None, ..all };
+                Ok(Secrets { app_keys: none().app_keys, ..all })
             }
+            Config::Vip(vip) if vip.signed => {
+                Ok(Secrets { vip: read(&self.state.join("secrets.json"))?.vip, ..none() })
+            }
+            Config::Vip(_) => Ok(none()),
         }
     }
 
@@ -153,7 +181,8 @@ impl House {
         }
         let all = read(&self.state.join("secrets.json"))?;
         let sticky = if sticky { all.sticky } else { String::new() };
-        Ok(Secrets { sticky, certificate: all.certificate.filter(|_| https), ..none() })
+        let tickets = if https { all.tickets } else { String::new() };
+        Ok(Secrets { sticky, tickets, certificate: all.certificate.filter(|_| https), ..none() })
     }
 }
 
@@ -166,6 +195,8 @@ fn none() -> Secrets {
         replication: String::new(),
         database_check: String::new(),
         sticky: String::new(),
+        tickets: String::new(),
+        vip: String::new(),
         certificate: None,
         authority: None,
         identities: Default::default(),

@@ -130,6 +130,7 @@ impl Keeper {
     /// Keeps the service until it is no longer wanted, and has ended.
     pub(super) async fn keep(mut self, adopted: Option<Run>) {
         self.house.keep_fence(&self.service);
+        self.house.keep_addresses(&self.service);
         let mut phase = match adopted {
             Some(run) => self.adopt(run),
             None => {
@@ -184,6 +185,7 @@ impl Keeper {
         (self.restarts_asked, self.generation) = (wanted.restarts, wanted.generation);
         let Some(service) = wanted.service else { return Phase::End };
         self.service = service;
+        self.house.keep_addresses(&self.service);
         (self.adopted_since, self.declined, self.other_build) = (None, None, false);
         self.secrets = self.house.secrets_stamp();
         self.backoff.started(self.house.now());
@@ -299,6 +301,11 @@ impl Keeper {
             _ => false,
         };
         let next = self.wanted.borrow().service.clone();
+        let floats = |service: &Service| matches!(service.config, Config::Vip(_));
+        if floats(&run.record.service) && next.as_deref().is_some_and(floats) {
+            // What it holds stays for a while, and is its successor's: nobody notices.
+            return true;
+        }
         is_one_of_several(&run.record.service) && next.is_some_and(|next| is_one_of_several(&next))
     }
 

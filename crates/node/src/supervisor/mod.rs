@@ -13,6 +13,7 @@
 //! Exit codes: 0 stopped as asked (SIGTERM, SIGINT, `POST /v1/stop`); 1 it failed, and starting it again may help;
 //! 2 it cannot run like this, and starting it again will not help.
 
+mod addresses;
 mod desk;
 mod fence;
 mod filter;
@@ -29,6 +30,7 @@ mod run;
 mod sockets;
 mod upgrade;
 mod upkeep;
+mod yielding;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -210,6 +212,7 @@ async fn supervise(
         root: geteuid().is_root(),
         origin: Instant::now(),
         sockets: Mutex::new(sockets),
+        addresses: std::sync::OnceLock::new(),
     });
     let books = Arc::new(rollout::Books::new(&store, &house.server));
     let desk = Desk::open(Arc::clone(&house), Arc::clone(&view), store, plan, inherited).await;

@@ -76,7 +76,7 @@ impl Sockets {
     }
 
     fn bind(&mut self, listen: &Listen, place: Place, count: usize, notify: &Notify) -> Result<(), Unbindable> {
-        let fds = bind::listen(listen.transport, listen.address, count).map_err(|error| explain(listen, error))?;
+        let fds = bind::listen(listen, count).map_err(|error| explain(listen, error))?;
         for (index, fd) in fds.iter().enumerate() {
             notify.keep(&kept_as(place, index), fd.as_fd());
         }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn listen(address: SocketAddr, per_core: bool) -> Listen {
-        Listen { name: "http".into(), transport: Transport::Tcp, address, per_core }
+        Listen { name: "http".into(), transport: Transport::Tcp, address, per_core, floating: false }
     }
 
     fn silent() -> Notify {

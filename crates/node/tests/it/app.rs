@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets, Yields};
 use mainstay_node::{app, release};
 use mainstay_site::model::{App, AppKind, Speaks};
 use mainstay_site::names::{AppName, ReleaseId, Role};
@@ -96,6 +96,7 @@ fn a_service_in_a_process_of_its_own() {
         launches: Launches::default(),
         purges: Purges::default(),
         asks: Asks::default(),
+        yields: Yields::default(),
     };
     app::run(context, &config).unwrap();
 }

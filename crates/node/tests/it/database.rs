@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use mainstay_node::database;
-use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets};
+use mainstay_node::service::{Asks, Context, Launch, Launches, Purges, Reporter, Shutdown, Sockets, Yields};
 use mainstay_site::plan::{Config, DatabaseRole};
 use mainstay_site::wire::State;
 
@@ -31,6 +31,7 @@ fn a_role_in_a_process_of_its_own() {
         launches: Launches::default(),
         purges: Purges::default(),
         asks: Asks::default(),
+        yields: Yields::default(),
     };
     database::run(context, &config).unwrap();
 }

@@ -39,6 +39,7 @@ impl Running {
             launches: Launches::default(),
             purges: Purges::default(),
             asks: asks.clone(),
+            yields: Default::default(),
         };
         let thread = thread::spawn(move || service(context));
         Running { reporter, asks, shutdown, thread: Some(thread) }

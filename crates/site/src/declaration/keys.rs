@@ -184,6 +184,18 @@ pub(super) const CLUSTER: &[Key] = &[
     key("address", Kind::Text, "The floating address."),
     key("addresses", Kind::Texts, "The floating addresses; one per balancer for active-active."),
     key("mode", Kind::Word(&MODES), "Who serves (default active-passive)."),
+    key(
+        "interval",
+        Kind::Text,
+        "Between two adverts; after three of silence the address moves (default 250ms, which makes about half a second).",
+    ),
+    key(
+        "preempt",
+        Kind::Flag,
+        "A balancer that is back takes its address from one that holds it well (default: only if active-active).",
+    ),
+    key("multicast", Kind::Flag, "Adverts go to VRRP's group, not to each balancer by itself (default false)."),
+    key("signed", Kind::Flag, "Only the site's own adverts are believed; false lets other VRRP in (default true)."),
 ];
 const BALANCER: &[Key] = &[
     key("algorithm", Kind::Word(&ALGORITHMS), "How requests are spread over web servers (default round-robin)."),

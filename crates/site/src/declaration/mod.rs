@@ -121,9 +121,13 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
         cache: balancer.as_ref().and_then(|draft| draft.cache),
         hedge_ms: balancer.as_ref().and_then(|draft| draft.hedge_ms),
-        cluster: balancer.and_then(|draft| draft.cluster).map(|(_, addresses, mode)| Cluster {
-            addresses: addresses.into_iter().map(|at| at.value).collect(),
-            mode,
+        cluster: balancer.and_then(|draft| draft.cluster).map(|draft| Cluster {
+            addresses: draft.addresses.into_iter().map(|at| at.value).collect(),
+            mode: draft.mode,
+            interval: draft.interval,
+            preempt: draft.preempt,
+            multicast: draft.multicast,
+            signed: draft.signed,
         }),
     });
     let database = (count(Role::Database) > 0).then(|| Database {

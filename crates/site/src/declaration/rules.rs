@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::diagnostic::Errors;
 use super::reader::{At, Section, Span};
-use super::tiers::{BalancerDraft, DatabaseDraft};
+use super::tiers::{BalancerDraft, ClusterDraft, DatabaseDraft};
 use crate::model::{App, ClusterMode, Durability, Failover, Record, Server, Www};
 use crate::names::{Domain, Role};
 
@@ -121,7 +121,9 @@ fn sections_have_servers(draft: &Draft<'_>, file: &Section<'_>, errors: &mut Err
 }
 
 fn cluster(draft: &Draft<'_>, errors: &mut Errors) {
-    let Some((span, addresses, mode)) = draft.balancer.and_then(|balancer| balancer.cluster.as_ref()) else { return };
+    let Some(ClusterDraft { span, addresses, mode, .. }) = draft.balancer.and_then(|it| it.cluster.as_ref()) else {
+        return;
+    };
     let balancers = draft.count(Role::Balancer);
     if balancers == 1 {
         errors
@@ -137,6 +139,18 @@ fn cluster(draft: &Draft<'_>, errors: &mut Errors) {
                 .label("must belong to no server")
                 .also(&server.span, "has this address")
                 .hint("choose a free address of the same network");
+        }
+        let mut holders = draft.with_role(Role::Balancer);
+        let other = holders.find(|it| it.value.address.is_ipv4() != address.value.is_ipv4());
+        if let Some(server) = other {
+            errors
+                .add(
+                    &address.span,
+                    format!("{} cannot hold an address of another family than its own", server.value.name),
+                )
+                .label("the floating address")
+                .also(&server.span, "the server's address")
+                .hint("choose a free address of the servers' own network");
         }
         if let Some(first) = seen.iter().find(|first| first.value == address.value) {
             errors

@@ -13,8 +13,8 @@ use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, moment, network_fault, size};
 use crate::model::{
-    Algorithm, Backup, BinlogKeep, Cache, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat, Monitor,
-    Reads, SemiSync, Web, Www,
+    Algorithm, Backup, BinlogKeep, Cache, Cluster, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat,
+    Monitor, Reads, SemiSync, Web, Www,
 };
 use crate::names::Domain;
 
@@ -128,6 +128,17 @@ fn cache(tier: &Section<'_>, unasked: Option<Cache>, errors: &mut Errors) -> Opt
     }
 }
 
+/// `cluster` as written.
+pub(super) struct ClusterDraft {
+    pub(super) span: Span,
+    pub(super) addresses: Vec<At<IpAddr>>,
+    pub(super) mode: ClusterMode,
+    pub(super) interval: Duration,
+    pub(super) preempt: Option<bool>,
+    pub(super) multicast: bool,
+    pub(super) signed: bool,
+}
+
 /// `[balancer]` as written.
 pub(super) struct BalancerDraft {
     pub(super) span: Span,
@@ -136,7 +147,7 @@ pub(super) struct BalancerDraft {
     pub(super) log: LogFormat,
     pub(super) cache: Option<Cache>,
     pub(super) hedge_ms: Option<u32>,
-    pub(super) cluster: Option<(Span, Vec<At<IpAddr>>, ClusterMode)>,
+    pub(super) cluster: Option<ClusterDraft>,
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
@@ -144,34 +155,58 @@ pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<Balanc
     let (algorithm, sticky) = (algorithm(&section, errors), sticky(&section, errors));
     let (log, cache) = (log(&section, errors), cache(&section, None, errors));
     let hedge_ms = hedge(&section, errors);
-    let cluster = section.section("cluster", "`cluster`", errors).map(|(cluster, span)| {
-        let one = cluster.text("address", errors);
-        let several = cluster.texts("addresses", errors);
-        match (&one, &several) {
-            (Some(one), Some(several)) => {
-                errors
-                    .add(&several.span, "`cluster` has both `address` and `addresses`")
-                    .label("several")
-                    .also(&one.span, "one")
-                    .hint("keep `addresses` and write the other into it");
-            }
-            (None, None) if cluster.value("address").is_none() && cluster.value("addresses").is_none() => {
-                errors
-                    .add(&span, "`cluster` has no floating address")
-                    .label("`address` is missing")
-                    .hint("a free address of the servers' network, such as address = \"10.80.0.100\"");
-            }
-            _ => {}
-        }
-        let written = several.map(|at| at.value).unwrap_or_default();
-        let addresses = one.iter().chain(&written).filter_map(|at| parse_address(at, errors)).collect();
-        let mode = match cluster.word("mode", errors).map(|at| at.value) {
-            Some("active-active") => ClusterMode::ActiveActive,
-            _ => ClusterMode::ActivePassive,
-        };
-        (span, addresses, mode)
-    });
+    let cluster =
+        section.section("cluster", "`cluster`", errors).map(|(section, span)| cluster(&section, span, errors));
     Some(BalancerDraft { span, algorithm, sticky, log, cache, hedge_ms, cluster })
+}
+
+fn cluster(section: &Section<'_>, span: Span, errors: &mut Errors) -> ClusterDraft {
+    let one = section.text("address", errors);
+    let several = section.texts("addresses", errors);
+    match (&one, &several) {
+        (Some(one), Some(several)) => {
+            errors
+                .add(&several.span, "`cluster` has both `address` and `addresses`")
+                .label("several")
+                .also(&one.span, "one")
+                .hint("keep `addresses` and write the other into it");
+        }
+        (None, None) if section.value("address").is_none() && section.value("addresses").is_none() => {
+            errors
+                .add(&span, "`cluster` has no floating address")
+                .label("`address` is missing")
+                .hint("a free address of the servers' network, such as address = \"10.80.0.100\"");
+        }
+        _ => {}
+    }
+    let written = several.map(|at| at.value).unwrap_or_default();
+    let addresses = one.iter().chain(&written).filter_map(|at| parse_address(at, errors)).collect();
+    let mode = match section.word("mode", errors).map(|at| at.value) {
+        Some("active-active") => ClusterMode::ActiveActive,
+        _ => ClusterMode::ActivePassive,
+    };
+    let flag = |name, errors: &mut Errors| section.flag(name, errors).map(|at| at.value);
+    ClusterDraft {
+        interval: cluster_interval(section, errors),
+        preempt: flag("preempt", errors),
+        multicast: flag("multicast", errors).unwrap_or(false),
+        signed: flag("signed", errors).unwrap_or(true),
+        span,
+        addresses,
+        mode,
+    }
+}
+
+fn cluster_interval(section: &Section<'_>, errors: &mut Errors) -> Duration {
+    let Some(at) = section.text("interval", errors) else { return Cluster::INTERVAL };
+    let declared = moment(&at.value).filter(|it| Cluster::INTERVAL_MS.contains(it));
+    if declared.is_none() {
+        errors
+            .add(&at.span, format!("`{}` is no time between two adverts", at.value))
+            .label("from 20ms to 40s")
+            .hint("for example interval = \"250ms\"");
+    }
+    declared.map_or(Cluster::INTERVAL, |ms| Duration::from_millis(ms.into()))
 }
 
 /// `[database]` as written: what was not written has no span.

@@ -19,8 +19,8 @@ pub fn notices(site: &Site) -> Vec<Notice> {
             add("tls.inside = \"mutual\"".into(), "traffic between the servers is in the clear");
         }
     }
-    if site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
-        add("balancer.cluster".into(), "nobody holds the floating address; the balancers answer on their own");
+    if site.cluster().is_none() && site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
+        add("balancer.cluster".into(), "on one machine no address floats; the balancers answer on their own");
     }
     if let Some(database) = &site.database {
         if database.failover == Failover::Automatic && !survives_one(site) {

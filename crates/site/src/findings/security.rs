@@ -2,10 +2,25 @@
 
 use super::{Group, List, Told, names};
 use crate::model::{Certificate, Inside};
+use crate::names::Role;
 
 pub(super) fn find(list: &mut List<'_>) {
     firewall(list);
     https(list);
+    adverts(list);
+}
+
+fn adverts(list: &mut List<'_>) {
+    let site = list.site;
+    if site.cluster().is_some_and(|cluster| !cluster.signed) {
+        let told = Told {
+            what: "the balancers believe whoever says that he has the floating address".into(),
+            consequence: "anybody on their network can take the site from its visitors with one packet".into(),
+            remedy: "remove signed = false from [balancer] cluster, unless others than Mainstay share the address"
+                .into(),
+        };
+        list.add(Group::Security, "unsigned-adverts", site.with_role(Role::Balancer), told);
+    }
 }
 
 fn firewall(list: &mut List<'_>) {

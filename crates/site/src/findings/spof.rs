@@ -1,5 +1,7 @@
 //! Single points of failure.
 
+use std::net::IpAddr;
+
 use super::{Group, List, Redundancy, Told, names, redundancy};
 use crate::model::Site;
 use crate::names::Role;
@@ -55,7 +57,37 @@ pub(super) fn find(list: &mut List<'_>) {
         list.add(Group::Spof, "monitor", one, told);
     }
     partial(list);
+    distant(list);
     votes(list);
+}
+
+/// Floating addresses that do not look like their balancers' neighbours.
+fn distant(list: &mut List<'_>) {
+    let site = list.site;
+    for address in site.cluster().into_iter().flat_map(|cluster| &cluster.addresses) {
+        let far: Vec<_> = site.with_role(Role::Balancer).filter(|it| !are_near(it.address, *address)).collect();
+        if far.is_empty() {
+            continue;
+        }
+        let told = Told {
+            what: format!("the floating address {address} is outside of the network of {}", names(far.iter().copied())),
+            consequence: "unless they are on one wire all the same, routers and neighbours do not hear where it has \
+                          moved to, and nobody reaches it"
+                .into(),
+            remedy: "choose a free address of the balancers' own network: [balancer] cluster = { address = \"…\" }"
+                .into(),
+        };
+        list.add(Group::Spof, "floating-network", far, told);
+    }
+}
+
+/// Whether they share the first 24 bits, of IPv6 64: a declaration knows no prefixes, and these are what is usual.
+fn are_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],
+        _ => false,
+    }
 }
 
 /// Several servers, of which not every one replaces every other by itself.

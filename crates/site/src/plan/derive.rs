@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::vip::vip;
 use super::{
     App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Fellow, Flow, Health, Listen,
     Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
@@ -9,7 +10,7 @@ use super::{
 use crate::findings::notices;
 use crate::firewall::openings;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
-use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName};
+use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName, VIP_USER};
 use crate::votes::votes;
 
 /// The path that every tier answers by itself.
@@ -63,7 +64,9 @@ impl Tiers<'_> {
                     services.extend(self.site.apps.iter().enumerate().map(|(place, app)| self.app(place, app, server)));
                 }
                 Role::Web => services.push(self.web(server)),
-                Role::Balancer => services.push(self.balancer(server)),
+                Role::Balancer => {
+                    services.extend([Some(self.balancer(server)), self.vip(server)].into_iter().flatten())
+                }
                 _ => services.push(self.dns(server)),
             }
         }
@@ -72,7 +75,8 @@ impl Tiers<'_> {
 
     fn dns(&self, server: &Server) -> Service {
         let at = SocketAddr::new(server.address, self.site.ports.dns);
-        let listen = |transport| Listen { name: "dns".into(), transport, address: at, per_core: false };
+        let listen =
+            |transport| Listen { name: "dns".into(), transport, address: at, per_core: false, floating: false };
         let servers = self.site.with_role(Role::Dns).enumerate();
         let config = Dns {
             zone: self.site.domain.clone(),
@@ -99,10 +103,20 @@ impl Tiers<'_> {
             self.site.balancer.as_ref().map_or_else(Default::default, |it| (it.algorithm, it.sticky, it.hedge_ms));
         let pool = self.pool("web", Role::Web, self.web_port(), how);
         let talks = flows(&pool, "web", "HTTP");
-        let listens = self.doors(server.address);
+        let floating = self.site.cluster().into_iter().flat_map(|cluster| &cluster.addresses);
+        let floating = floating.flat_map(|address| self.doors(*address));
+        let floating = floating.map(|listen| Listen { floating: true, ..listen });
+        let listens = self.doors(server.address).into_iter().chain(floating).collect();
         let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
         let cache = self.site.balancer.as_ref().and_then(|it| it.cache);
         service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door, cache }))
+    }
+
+    /// Started after the proxy and ended before it: the address goes where somebody answers.
+    fn vip(&self, server: &Server) -> Option<Service> {
+        let config = Config::Vip(vip(self.site, self.site.cluster()?, server));
+        let service = service("vip", Role::Balancer, Vec::new(), Vec::new(), config);
+        Some(Service { user: VIP_USER, writes: vec!["data/vip".into()], ..service })
     }
 
     fn door(&self, front: bool, log: LogFormat) -> Door {
@@ -265,6 +279,7 @@ impl Tiers<'_> {
             transport: Transport::Tcp,
             address: SocketAddr::new(own, port),
             per_core: false,
+            floating: false,
         };
         let at = |database: &&Server| (database.name.clone(), self.database_address(database));
         let config = Sql {
@@ -326,7 +341,7 @@ impl Tiers<'_> {
     /// Where one without data is given a copy.
     fn copies(&self, server: &Server) -> Listen {
         let address = SocketAddr::new(server.address, self.site.ports.copies);
-        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false }
+        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false, floating: false }
     }
 
     /// Every database server, for each other.
@@ -405,7 +420,7 @@ fn loopback(address: IpAddr) -> IpAddr {
 
 fn http(address: IpAddr, port: u16) -> Listen {
     let address = SocketAddr::new(address, port);
-    Listen { name: "http".into(), transport: Transport::Tcp, address, per_core: true }
+    Listen { name: "http".into(), transport: Transport::Tcp, address, per_core: true, floating: false }
 }
 
 fn health(path: &str) -> Health {

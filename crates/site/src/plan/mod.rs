@@ -8,6 +8,7 @@ mod derive;
 mod loopback;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vip;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use crate::model::{Algorithm, AppKind, Cache, Durability, Failover, Lease, Limit
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use derive::derive;
+pub use vip::{Vip, VirtualRouter};
 
 /// Suffixes of what is never sent as a file of a PHP application, whatever their case: what PHP runs or includes, and the
 /// copies that editors and people leave beside it, dumps and logs. They hold passwords.
@@ -86,6 +88,9 @@ pub struct Listen {
     pub address: SocketAddr,
     /// One socket per core with `SO_REUSEPORT`; the service must accept on every one.
     pub per_core: bool,
+    /// The address comes and goes: it is bound whether it is here or not (`IP_FREEBIND`, ip(7)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub floating: bool,
 }
 
 /// The transport of a socket.
@@ -129,6 +134,8 @@ pub enum Config {
     Database(Database),
     /// A member of the store.
     Store(Store),
+    /// Who speaks for the floating addresses.
+    Vip(Vip),
 }
 
 /// The zone to answer for.

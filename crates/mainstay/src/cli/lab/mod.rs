@@ -1,7 +1,7 @@
 //! `mainstay lab`: what the lab can show of Mainstay itself.
 
 mod database;
-mod faults;
+mod ground;
 mod scenario;
 mod site;
 mod stage;

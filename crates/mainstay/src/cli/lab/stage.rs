@@ -12,7 +12,9 @@ use mainstay_site::model::Site;
 use mainstay_site::names::{Role, ServerName};
 use mainstay_site::plan::{Config, Plan};
 use mainstay_site::secrets::Secrets;
+use mainstay_site::wire::ServiceStatus;
 
+use super::ground::{Ground, Laid};
 use crate::cli::db::ask::{Databases, Seen, agreed};
 use crate::cli::declaration::File;
 use crate::cli::site_folder::SiteFolder;
@@ -60,20 +62,37 @@ pub struct Stage {
     root: PathBuf,
     pub databases: Databases,
     pub runtime: tokio::runtime::Runtime,
+    pub ground: Ground,
+    pub laid: Laid,
 }
 
 impl Stage {
     /// Brings it up, in a folder and under a domain of its own.
-    pub fn raise() -> anyhow::Result<Stage> {
-        Stage::of("scenario", DECLARATION, |code| {
+    pub fn on(ground: Ground) -> anyhow::Result<Stage> {
+        let lay = |code: &Path| {
             fs::create_dir_all(code)?;
             fs::write(code.join("index.html"), "a scenario is being played\n")
-        })
+        };
+        let mut stage = Stage::made("scenario", DECLARATION, lay, ground)?;
+        if ground == Ground::FakedClocks {
+            let folder = stage.root.join("clocks");
+            stage.give_clocks(&folder)?;
+        }
+        Ok(stage)
     }
 
     /// Brings up the site that is declared, whose codebase `lay` puts into a folder. `DOMAIN` stands for its domain, which
     /// begins with `name`.
     pub fn of(name: &str, declared: &str, lay: impl FnOnce(&Path) -> std::io::Result<()>) -> anyhow::Result<Stage> {
+        Stage::made(name, declared, lay, Ground::Plain)
+    }
+
+    fn made(
+        name: &str,
+        declared: &str,
+        lay: impl FnOnce(&Path) -> std::io::Result<()>,
+        ground: Ground,
+    ) -> anyhow::Result<Stage> {
         let number = std::process::id();
         let root = std::env::temp_dir().join(format!("ms-lab-{name}-{number}"));
         fs::create_dir_all(&root).with_context(|| format!("{} cannot be made", root.display()))?;
@@ -88,12 +107,15 @@ impl Stage {
         let place = Place::usual(&site.domain);
         let held = place.hold()?.context("this site is up already")?;
         let options = Options { mode: Mode::Namespaces, place, state: folder.0.clone(), published: Vec::new() };
+        let databases = site.with_role(Role::Database).map(|server| (server.name.clone(), folder.server(&server.name)));
+        let laid = Laid::under(ground, &databases.collect::<Vec<_>>())?;
         let mut lab = Lab::start(&site, options, held)?;
         for server in &site.servers {
             lab.power_on(&server.name, boot(Mode::Namespaces, &folder, &server.name)?)?;
         }
         let databases = Databases::named(site.domain.as_str())?;
-        let stage = Stage { lab: Some(lab), site, plans, secrets, folder, root, databases, runtime: runtime()? };
+        let stage =
+            Stage { lab: Some(lab), site, plans, secrets, folder, root, databases, runtime: runtime()?, ground, laid };
         stage.settle(START).context("the site does not come up")?;
         Ok(stage)
     }
@@ -130,6 +152,36 @@ impl Stage {
         Ok(end.with_context(|| format!("the lab has no server called {server}"))?.namespace.clone())
     }
 
+    /// Where clients are let in by a server's MariaDB.
+    pub fn client_port(&self, server: &ServerName) -> anyhow::Result<u16> {
+        let plan = self.plans.iter().find(|plan| plan.server == *server).context("it has no plan")?;
+        let port = plan.services.iter().find_map(|service| match &service.config {
+            Config::Database(database) => Some(database.address.port()),
+            _ => None,
+        });
+        port.with_context(|| format!("{server} is no database server"))
+    }
+
+    /// Where the store's members are asked, by clients and by each other.
+    pub fn store_ports(&self) -> [u16; 2] {
+        [self.site.ports.store_client, self.site.ports.store_peer]
+    }
+
+    /// The member that leads the store, as it says itself.
+    pub fn store_leader(&self) -> anyhow::Result<Option<ServerName>> {
+        for server in &self.site.servers {
+            let Ok(status) = self.runtime.block_on(self.control(&server.name).status()) else { continue };
+            let leads = |service: &ServiceStatus| {
+                let report = service.report.as_ref();
+                report.is_some_and(|report| report.facts.contains(&("leader".to_owned(), "leads".to_owned())))
+            };
+            if status.services.iter().any(leads) {
+                return Ok(Some(server.name.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Where clients find the database.
     pub fn target(&self) -> anyhow::Result<Target> {
         let app = self.site.with_role(Role::App).next().context("there is no application server")?;
@@ -148,6 +200,7 @@ impl Stage {
         Ok(Target {
             namespace: self.namespace(&app.name)?,
             writer: database.writer,
+            reader: database.reader,
             servers: self.plans.iter().filter_map(listener).collect(),
             password: self.secrets.database.get(&name).context("the application has no password")?.clone(),
             name: database.schema,

@@ -13,6 +13,7 @@ fn plan(generation: u64) -> Plan {
         store: Vec::new(),
         firewall: None,
         services: Vec::new(),
+        store: Vec::new(),
         notices: Vec::new(),
     }
 }

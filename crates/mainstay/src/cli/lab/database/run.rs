@@ -2,37 +2,41 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mainstay_lab::scenario::{Contents, Verdict, Workload, check};
 
-use super::faults::Scenario;
-use super::stage::Stage;
+use super::super::stage::Stage;
+use super::Scenario;
+use super::act::{Act, Promised, wait};
 
 /// Clients write for so long before anything fails, and after writes go on again.
 const WARM: Duration = Duration::from_secs(2);
-/// Until writes must go on after a fault, or after its end: an election with everything against it.
-const GOES_ON: Duration = Duration::from_secs(60);
 /// Until every server is a member of the cluster again: a clone of some megabytes included.
 const SETTLES: Duration = Duration::from_secs(90);
 /// Until all have the same contents once nobody writes.
 const CONVERGES: Duration = Duration::from_secs(30);
-/// Writes that go on are so many.
-const SOME: u64 = 20;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What a run showed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     pub verdict: Verdict,
+    /// What else was promised and not kept.
+    pub broken: Vec<String>,
     /// How the servers differ in the end.
     pub diverged: Option<String>,
 }
 
 impl Outcome {
+    /// Of a run that did not come to its end.
+    pub fn broken_off(error: &anyhow::Error) -> Outcome {
+        Outcome { diverged: Some(format!("{error:#}")), ..Outcome::default() }
+    }
+
     /// Everything that is wrong, in words.
-    pub fn complaints(&self) -> Vec<String> {
-        self.verdict.anomalies.iter().chain(&self.diverged).cloned().collect()
+    pub fn complaints(&self) -> impl Iterator<Item = &String> {
+        self.verdict.anomalies.iter().chain(&self.broken).chain(&self.diverged)
     }
 }
 
@@ -44,52 +48,43 @@ pub fn play(stage: &mut Stage, scenario: &Scenario) -> anyhow::Result<Outcome> {
     let schema = target.name.clone();
     let workload = Workload::start(target)?;
     wait(stage, WARM);
-    let played = befall(stage, scenario, &primary, &workload);
-    // Whatever went wrong: the clients end first.
+    let mut act = Act::new(stage, primary, &workload);
+    let played = befall(&mut act, scenario);
+    let promised = act.end();
+    // Whatever went wrong: the clients end, and nothing stays as it was made.
     let history = workload.end()?;
-    played?;
-    let settled = stage.settle(SETTLES);
-    let diverged = match &settled {
+    let mended = stage.mend();
+    let mut broken = promised.broken.clone();
+    broken.extend(played.err().map(|error| format!("{error:#}")));
+    mended?;
+    let diverged = match stage.settle(SETTLES) {
         Ok(()) => differ(stage, &schema)?,
         Err(error) => Some(format!("{error:#}")),
     };
     let primary = stage.primary()?;
     let found = stage.runtime.block_on(stage.inside(&primary, &schema).found())?;
-    Ok(Outcome { verdict: check(&history, &found), diverged })
+    let verdict = check(&history, &found);
+    broken.extend(late(&promised, &verdict));
+    Ok(Outcome { verdict, broken, diverged })
 }
 
-fn befall(
-    stage: &mut Stage,
-    scenario: &Scenario,
-    primary: &mainstay_site::names::ServerName,
-    workload: &Workload,
-) -> anyhow::Result<()> {
-    goes_on(stage, workload, "before anything failed")?;
-    let begun = Instant::now();
-    (scenario.fault)(stage, primary)?;
-    let went_on = if scenario.stops_writes { Ok(()) } else { goes_on(stage, workload, "after the fault") };
-    wait(stage, scenario.lasts.saturating_sub(begun.elapsed()));
-    (scenario.mend)(stage, primary)?;
-    went_on?;
-    goes_on(stage, workload, "after the fault was over")?;
-    wait(stage, WARM);
+fn befall(act: &mut Act<'_>, scenario: &Scenario) -> anyhow::Result<()> {
+    act.goes_on("before anything failed")?;
+    (scenario.play)(act)?;
+    act.goes_on("after the fault was over")?;
+    act.wait(WARM);
     Ok(())
 }
 
-fn wait(stage: &Stage, time: Duration) {
-    stage.runtime.block_on(async { tokio::time::sleep(time).await });
-}
-
-/// Waits until some more writes are acknowledged.
-fn goes_on(stage: &Stage, workload: &Workload, when: &str) -> anyhow::Result<()> {
-    let (begun, before) = (Instant::now(), workload.acknowledged());
-    while workload.acknowledged() < before + SOME {
-        if begun.elapsed() > GOES_ON {
-            bail!("no writes for {} s {when}", GOES_ON.as_secs());
-        }
-        wait(stage, LOOK);
-    }
-    Ok(())
+/// What took longer than the scenario promises.
+fn late(promised: &Promised, verdict: &Verdict) -> impl Iterator<Item = String> {
+    let late = |what: &str, most: Option<Duration>, gap: Duration| {
+        let most = most.filter(|most| gap > *most)?;
+        Some(format!("no {what} for {} ms, and at most {} ms are promised", gap.as_millis(), most.as_millis()))
+    };
+    let (writes, reads) =
+        (late("writes", promised.gap_max, verdict.gap), late("reads", promised.read_gap_max, verdict.read_gap));
+    writes.into_iter().chain(reads)
 }
 
 /// How the servers' contents differ, once they have had time to become the same.
@@ -97,8 +92,11 @@ fn differ(stage: &Stage, schema: &str) -> anyhow::Result<Option<String>> {
     let begun = Instant::now();
     loop {
         let all = contents(stage, schema)?;
-        let same = all.windows(2).all(|pair| pair[0].1 == pair[1].1);
-        if same {
+        let errant = all.iter().find(|(_, contents)| !contents.errant.is_empty());
+        if let Some((server, contents)) = errant {
+            return Ok(Some(format!("{server} wrote while it followed: {}", contents.errant.join(", "))));
+        }
+        if all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
             return Ok(None);
         }
         if begun.elapsed() > CONVERGES {
