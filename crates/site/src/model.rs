@@ -96,8 +96,8 @@ impl Site {
         self.servers[place].number.or(u32::try_from(place + 1).ok())
     }
 
-    /// What a site has been for longer than its declaration has its present text: who has a vote ([`crate::votes::keep`]), and
-    /// the numbers of its servers. To be said of every declaration that takes the place of one that runs.
+    /// What a site has been for longer than its declaration has its present text: who has a vote ([`crate::votes::keep`]),
+    /// the numbers of its servers, and who was taken out. To be said of every declaration that takes the place of one that runs.
     pub fn continues(&mut self, before: &Site) {
         crate::votes::keep(before, self);
         let mut taken: Vec<u32> = self.servers.iter().filter_map(|server| before.number(&server.name)).collect();
@@ -105,6 +105,7 @@ impl Site {
             let number = before.number(&server.name).or_else(|| (1..).find(|free| !taken.contains(free)));
             taken.extend(number.filter(|_| before.server(&server.name).is_none()));
             server.number = number.filter(|number| *number != place);
+            server.maintained = before.server(&server.name).is_some_and(|known| known.maintained);
         }
     }
 

@@ -63,9 +63,6 @@ fn as_it_runs(declared: &Site, running: &Running) -> Site {
     let mut site = if loopback { declared.on_loopback() } else { declared.clone() };
     site.ports.published = running.site.ports.published;
     site.continues(&running.site);
-    for server in &mut site.servers {
-        server.maintained = running.site.server(&server.name).is_some_and(|known| known.maintained);
-    }
     site
 }
 
