@@ -109,23 +109,22 @@ impl Lab {
         self.note(server, Some(process?))
     }
 
-    /// Makes room for the servers of `site` that are new; they are off. Returns which.
+    /// Makes room for the servers of `site` that are new; they are off.
     ///
     /// # Errors
     /// If the machine does not let us.
-    pub fn extend(&mut self, site: &Site) -> anyhow::Result<Vec<ServerName>> {
+    pub fn extend(&mut self, site: &Site) -> anyhow::Result<()> {
         Names::kept_in(self.place.folder()).write(site).context("the servers' names cannot be written down")?;
         let is_new = |name: &ServerName| self.record.servers.iter().all(|known| known.name != *name);
-        let new: Vec<ServerName> = site.servers.iter().map(|it| it.name.clone()).filter(is_new).collect();
-        let servers = new.iter().map(|name| ServerRecord { name: name.clone(), process: None });
-        self.record.servers.extend(servers);
+        let new = site.servers.iter().map(|it| it.name.clone()).filter(is_new);
+        let new: Vec<ServerRecord> = new.map(|name| ServerRecord { name, process: None }).collect();
+        self.record.servers.extend(new);
         // On record before it is made, as everything: the namespaces' names follow from the servers'.
         self.place.write(&self.record)?;
         if let Some(wires) = &mut self.record.wires {
             wires.extend(site)?;
         }
-        self.place.write(&self.record)?;
-        Ok(new)
+        self.place.write(&self.record)
     }
 
     /// Takes a server away that has ended, with its cable.

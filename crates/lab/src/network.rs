@@ -100,26 +100,31 @@ impl Wires {
     }
 
     /// Adds what servers need that have no end yet, in a network that was laid.
-    pub(crate) fn extend(&mut self, site: &Site) -> anyhow::Result<Vec<ServerName>> {
+    pub(crate) fn extend(&mut self, site: &Site) -> anyhow::Result<()> {
         let mut added = Vec::new();
         for server in &site.servers {
             if self.end(&server.name).is_ok() {
                 continue;
             }
-            let is_free = |port: &String| self.ends.iter().all(|end| end.port != *port);
-            let port = (0..=self.ends.len()).map(names::port).find(is_free).context("the bridge has no free port")?;
+            let is_free = |port: &String| self.ends.iter().chain(&added).all(|end: &End| end.port != *port);
+            let port = (0..=self.ends.len() + added.len()).map(names::port).find(is_free);
+            let port = port.context("the bridge has no free port")?;
             let namespace = names::server(&site.domain, &server.name);
             added.push(End { server: Some(server.name.clone()), namespace, port, addresses: vec![server.address] });
         }
         let new = Wires { bridge: self.bridge.clone(), internet: self.internet.clone(), ends: added };
+        // Of a try that failed.
+        new.ends
+            .iter()
+            .filter(|end| namespace::exists(&end.namespace))
+            .try_for_each(|end| ip(None, &format!("netns del {}\n", end.namespace)))?;
         for end in &new.ends {
             ip(None, &format!("netns add {}\n{}", end.namespace, new.cable_of(end)))?;
             ip(Some(&self.bridge), &plugged(end))?;
             ip(Some(&end.namespace), &end.interface())?;
         }
-        let names = new.ends.iter().filter_map(|end| end.server.clone()).collect();
         self.ends.extend(new.ends);
-        Ok(names)
+        Ok(())
     }
 
     /// Takes a server's end away.

@@ -12,6 +12,7 @@ pub mod declaration;
 pub mod draw;
 pub mod explain;
 pub mod findings;
+pub mod firewall;
 pub mod model;
 pub mod names;
 pub mod plan;

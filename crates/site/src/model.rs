@@ -56,6 +56,9 @@ pub struct Site {
     pub servers: Vec<Server>,
     /// Where the site's services listen.
     pub ports: Ports,
+    /// Who has a vote in the store since before this declaration; empty: whoever is best. See [`crate::votes::keep`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voters: Vec<ServerName>,
 }
 
 impl Site {
@@ -84,6 +87,25 @@ impl Site {
         match self.cluster() {
             Some(cluster) => cluster.addresses.clone(),
             None => self.in_use(self.front()).map(|server| server.address).collect(),
+        }
+    }
+
+    /// A server's number in replication, unique in the site: its place in the file, from 1, or what that was before.
+    pub fn number(&self, name: &ServerName) -> Option<u32> {
+        let place = self.servers.iter().position(|server| server.name == *name)?;
+        self.servers[place].number.or(u32::try_from(place + 1).ok())
+    }
+
+    /// What a site has been for longer than its declaration has its present text: who has a vote ([`crate::votes::keep`]),
+    /// the numbers of its servers, and who was taken out. To be said of every declaration that takes the place of one that runs.
+    pub fn continues(&mut self, before: &Site) {
+        crate::votes::keep(before, self);
+        let mut taken: Vec<u32> = self.servers.iter().filter_map(|server| before.number(&server.name)).collect();
+        for (place, server) in (1..).zip(&mut self.servers) {
+            let number = before.number(&server.name).or_else(|| (1..).find(|free| !taken.contains(free)));
+            taken.extend(number.filter(|_| before.server(&server.name).is_none()));
+            server.number = number.filter(|number| *number != place);
+            server.maintained = before.server(&server.name).is_some_and(|known| known.maintained);
         }
     }
 
@@ -430,6 +452,9 @@ pub struct Server {
     /// Taken out by an operator (`mainstay maintain`): it runs, and nothing is asked of it while its tiers have others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub maintained: bool,
+    /// Its number in replication, if that is not its place in the file: it had another place before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
 }
 
 impl Server {

@@ -14,7 +14,7 @@ const ORDER: [Role; 8] =
 
 /// Whether a server that follows `now` has anything else to do under `then`.
 pub fn changes(now: &Plan, then: &Plan) -> bool {
-    (&now.services, &now.store) != (&then.services, &then.store)
+    (&now.services, &now.store, &now.firewall) != (&then.services, &then.store, &then.firewall)
 }
 
 /// Everybody of `site`, in the order in which they are to change, as they said they are. `present` are those that are

@@ -13,6 +13,23 @@ const MEMBERS: usize = 3;
 /// least, and firewalls last, which should do nothing else. Two servers cannot outvote each other, so there one has the vote:
 /// the declared primary's, whose loss needs an operator anyway.
 pub fn votes(site: &Site) -> Vec<&Server> {
+    let best = best(site);
+    let kept: Vec<&Server> = site.servers.iter().filter(|server| site.voters.contains(&server.name)).collect();
+    if kept.len() == best.len() { kept } else { best }
+}
+
+/// Leaves the votes where they were `before`, as long as all of those servers stay and no more are needed: a vote that moves
+/// has to learn everything anew, and nothing is gained by it.
+pub fn keep(before: &Site, after: &mut Site) {
+    after.voters = votes(before).into_iter().map(|server| server.name.clone()).collect();
+    let stay = after.voters.iter().all(|name| after.server(name).is_some());
+    if !stay || after.voters.len() != best(after).len() || after.voters.iter().eq(best(after).iter().map(|it| &it.name))
+    {
+        after.voters.clear();
+    }
+}
+
+fn best(site: &Site) -> Vec<&Server> {
     match (site.count(Role::Database), site.servers.len()) {
         _ if site.store.is_some() => Vec::new(),
         (..2, _) => Vec::new(),
@@ -56,6 +73,18 @@ mod tests {
     #[test]
     fn the_third_vote_stands_on_a_balancer() {
         assert_eq!(names(&[("s", 2, "web app database"), ("lb", 1, "dns balancer")]), ["s1", "s2", "lb1"]);
+    }
+
+    #[test]
+    fn votes_stay_where_they_are_while_their_servers_do() {
+        let before = tier("", &[("s", 2, "web app database"), ("lb", 1, "dns balancer")]);
+        let mut grown = tier("", &[("s", 2, "web app database"), ("lb", 1, "dns balancer"), ("web", 1, "web")]);
+        assert_eq!(best(&grown).iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["s1", "lb1", "web1"]);
+        keep(&before, &mut grown);
+        assert_eq!(votes(&grown).iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["s1", "s2", "lb1"]);
+        let mut lost = tier("", &[("s", 1, "web app database"), ("db", 1, "database"), ("lb", 1, "dns balancer")]);
+        keep(&before, &mut lost);
+        assert!(lost.voters.is_empty(), "one of them has gone");
     }
 
     #[test]

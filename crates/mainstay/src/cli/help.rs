@@ -58,9 +58,10 @@ Examples:
   mainstay apply site.toml              shows what changes on which server, and asks
   mainstay apply --yes --wait site.toml
   mainstay apply --dry-run site.toml
-Servers follow one after the other, each once the one before is well; where one is not, the rest stays as it is.
-A release alone that does not work is gone back from by itself. Killed, this command leaves what was before, or
-servers that go on by themselves. Exit code 1 with --wait: not every server could follow.";
+Servers follow one after the other, each once the one before is well; at one that is not they stop.
+A release alone that does not work is gone back from by itself.
+Killed, this command leaves what was before, or servers that go on by themselves.
+Exit code 1 with --wait: not every server could follow";
 
 /// Behind `rollback`'s options.
 pub const ROLLBACK: &str = "\

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use mainstay_node::release::identify;
+use mainstay_site::firewall::Opening;
 use mainstay_site::model::Codebase;
 use mainstay_site::names::{Generation, ServerName};
 use mainstay_site::plan::{Config, Flow, Listen, Plan, Service, derive};
@@ -55,6 +56,11 @@ fn told(plan: &Plan, paint: &Paint) -> String {
     let mut out = format!("{}  {}\n", paint.bold(plan.server.as_str()), plan.address);
     if plan.services.is_empty() {
         out.push_str("  runs nothing yet\n");
+    }
+    if let Some(open) = &plan.firewall {
+        let all: Vec<String> = open.iter().map(Opening::told).collect();
+        let shown = if all.is_empty() { vec!["nothing".to_owned()] } else { all };
+        lines(&mut out, paint, "opens", shown);
     }
     for service in &plan.services {
         let _ = writeln!(out, "  {:<12} {}", service.name, paint.dim(&format!("user {}", service.user)));

@@ -84,6 +84,7 @@ pub fn plan(generation: u64, services: Vec<Service>) -> Plan {
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
         store: Vec::new(),
+        firewall: None,
         services,
         notices: Vec::new(),
     }

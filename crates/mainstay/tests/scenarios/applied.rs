@@ -64,7 +64,7 @@ fn a_pool_changes_and_a_server_comes_and_goes_without_a_lost_request() {
     let more = "\n[servers.server3]\naddress = \"10.80.0.13\"\nroles = [\"web\"]\n";
     lab.declare(&format!("{weighted}{more}"));
     let told = applied(&lab);
-    assert!(told.contains("+ server3  is new: web"), "{told}");
+    assert!(told.contains("+ server3  is new: web\n"), "{told}");
     eventually("server3 answers", SOON, || lab.get("/messages.json").body.contains("\"server3\"").then_some(()));
 
     let back = lab.mainstay(&["rollback", "--site", lab.domain(), "--yes", "--wait"]);
@@ -193,4 +193,31 @@ fn a_running_simple_site_becomes_a_distributed_one() {
     );
     let history = history(&lab);
     assert_eq!(history["generations"].as_array().unwrap().len(), 2, "{history}");
+}
+
+/// D2: what the drawing has arrows for is open, everything else is dropped, and the site is served over HTTPS.
+#[test]
+fn the_secured_design_runs_behind_its_filters() {
+    let lab = Lab::design("2-secured", "d-secured.test");
+    let url = format!("https://{}/", lab.https());
+    let page = Command::new("curl").args(["-sSk", "-o", "/dev/null", "-w", "%{http_code}", &url]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&page.stdout), "200", "{}", said(&page));
+    lab.post("/messages", &[("name", "Ada"), ("text", "behind walls")]);
+    assert!(lab.get("/messages.json").body.contains("behind walls"));
+
+    let reaches = |from: &str, to: &str, port: u16| {
+        let namespace = format!("ms-d-secured.test_{from}");
+        let dial = format!("exec 3<>/dev/tcp/{to}/{port}");
+        let command = ["netns", "exec", &namespace, "timeout", "1", "bash", "-c", &dial];
+        Command::new("ip").args(command).output().unwrap().status.success()
+    };
+    assert!(reaches("lb1", "10.80.0.11", 8080), "balancer → web");
+    assert!(reaches("server2", "10.80.0.11", 8000), "web → app");
+    assert!(reaches("server2", "10.80.0.11", 3307), "replica → primary");
+    assert!(reaches("server1", "10.80.0.10", 2379), "database → store");
+    assert!(!reaches("lb1", "10.80.0.11", 8000), "no arrow from the balancer to an application");
+    assert!(!reaches("lb1", "10.80.0.11", 3307), "nor to a database");
+    assert!(!reaches("mon1", "10.80.0.11", 8080), "nor from the monitor to a web server");
+    assert!(!reaches("_internet", "10.80.0.11", 8080), "nor from a visitor");
+    assert!(reaches("_internet", "10.80.0.10", 80), "visitors come to the balancer");
 }

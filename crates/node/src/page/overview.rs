@@ -83,7 +83,7 @@ impl Sight {
     /// others may only wait.
     pub fn judge(status: &ServerStatus) -> (State, String) {
         let Some(worst) = status.services.iter().rev().max_by_key(|service| service.state) else {
-            return (State::Starting, "no service yet".into());
+            return (State::Serving, "has nothing to run".into());
         };
         match worst.state {
             State::Serving => (State::Serving, "every service serves".into()),

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::ServiceName;
-use mainstay_site::plan::{Plan, Service};
+use mainstay_site::plan::{Notice, Plan, Service};
 use mainstay_site::wire::{ServiceStatus, State};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::filter;
 use super::house::House;
 use super::inherited::Inherited;
 use super::journal::Journal;
@@ -39,6 +40,8 @@ pub(super) struct Desk {
     view: Arc<View>,
     store: Arc<Embedded>,
     plan: Plan,
+    /// What of the plan cannot be had here.
+    lacking: Option<Notice>,
     kept: BTreeMap<ServiceName, Kept>,
 }
 
@@ -66,7 +69,9 @@ impl Desk {
         plan: Plan,
         mut inherited: Inherited,
     ) -> Desk {
-        let mut desk = Desk { house, view, store, plan, kept: BTreeMap::new() };
+        // Before anything listens.
+        let lacking = filter::enforce(&plan, None);
+        let mut desk = Desk { house, view, store, plan, lacking, kept: BTreeMap::new() };
         let services = desk.plan.services.clone();
         let movers: Vec<Mover> = services.iter().filter_map(|it| desk.begin(it, &mut inherited)).collect();
         if !movers.is_empty() {
@@ -159,6 +164,7 @@ impl Desk {
         }
         tracing::info!(generation = plan.generation.0, "a new plan is in force");
         let before = std::mem::replace(&mut self.plan, plan);
+        self.lacking = filter::enforce(&self.plan, Some(&before));
         self.apply(&before).await;
         Ok(())
     }
@@ -247,7 +253,7 @@ impl Desk {
             status: ArcSwap::from_pointee(unborn(service)),
             journal: Arc::clone(&journal),
             runs: ArcSwapOption::empty(),
-            declined: AtomicBool::new(false),
+            declined: ArcSwapOption::empty(),
         });
         // An adopted process runs what it was started with; if that is not what is wanted, the keeper sees to it.
         let runs = run.as_ref().map_or(service, |run| &run.record.service).clone();
@@ -285,6 +291,7 @@ impl Desk {
         let posts = self.plan.services.iter().filter_map(|service| self.kept.get(&service.name));
         self.view.in_force.store(Arc::new(InForce {
             plan: Arc::new(self.plan.clone()),
+            lacking: self.lacking.clone(),
             posts: posts.map(|kept| Arc::clone(&kept.post)).collect(),
         }));
     }

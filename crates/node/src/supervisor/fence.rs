@@ -149,7 +149,7 @@ fn left(until: Time, now: Time) -> Option<Duration> {
     until.since(now).checked_sub(MARGIN).filter(|left| left.as_millis() > 0)
 }
 
-fn nft(script: &str) -> Result<(), String> {
+pub(super) fn nft(script: &str) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
     let mut child = Command::new("nft")
         .args(["-f", "-"])

@@ -11,7 +11,6 @@ mod change;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_machines::Time;
@@ -358,7 +357,7 @@ impl Keeper {
             report,
         }));
         // After the status: who sees that the right service runs sees how that one is.
-        self.post.declined.store(self.declined.is_some(), Ordering::SeqCst);
+        self.post.declined.store(self.declined.as_ref().map(|_| Arc::clone(&self.service)));
         let runs = run.map(|run| &run.record.service);
         if self.post.runs.load().as_deref() != runs {
             self.post.runs.store(runs.cloned().map(Arc::new));

@@ -16,6 +16,7 @@
 mod addresses;
 mod desk;
 mod fence;
+mod filter;
 mod health;
 mod house;
 mod inherited;
@@ -194,7 +195,7 @@ async fn supervise(
         server: plan.server.clone(),
         state: state.clone(),
         since_ms: unix_ms(),
-        in_force: ArcSwap::from_pointee(InForce { plan: Arc::new(plan.clone()), posts: Vec::new() }),
+        in_force: ArcSwap::from_pointee(InForce { plan: Arc::new(plan.clone()), lacking: None, posts: Vec::new() }),
         stopping: AtomicBool::new(false),
         upgrading: AtomicBool::new(false),
     });

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Domain, Generation, Role, ServerName, ServiceName};
-use mainstay_site::plan::{Plan, Service};
+use mainstay_site::plan::{Notice, Plan, Service};
 use mainstay_site::wire::{Refusal, ServerStatus, ServiceStatus, rollout};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,13 +26,15 @@ pub(super) struct Post {
     pub(super) journal: Arc<Journal>,
     /// What its process runs, as of the status or earlier; `None` while there is none.
     pub(super) runs: ArcSwapOption<Service>,
-    /// It cannot become what is wanted.
-    pub(super) declined: AtomicBool,
+    /// What it was to be and cannot become.
+    pub(super) declined: ArcSwapOption<Service>,
 }
 
 /// What changes with the plan.
 pub(super) struct InForce {
     pub(super) plan: Arc<Plan>,
+    /// What of it cannot be had here.
+    pub(super) lacking: Option<Notice>,
     pub(super) posts: Vec<Arc<Post>>,
 }
 
@@ -154,7 +156,7 @@ impl Handle {
             since_ms: self.view.since_ms,
             upgrading: self.view.upgrading.load(Ordering::SeqCst),
             services: in_force.posts.iter().map(|post| ServiceStatus::clone(&post.status.load())).collect(),
-            notices: in_force.plan.notices.clone(),
+            notices: in_force.plan.notices.iter().chain(&in_force.lacking).cloned().collect(),
         }
     }
 

@@ -155,6 +155,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         monitor,
         servers: values::<Server>(servers),
         ports: Ports::default(),
+        voters: Vec::new(),
     })
 }
 

@@ -47,6 +47,7 @@ pub(super) fn read(file: &Section<'_>, errors: &mut Errors) -> Vec<At<Server>> {
                 weight,
                 spare,
                 maintained: false,
+                number: None,
             };
             servers.push(At { value, span: name.span });
         }

@@ -19,9 +19,6 @@ pub fn notices(site: &Site) -> Vec<Notice> {
             add("tls.inside = \"mutual\"".into(), "traffic between the servers is in the clear");
         }
     }
-    if site.firewall.is_some() {
-        add("[firewall]".into(), "no packet is filtered");
-    }
     if site.cluster().is_none() && site.balancer.as_ref().is_some_and(|it| it.cluster.is_some()) {
         add("balancer.cluster".into(), "on one machine no address floats; the balancers answer on their own");
     }

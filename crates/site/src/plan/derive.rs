@@ -8,6 +8,7 @@ use super::{
     Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
 };
 use crate::findings::notices;
+use crate::firewall::openings;
 use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
 use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName, VIP_USER};
 use crate::votes::votes;
@@ -29,17 +30,18 @@ const FLOATING_TTL: u32 = 30;
 pub fn derive(site: &Site, codebases: &[Codebase], generation: Generation) -> Vec<Plan> {
     let notices = notices(site);
     let tiers = Tiers { site, codebases, generation, databases: site.with_role(Role::Database).collect() };
-    let plan = |(index, server): (usize, &Server)| Plan {
+    let plan = |server: &Server| Plan {
         format: FORMAT,
         generation,
         site: site.domain.clone(),
         server: server.name.clone(),
         address: server.address,
         store: tiers.endpoints(),
-        services: tiers.services(index, server),
+        firewall: openings(site, server),
+        services: tiers.services(server),
         notices: notices.clone(),
     };
-    site.servers.iter().enumerate().map(plan).collect()
+    site.servers.iter().map(plan).collect()
 }
 
 /// What every server's plan draws on.
@@ -52,14 +54,14 @@ struct Tiers<'s> {
 
 impl Tiers<'_> {
     /// From the bottom of the drawing to its top, so that nobody is started before those it asks.
-    fn services(&self, index: usize, server: &Server) -> Vec<Service> {
+    fn services(&self, server: &Server) -> Vec<Service> {
         let mut services: Vec<Service> = self.store(server).into_iter().collect();
         for role in [Role::Database, Role::App, Role::Web, Role::Balancer, Role::Dns] {
             if !server.has(role) {
                 continue;
             }
             match role {
-                Role::Database => services.push(self.database(index, server)),
+                Role::Database => services.push(self.database(server)),
                 Role::App => {
                     services.extend((!self.databases.is_empty()).then(|| self.sql(server)));
                     services.extend(self.site.apps.iter().enumerate().map(|(place, app)| self.app(place, app, server)));
@@ -353,10 +355,10 @@ impl Tiers<'_> {
     /// Every database server, for each other.
     fn fellows(&self) -> Vec<Fellow> {
         let ports = &self.site.ports;
-        let servers = self.site.servers.iter().enumerate().filter(|(_, server)| server.has(Role::Database));
-        let fellow = |(index, server): (usize, &Server)| Fellow {
+        let servers = self.site.with_role(Role::Database);
+        let fellow = |server: &Server| Fellow {
             server: server.name.clone(),
-            server_id: server_id(index),
+            server_id: self.site.number(&server.name).unwrap_or_default(),
             address: self.database_address(server),
             replication: SocketAddr::new(server.address, ports.replication),
             copies: SocketAddr::new(server.address, ports.copies),
@@ -364,7 +366,7 @@ impl Tiers<'_> {
         servers.map(fellow).collect()
     }
 
-    fn database(&self, index: usize, server: &Server) -> Service {
+    fn database(&self, server: &Server) -> Service {
         let primary = self.databases[0];
         let is_primary = primary.name == server.name;
         let role = if is_primary {
@@ -380,7 +382,7 @@ impl Tiers<'_> {
         let backup = declared.and_then(|it| it.backup.as_ref()).filter(|_| last);
         let config = Database {
             address: self.database_address(server),
-            server_id: server_id(index),
+            server_id: self.site.number(&server.name).unwrap_or_default(),
             role,
             durability: declared.map_or_else(Default::default, |it| it.durability),
             replicas: self.databases.len() - 1,
@@ -400,11 +402,6 @@ impl Tiers<'_> {
         let listens = if self.databases.len() > 1 { vec![self.copies(server)] } else { Vec::new() };
         Service { writes, ..service("database", Role::Database, listens, talks, Config::Database(config)) }
     }
-}
-
-/// From 1, by the place in the file.
-fn server_id(index: usize) -> u32 {
-    index as u32 + 1
 }
 
 /// MySQL takes `-` in a name only in quotes; code that forgets them is common.

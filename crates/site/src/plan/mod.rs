@@ -15,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::Opening;
 use crate::model::{Algorithm, AppKind, Cache, Durability, Failover, Lease, Limits, LogFormat, SemiSync, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
@@ -41,6 +42,9 @@ pub struct Plan {
     /// Where the servers agree on what they follow; empty: each keeps it for itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub store: Vec<(ServerName, SocketAddr)>,
+    /// What may come in; everything else is dropped. `None`: nothing is filtered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<Vec<Opening>>,
     /// In the order in which they are started; stopped in reverse.
     pub services: Vec<Service>,
     /// What the declaration asks for and this build does not do yet.

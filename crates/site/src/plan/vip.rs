@@ -11,6 +11,8 @@ use crate::names::{Role, ServerName};
 
 /// The priority of the first in line: one less than the highest that is not the owner's, which leaves room above for nobody.
 const FIRST: usize = 254;
+/// The priority of one that takes an address only if nobody else is there.
+const LAST: u8 = 1;
 /// Between two in line: a fifth of an interval in which the next one would wait longer (RFC 9568 § 6.1, Skew_Time), more than
 /// packets take.
 const STEP: usize = 50;
@@ -61,7 +63,9 @@ pub(super) fn vip(site: &Site, cluster: &Cluster, server: &Server) -> Vip {
     let router = |(index, (number, address)): (usize, (u8, &IpAddr))| {
         // Each is first in line for one of them, and the next one follows.
         let rank = (place + balancers.len() - index % balancers.len()) % balancers.len();
-        VirtualRouter { number, address: *address, priority: priority(rank, balancers.len()) }
+        // One that was taken out is last, and gives its addresses up when it starts anew with this.
+        let priority = if server.maintained { LAST } else { priority(rank, balancers.len()) };
+        VirtualRouter { number, address: *address, priority }
     };
     let others = balancers.iter().filter(|it| it.name != server.name);
     Vip {

@@ -1,5 +1,5 @@
-//! What a generation needs on the servers' disks before it is written: releases, secrets, the plans that new servers start
-//! with. All of it is added; nothing that is in use is changed.
+//! What a generation needs on the servers' disks before it is written: releases, secrets, the plans that new servers
+//! start with. All of it is added; nothing that is in use is changed.
 
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use mainstay_site::model::{Codebase, FORMAT, Site};
+use mainstay_site::model::{Codebase, FORMAT, Server, Site};
 use mainstay_site::names::Generation;
 use mainstay_site::plan::{Plan, derive};
 use mainstay_site::wire::rollout::{Progress, Proposal, Record};
@@ -144,7 +144,7 @@ fn leave(fleet: &Fleet, now: &Now, after: &Site, generation: Generation) -> anyh
 fn both(before: &Site, after: &Site) -> Site {
     let mut site = after.clone();
     let leaves = before.servers.iter().filter(|server| after.server(&server.name).is_none());
-    site.servers.extend(leaves.cloned());
+    site.servers.extend(leaves.map(|server| Server { number: before.number(&server.name), ..server.clone() }));
     site
 }
 

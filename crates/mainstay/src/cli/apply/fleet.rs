@@ -66,7 +66,7 @@ impl Fleet {
                 Ok(View { unreachable: Some(because), .. }) => last = Some(format!("{name}: {because}")),
                 Ok(view) => {
                     own.extend(view.servers.iter().filter(|it| it.server == *name).cloned());
-                    if best.as_ref().is_none_or(|best| (best.led, best.target) < (view.led, view.target)) {
+                    if best.as_ref().is_none_or(|best| (best.target, best.led) < (view.target, view.led)) {
                         best = Some(view);
                     }
                 }
@@ -132,10 +132,8 @@ impl Fleet {
     pub async fn propose(&self, proposal: &Proposal, before: &Site) -> anyhow::Result<()> {
         let led = self.view().await?.led;
         let (mut written, mut last) = (false, None);
-        for (name, client) in self.clients.iter().filter(|(name, _)| led || known(proposal, before, name)) {
-            if led && before.server(name).is_none() {
-                continue;
-            }
+        // Those that are new have no books yet, or those in which this is to be written by way of the others.
+        for (name, client) in self.clients.iter().filter(|(name, _)| before.server(name).is_some()) {
             match client.propose(proposal).await {
                 Ok(()) if led => return Ok(()),
                 Ok(()) => written = true,
@@ -193,7 +191,13 @@ impl Fleet {
         if view.led || view.target != Some(generation) {
             return Ok(false);
         }
-        Ok(self.record(generation).await?.site.servers.len() > 1)
+        let record = self.record(generation).await?;
+        // One that was alone until now leads itself.
+        let alone = match record.before {
+            Some(before) => self.record(before).await.is_ok_and(|before| before.site.servers.len() == 1),
+            None => false,
+        };
+        Ok(!alone && record.site.servers.len() > 1)
     }
 
     /// Makes what was before the next generation, where nobody else does; `None` if that is not for us, or not wanted.
@@ -240,8 +244,4 @@ impl Fleet {
             Decision::Done { away } => outcome(Progress::Converged, format!("away: {}", away.join(", "))),
         })
     }
-}
-
-fn known(proposal: &Proposal, before: &Site, name: &ServerName) -> bool {
-    before.server(name).is_some() || proposal.record.site.server(name).is_some()
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use mainstay_node::release::identify;
 use mainstay_site::model::{Codebase, Site};
+use mainstay_site::votes::votes;
 
 use super::declaration::{Declaration, File};
 use super::running::{Running, Which};
@@ -61,9 +62,7 @@ fn as_it_runs(declared: &Site, running: &Running) -> Site {
     let loopback = running.record.mode == mainstay_lab::Mode::Loopback;
     let mut site = if loopback { declared.on_loopback() } else { declared.clone() };
     site.ports.published = running.site.ports.published;
-    for server in &mut site.servers {
-        server.maintained = running.site.server(&server.name).is_some_and(|known| known.maintained);
-    }
+    site.continues(&running.site);
     site
 }
 
@@ -76,7 +75,7 @@ fn codebases(declaration: &Declaration) -> anyhow::Result<Vec<Codebase>> {
 
 /// What this version cannot do to a running site.
 pub fn refuse(before: &Site, after: &Site) -> anyhow::Result<()> {
-    let votes = |site: &Site| !mainstay_site::votes::votes(site).is_empty();
+    let votes = |site: &Site| !votes(site).is_empty();
     ensure!(
         !votes(before) || votes(after) || after.store.is_some(),
         "the servers agree by a store of their own, and the new declaration has too few databases for one: shrinking to one \

@@ -103,9 +103,9 @@ impl<'u> Growth<'u> {
         self.record(seen).await;
         let stamp = self.stamp();
         if stamp != self.noted {
-            self.noted = stamp;
             let site: Site = self.up.folder.read("site.json")?.context("site.json is gone")?;
             self.become_site(site, lab, observer)?;
+            self.noted = stamp;
         }
         self.let_go(lab, observer, seen).await?;
         self.lead(seen);
@@ -113,9 +113,13 @@ impl<'u> Growth<'u> {
     }
 
     fn become_site(&mut self, site: Site, lab: &mut Lab, observer: &mut Observer) -> anyhow::Result<()> {
-        for server in lab.extend(&site)? {
-            lab.power_on(&server, boot(self.up.mode, &self.up.folder, &server)?)?;
-            say(&format!("{server} is switched on"));
+        lab.extend(&site)?;
+        let known = |name: &ServerName| self.site.server(name).is_some();
+        for server in site.servers.iter().map(|server| &server.name).filter(|name| !known(name)) {
+            if !lab.is_on(server) {
+                lab.power_on(server, boot(self.up.mode, &self.up.folder, server)?)?;
+                say(&format!("{server} is switched on"));
+            }
         }
         self.site = Arc::new(site);
         *observer = Observer::new(Arc::clone(&self.site), self.up.folder.watched(&self.site));

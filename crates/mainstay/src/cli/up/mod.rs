@@ -113,6 +113,9 @@ impl Up {
         // Visitors' addresses have these ports, and a redirect to HTTPS must know its own.
         site.ports.published = Some((args.http, args.https));
         let (place, folder) = (Place::usual(&site.domain), SiteFolder::choose(args.state.as_deref(), &site.domain)?);
+        if let Some(before) = folder.read::<Site>("site.json")? {
+            site.continues(&before);
+        }
         let (patience, begun) = (Duration::from_secs(args.timeout), Instant::now());
         Ok(Up { site, mode, place, folder, patience, background: args.background, begun })
     }

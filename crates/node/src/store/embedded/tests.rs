@@ -11,6 +11,7 @@ fn plan(generation: u64) -> Plan {
         server: "server1".into(),
         address: [127, 0, 0, 1].into(),
         store: Vec::new(),
+        firewall: None,
         services: Vec::new(),
         notices: Vec::new(),
     }

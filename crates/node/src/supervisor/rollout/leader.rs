@@ -45,8 +45,7 @@ impl Leader {
         };
         let Some(target) = scene.target.filter(|_| of == Some(lease)) else { return Ok(false) };
         let Some(record) = self.record(store, target).await? else { return Ok(false) };
-        // Servers without a common store are led by whoever applies.
-        if !shared && record.site.servers.len() > 1 {
+        if !shared && !is_alone(store, &record).await? {
             return Ok(false);
         }
         let Some(members) = self.members(&record, scene) else { return Ok(true) };
@@ -128,6 +127,16 @@ impl Leader {
         tracing::error!("{}", proposal.record.what);
         Ok(matches!(propose(store, &proposal, std::slice::from_ref(ours)).await?, Propose::Done))
     }
+}
+
+/// Whether the server has no fellows, or had none until this generation: several servers without a common store are led by
+/// whoever applies.
+async fn is_alone(store: &Store, record: &Record) -> Result<bool, Error> {
+    let before = match record.before {
+        Some(before) => read_record(store, before).await?,
+        None => None,
+    };
+    Ok(before.as_ref().unwrap_or(record).site.servers.len() == 1)
 }
 
 fn is_well(member: &Member) -> bool {

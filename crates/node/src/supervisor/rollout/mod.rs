@@ -240,7 +240,7 @@ impl Handle {
             // In this order: what runs is published after how it is.
             let runs = post.runs.load();
             let status = post.status.load();
-            if post.declined.load(std::sync::atomic::Ordering::SeqCst) {
+            if post.declined.load().as_deref() == Some(service) {
                 return (Following::Refuses, format!("{name} {}", status.because));
             }
             let ill = !serves(status.state) && !ill_before.contains(name);
