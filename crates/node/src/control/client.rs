@@ -7,9 +7,9 @@ use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use mainstay_site::names::{Generation, ServiceName};
 use mainstay_site::plan::Plan;
-use mainstay_site::wire::rollout::{Proposal, Record, Summary, View};
+use mainstay_site::wire::rollout::{self, Proposal, Record, Summary};
 use mainstay_site::wire::upkeep::{Ask, Told};
-use mainstay_site::wire::vip::{View, Wish};
+use mainstay_site::wire::vip::{self, Wish};
 use mainstay_site::wire::{Purge, Purged, Refusal, ServerStatus};
 
 use serde::de::DeserializeOwned;
@@ -99,7 +99,7 @@ impl Client {
     ///
     /// # Errors
     /// If there is no supervisor.
-    pub async fn rollout(&self) -> Result<View, Error> {
+    pub async fn rollout(&self) -> Result<rollout::View, Error> {
         self.json(Method::GET, "/v1/rollout", Vec::new(), ANSWER).await
     }
 
@@ -187,7 +187,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn wish_of_vip(&self, wish: Wish) -> Result<View, Error> {
+    pub async fn wish_of_vip(&self, wish: Wish) -> Result<vip::View, Error> {
         let text = serde_json::to_vec(&wish).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))?;
         let body = self.ask(Method::POST, "/v1/vip", text, ANSWER).await?;
         serde_json::from_slice(&body).map_err(|error| self.foreign(StatusCode::OK, &error.to_string()))

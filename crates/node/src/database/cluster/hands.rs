@@ -262,7 +262,8 @@ impl Hands {
             Step::Open => {
                 let identity = self.config.server_id;
                 let (held, written_as) = tokio::join!(self.hold_fence(), admin.write_as(identity));
-                (held?, written_as?);
+                held?;
+                written_as?;
                 admin.open().await?;
             }
             Step::SemiSync(on) => admin.commits_wait(*on).await?,
