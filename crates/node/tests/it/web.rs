@@ -15,6 +15,7 @@ fn plan(php: &Php) -> Web {
     let shared = Static {
         prefix: "/uploads/".into(),
         folder: "shared/site/uploads".into(),
+        before: None,
         fall_through: true,
         never: NEVER_SENT.map(String::from).to_vec(),
         fallback: None,
