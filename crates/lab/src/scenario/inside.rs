@@ -65,6 +65,15 @@ impl Inside {
         Ok(read_only == Some(0))
     }
 
+    /// What its clock shows: Unix time in seconds.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn clock(&self) -> anyhow::Result<u64> {
+        let shows = self.ask(async |conn| conn.query_first::<u64, _>("SELECT UNIX_TIMESTAMP()").await).await?;
+        shows.context("it says no time")
+    }
+
     /// Where it stands and what its tables add up to.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub const MARIADBD: &[&str] = &["mariadbd"];
 pub const ROLE: &[&str] = &["service", "database"];
 pub const SUPERVISOR: &[&str] = &["serve", "--server"];
+pub const INIT: &[&str] = &["init", "--mount-proc"];
 pub const ETCD: &[&str] = &["etcd"];
 
 /// What a scenario promises besides what is always promised.
