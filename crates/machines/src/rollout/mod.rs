@@ -147,7 +147,9 @@ fn unrelieved(member: &Member, members: &[Member]) -> Option<&'static str> {
 }
 
 fn fellows<'m>(member: &'m Member, tier: &'m str, members: &'m [Member]) -> impl Iterator<Item = &'m Member> {
-    let other = move |it: &&Member| it.name != member.name && !it.maintained && it.tiers.contains(&tier);
+    // Who was never heard of has not joined yet: nobody's visitors are his.
+    let joined = |it: &&Member| !it.maintained && it.at > 0;
+    let other = move |it: &&Member| it.name != member.name && joined(it) && it.tiers.contains(&tier);
     members.iter().filter(other)
 }
 

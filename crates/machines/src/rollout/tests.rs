@@ -236,3 +236,12 @@ fn one_that_was_taken_out_is_not_counted_on() {
     members[0].maintained = true;
     assert_eq!(honest(&members), Decision::Turn(vec!["1".into()]));
 }
+
+#[test]
+fn one_that_has_not_joined_yet_is_not_counted_on() {
+    let mut world = begin([true; 4]);
+    (world[1].on, world[1].at) = (false, 0);
+    let mut members = known(&world);
+    members.truncate(2);
+    assert_eq!(honest(&members), Decision::Turn(vec!["0".into()]), "it grows from one to two");
+}
