@@ -49,7 +49,7 @@ async fn attempt(scene: &Scene, folder: &Folder, full: &Full, private: &Private)
 
 /// The applications' tables.
 async fn tables(session: &mut Session) -> Result<Vec<(String, String)>, Error> {
-    let own = "('mysql', 'sys', 'information_schema', 'performance_schema')";
+    let own = "('mysql', 'sys', 'information_schema', 'performance_schema', 'mainstay')";
     let query = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {own}"
     );
