@@ -5,7 +5,7 @@
 //! connections wait while no server is fit, so that an application sees a restart of the database as a pause; those to a
 //! server that leads no longer are cut.
 //!
-//! Two threads: one decides and waits, one copies ([`ferry`]). Connections are bounded at a few hundred, and a core copies more
+//! Two threads: one decides and waits, one copies (`ferry`). Connections are bounded at a few hundred, and a core copies more
 //! statements than a MariaDB answers.
 
 mod check;

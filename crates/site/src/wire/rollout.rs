@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `generations/last` | a number | for ever; written with the record that it names |
 //! | `generations/N/record` | [`Record`] | while it is among the last [`KEPT`] |
-//! | `generations/N/plans/SERVER` | [`Plan`](crate::plan::Plan) | as long |
+//! | `generations/N/plans/SERVER` | [`crate::plan::Plan`] | as long |
 //! | `rollout/target` | the generation to follow | for ever |
 //! | `rollout/turns/SERVER` | the generation that the server may follow now | for ever; written by the leader |
 //! | `rollout/servers/SERVER` | [`Standing`] | for ever; written by that server |
