@@ -4,8 +4,8 @@ import os
 import time
 
 from flask import Flask, abort, jsonify, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
 
+import sessions
 import storage
 
 NAME_MAX = 40
@@ -14,17 +14,9 @@ TEXT_MAX = 500
 # pages are read from the primary, so that the message is surely among those shown.
 READ_OWN_WRITES_SECONDS = 2
 
-
-class Sessions(SecureCookieSessionInterface):
-    """Flask's signed cookie; sent back over HTTPS only where the visitor came by HTTPS."""
-
-    def get_cookie_secure(self, app):
-        return request.is_secure
-
-
 app = Flask(__name__)
 app.secret_key = os.environ["SECRET_KEY"]
-app.session_interface = Sessions()
+app.session_interface = sessions.interface()
 app.config.update(SESSION_COOKIE_NAME="guestbook", SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=64 * 1024)
 
 

@@ -13,4 +13,16 @@ storage.run(
     """,
     write=True,
 )
-print("the table messages is ready")
+storage.run(
+    """
+    CREATE TABLE IF NOT EXISTS sessions (
+        id VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+        count INT UNSIGNED NOT NULL,
+        kept TEXT NOT NULL,
+        at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
+        KEY (at)
+    ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+    """,
+    write=True,
+)
+print("the tables messages and sessions are ready")

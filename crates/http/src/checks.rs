@@ -1,4 +1,8 @@
 //! The driver of the active health checks: asks what the machines want asked, and marks the pool.
+//!
+//! Most of what a question costs is its connection, so a connection is used for some of them. That is not less strict: a
+//! process that has ended closes it, one that is frozen does not answer on it either, and a new one is made often enough to
+//! find out that nobody takes connections any more.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +13,16 @@ use mainstay_machines::health::{Config, Failure, Health, Input, Output, State};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::codec::{Body, HeadLimits, Response, ResponseContext};
 use crate::pool::Pool;
 use crate::stream::{Address, Stream};
 use crate::tls::distrust;
-use crate::wire::{Scratch, read};
+use crate::wire::{Scratch, fill};
 
 /// A status line fits.
 const STATUS_LINE_BYTES: usize = 12;
+/// Questions on one connection: nine tenths of what could be saved.
+const ASKED_MAX: u32 = 10;
 
 /// What is known of a pool's backends, for the report.
 pub struct Checks {
@@ -144,6 +151,7 @@ async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
         pool.mark(target.backend, known == State::Well);
     }
     let mut health = Health::known(config, known, now());
+    let mut line = Line { target, kept: None };
     loop {
         while let Some(output) = health.poll() {
             match output {
@@ -152,7 +160,7 @@ async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
                     checks.changed(target.backend, state, because.to_string());
                 }
                 Output::Ask { question, until } => {
-                    let verdict = ask(target, until.since(now())).await;
+                    let verdict = line.ask(until.since(now())).await;
                     health.handle(now(), Input::Answer { question, verdict });
                 }
             }
@@ -162,26 +170,60 @@ async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
     }
 }
 
-/// Asks once: 2xx and 3xx are well, as HAProxy's `httpchk` has it.
-async fn ask(target: &Target, within: Duration) -> Result<(), Failure> {
-    let asking = async {
-        let stream = Stream::connect(&target.address, within).await;
-        let stream = stream.map_err(|error| failure(&error, Failure::Unreachable))?;
-        let request = format!("GET {} HTTP/1.1\r\nHost: health.mainstay\r\nConnection: close\r\n\r\n", target.path);
+/// Where questions go, and the connection of the last one with how many were asked on it.
+struct Line<'t> {
+    target: &'t Target,
+    kept: Option<(Stream, u32)>,
+}
+
+impl Line<'_> {
+    /// Asks once: 2xx and 3xx are well, as HAProxy's `httpchk` has it.
+    async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        let kept = self.kept.take().filter(|(stream, _)| stream.seems_quiet());
+        let asking = async {
+            if let Some((stream, asked)) = kept {
+                match self.question(stream, asked, within).await {
+                    // It may be closed at any time; that says nothing yet.
+                    Err(Failure::Closed) => {}
+                    verdict => return verdict,
+                }
+            }
+            let stream = Stream::connect(&self.target.address, within).await;
+            let stream = stream.map_err(|error| failure(&error, Failure::Unreachable))?;
+            self.question(stream, 0, within).await
+        };
+        tokio::time::timeout(within, asking).await.unwrap_or(Err(Failure::NoAnswer))
+    }
+
+    /// Asks on a connection, and keeps it if it may be used again.
+    async fn question(&mut self, stream: Stream, asked: u32, within: Duration) -> Result<(), Failure> {
+        let last = asked + 1 == ASKED_MAX;
+        let close = if last { "Connection: close\r\n" } else { "" };
+        let request = format!("GET {} HTTP/1.1\r\nHost: health.mainstay\r\n{close}\r\n", self.target.path);
         stream.write(request.as_bytes(), within).await.map_err(|_| Failure::Closed)?;
         let (scratch, mut answer) = (Scratch::small(), Vec::new());
         while answer.len() < STATUS_LINE_BYTES {
-            let more = read(&stream, &scratch, within, |bytes| {
-                answer.extend_from_slice(bytes);
-                bytes.len()
-            });
+            let more = fill(&stream, &mut answer, &scratch, within);
             if more.await.map_err(|error| failure(&error, Failure::Closed))? == 0 {
                 return Err(Failure::Closed);
             }
         }
+        if !last && is_whole(&answer) && stream.is_reusable() {
+            self.kept = Some((stream, asked + 1));
+        }
         judge(&answer)
-    };
-    tokio::time::timeout(within, asking).await.unwrap_or(Err(Failure::NoAnswer))
+    }
+}
+
+/// Whether this is an answer to its end, after which the connection can be used again. The rest of a longer one is not waited
+/// for: what was asked is known.
+fn is_whole(answer: &[u8]) -> bool {
+    let mut response = Response::default();
+    let context = ResponseContext { head: false, upgrade: false };
+    let Ok(Some(head)) = response.read(answer, &HeadLimits::default(), context) else { return false };
+    let mut body = Body::new(response.framing);
+    let taken = body.advance(&answer[head..]);
+    response.persists && !response.is_interim() && body.is_done() && taken == Ok(answer.len() - head)
 }
 
 /// What an error means: whom we do not believe, else what it is `otherwise`.
@@ -201,6 +243,21 @@ fn judge(answer: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_is_kept_after_a_whole_answer() {
+        let whole = |answer: &str| is_whole(answer.as_bytes());
+        assert!(whole("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"));
+        assert!(whole("HTTP/1.1 204 No Content\r\n\r\n"));
+        assert!(whole("HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"));
+        assert!(!whole("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"), "more comes");
+        assert!(!whole("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nok"), "more came than belongs to it");
+        assert!(!whole("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+        assert!(!whole("HTTP/1.1 200 OK\r\n\r\n"), "it ends with the connection");
+        assert!(!whole("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));
+        assert!(!whole("HTTP/1.1 100 Continue\r\n\r\n"));
+        assert!(!whole("HTTP/1.1 200 OK\r\nContent"));
+    }
 
     #[test]
     fn verdicts() {

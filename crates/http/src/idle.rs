@@ -33,10 +33,26 @@ impl Hasher for Fold {
         for eight in bytes.chunks(8) {
             let mut padded = [0; 8];
             padded[..eight.len()].copy_from_slice(eight);
-            // Of the golden ratio: spreads into the high bits, which are then folded down (Knuth, TAOCP 3, § 6.4).
-            self.0 = (self.0 ^ u64::from_le_bytes(padded)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            self.0 ^= self.0 >> 32;
+            self.write_u64(u64::from_le_bytes(padded));
         }
+    }
+
+    fn write_u64(&mut self, eight: u64) {
+        // Of the golden ratio: spreads into the high bits, which are then folded down (Knuth, TAOCP 3, § 6.4).
+        self.0 = (self.0 ^ eight).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+
+    fn write_u16(&mut self, two: u16) {
+        self.write_u64(two.into());
+    }
+
+    fn write_usize(&mut self, many: usize) {
+        self.write_u64(many as u64);
+    }
+
+    fn write_isize(&mut self, many: isize) {
+        self.write_u64(many as u64);
     }
 
     fn finish(&self) -> u64 {

@@ -50,7 +50,7 @@ pub use checks::{Checked, Checks, Seen, Target};
 pub use config::{Config, FastCgi, Limits, Logged, Route, Speaks};
 pub use counters::Counters;
 pub use exchange::Spool;
-pub use guard::{By, Rate, RateSettings};
+pub use guard::{Ban, By, Message, Rate, RateSettings};
 pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Settings, Standing, Wanted};
 pub use secure::{Doors, hsts};
 pub use server::{Listeners, Live, Server};

@@ -5,7 +5,7 @@ use std::io;
 use crate::clock;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
-use crate::exchange::{Outcome, Trip};
+use crate::exchange::{JOINED_BYTES_MAX, Outcome, Trip};
 use crate::files::{Accepted, Conditions, Content, Found, Item, Miss, Part, answer};
 use crate::page::{self, Page};
 use crate::wire::Wire;
@@ -15,8 +15,6 @@ const PIECE_BYTES: u64 = 128 * 1024;
 /// Bytes that are copied out of memory, together with the head; the kernel sends more than these from its own, without a
 /// copy and for one call more.
 const COPIED_BYTES_MAX: u64 = 8 * 1024;
-/// Bytes that are copied behind the head: less than it costs the kernel to look at two pieces.
-const JOINED_BYTES_MAX: u64 = 4 * 1024;
 /// Bytes of a file that the kernel is told to send at once. Whether they are in memory is asked before.
 const WARM_BYTES: u64 = 512 * 1024;
 
@@ -84,7 +82,7 @@ impl Trip<'_> {
     }
 
     async fn conditionally(&self, item: &Item, conditions: &Conditions<'_>, wire: &mut Wire) -> Outcome {
-        let joined = if item.found.length <= JOINED_BYTES_MAX { item.found.length as usize } else { 0 };
+        let joined = if item.found.length <= JOINED_BYTES_MAX as u64 { item.found.length as usize } else { 0 };
         let mut head = Vec::with_capacity(512 + joined);
         let content = if conditions.are_none() && self.request.method == Method::Get {
             head.extend_from_slice(&item.head);
@@ -119,7 +117,7 @@ impl Trip<'_> {
         let by_kernel = wire.stream.takes_files() && part.length >= COPIED_BYTES_MAX;
         if let Some(body) = item.body().filter(|_| !by_kernel) {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
-            if part.length <= JOINED_BYTES_MAX {
+            if part.length <= JOINED_BYTES_MAX as u64 {
                 head.extend_from_slice(&body[start..end]);
                 self.piece(head, wire).await?;
             } else {
@@ -129,18 +127,28 @@ impl Trip<'_> {
         }
         wire.stream.begin(head, within).await?;
         let mut sent = 0;
+        let was_warm = item.was_warm(self.began);
+        let mut is_warm = part.length == item.found.length;
         while sent < part.length {
             let (offset, left) = (part.start + sent, part.length - sent);
             let count = match item.found.file() {
-                Some(file) if wire.stream.takes_files() && item.found.is_warm(offset, left.min(WARM_BYTES)) => {
+                Some(file)
+                    if wire.stream.takes_files() && (was_warm || item.found.is_warm(offset, left.min(WARM_BYTES))) =>
+                {
                     wire.stream.send_file(file, offset, left.min(WARM_BYTES) as usize, within).await? as u64
                 }
-                _ => self.copied(&item.found, offset, left.min(PIECE_BYTES) as usize, wire).await?,
+                _ => {
+                    is_warm = false;
+                    self.copied(&item.found, offset, left.min(PIECE_BYTES) as usize, wire).await?
+                }
             };
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             sent += count;
+        }
+        if is_warm && !was_warm {
+            item.note_warm(self.began);
         }
         Ok(part.length)
     }

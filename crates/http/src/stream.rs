@@ -205,6 +205,15 @@ impl Stream {
         Ok(())
     }
 
+    /// Writes what a socket takes at once, of whom asks nothing but that; how many bytes. What failed fails again when the rest is
+    /// written.
+    pub(crate) fn write_now(&self, bytes: &[u8]) -> usize {
+        if !self.is_plain() {
+            return 0;
+        }
+        each!(self, stream => stream.try_write(bytes)).unwrap_or(0)
+    }
+
     /// Writes `head` and then `body`, in one packet if they fit, without copying either.
     pub(crate) async fn write_both(&self, head: &[u8], body: &[u8], deadline: Duration) -> io::Result<()> {
         match self {

@@ -10,7 +10,8 @@ use crate::codec::{Kind, Request};
 /// Ids of 128 bits, which no other request of the site has: 64 random ones per thread, then a count that was turned into
 /// as many digits as random ones have, so that samplers, which look at the last digits of an id, see no count.
 pub(crate) struct Ids {
-    thread: u64,
+    /// The thread's digits.
+    thread: [u8; 16],
     seed: u64,
     count: Cell<u64>,
 }
@@ -23,12 +24,14 @@ impl Ids {
     pub(crate) fn new() -> Ids {
         // The standard library's hasher is keyed by the system's random source.
         let random = || RandomState::new().hash_one(std::thread::current().id());
-        Ids { thread: random().max(1), seed: random(), count: Cell::new(0) }
+        let mut thread = [0; 16];
+        hex(random().max(1), &mut thread);
+        Ids { thread, seed: random(), count: Cell::new(0) }
     }
 
     pub(crate) fn next(&self) -> Id {
         let mut id = [0; 32];
-        hex(self.thread, &mut id[..16]);
+        id[..16].copy_from_slice(&self.thread);
         hex(self.draw(), &mut id[16..]);
         Id(id)
     }
@@ -92,14 +95,14 @@ impl Trace {
         Trace { text, continued: said.is_some() }
     }
 
-    /// As it stands in `traceparent`.
-    pub(crate) fn as_str(&self) -> &str {
-        text(&self.text)
+    /// As it stands in `traceparent`; ASCII.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text
     }
 
-    /// The trace's id alone.
-    pub(crate) fn id(&self) -> &str {
-        text(&self.text[TRACE])
+    /// The trace's id alone; hexadecimal digits.
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.text[TRACE]
     }
 }
 
@@ -124,10 +127,10 @@ fn sampled(parent: &[u8]) -> bool {
 }
 
 /// Writes as many digits of `value` as there is room for, the last ones.
-fn hex(mut value: u64, out: &mut [u8]) {
-    for digit in out.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(value & 15) as usize];
-        value >>= 4;
+fn hex(value: u64, out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.chunks_exact_mut(2).zip(value.to_be_bytes()) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 
@@ -173,7 +176,7 @@ mod tests {
         for (given, flags) in traces {
             let trace = Trace::of(&request(&format!("traceparent: {given}\r\n")), &ids.next(), &ids);
             assert!(trace.continued, "{given}");
-            let said = trace.as_str();
+            let said = text(trace.as_bytes());
             assert!(said.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && said.ends_with(flags), "{said}");
             assert!(!said.contains("00f067aa0ba902b7"), "{said}");
             assert!(is_valid(said.as_bytes()), "{said}");
@@ -201,8 +204,8 @@ mod tests {
             let id = ids.next();
             let trace = Trace::of(&request(&format!("traceparent: {given}\r\n")), &id, &ids);
             assert!(!trace.continued, "{given}");
-            assert_eq!(trace.id(), id.as_str());
-            assert!(is_valid(trace.as_str().as_bytes()) && trace.as_str().ends_with("-01"), "{}", trace.as_str());
+            assert_eq!(text(trace.id()), id.as_str());
+            assert!(is_valid(trace.as_bytes()) && trace.as_bytes().ends_with(b"-01"), "{:?}", text(trace.as_bytes()));
         }
     }
 }

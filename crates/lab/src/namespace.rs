@@ -28,10 +28,16 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
         .with_context(|| format!("network namespace {name} cannot be entered"))
 }
 
-/// Runs `work` on a thread of its own inside the network namespace `name`. Sockets made there stay there.
+/// Runs `work` on a thread of its own inside the network namespace `name`, or where we are if it is empty. Sockets made there
+/// stay there.
 pub fn within<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
-        let inside = scope.spawn(|| enter(name).map(|()| work()));
+        let inside = scope.spawn(|| {
+            if !name.is_empty() {
+                enter(name)?;
+            }
+            Ok(work())
+        });
         inside.join().map_err(|_| anyhow!("the thread inside namespace {name} panicked"))?
     })
 }

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use mainstay_site::names::{Domain, ServerName};
 use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::setsid;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::resolver::Names;
@@ -36,8 +37,10 @@ impl Boot {
         let mut command = Command::new(program);
         command.args(arguments).env(VARIABLE, site.as_str());
         command.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
-        // A Ctrl-C on the terminal is for `up`, which then stops the servers in order.
-        command.process_group(0);
+        // In a session of its own. A Ctrl-C on the terminal is for `up`, which then stops the servers in order; and where the
+        // kernel shares the processor among sessions (sched(7), autogroup), a dozen servers are not to have one share together.
+        // SAFETY: setsid(2) is async-signal-safe (signal-safety(7)), and nothing else is done between fork and exec.
+        unsafe { command.pre_exec(|| Ok(setsid().map(drop)?)) };
         Ok(command)
     }
 

@@ -143,6 +143,13 @@ impl Place {
         }
     }
 
+    /// Deletes the folder: nobody is to find anything of the site here.
+    pub fn clear(&self, held: Held) -> anyhow::Result<()> {
+        let cleared = fs::remove_dir_all(&self.folder);
+        drop(held);
+        cleared.with_context(|| format!("{} cannot be deleted whole", self.folder.display()))
+    }
+
     fn path(&self) -> PathBuf {
         self.folder.join("lab.json")
     }
@@ -186,5 +193,8 @@ mod tests {
         assert_eq!(place.read().unwrap(), Some(record));
         place.forget().unwrap();
         assert_eq!(place.read().unwrap(), None);
+        let held = place.hold().unwrap().expect("nobody has it");
+        place.clear(held).unwrap();
+        assert!(!place.folder().exists());
     }
 }

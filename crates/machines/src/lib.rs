@@ -13,6 +13,7 @@ pub mod database;
 pub mod election;
 pub mod gtid;
 pub mod health;
+pub mod limiter;
 pub mod outlier;
 pub mod rate;
 pub mod rollout;

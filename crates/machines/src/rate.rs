@@ -76,20 +76,46 @@ impl Rates {
     /// # Errors
     /// Refused: how long until a request will be admitted, as in [`Limit::decide`].
     pub fn ask(&mut self, now: Time, key: &[u8]) -> Result<(), Duration> {
-        let key = hash::bytes(self.seed, key);
-        let set = hash::below(key, self.entries.len() / WAYS) * WAYS;
+        self.ask_hashed(now, hash::bytes(self.seed, key))
+    }
+
+    /// The same for a key that was hashed already, with a seed that is a secret.
+    ///
+    /// # Errors
+    /// As [`Rates::ask`].
+    pub fn ask_hashed(&mut self, now: Time, key: u64) -> Result<(), Duration> {
+        let tat = self.limit.decide(self.tat(now, key), now)?;
+        self.set(now, key, tat);
+        Ok(())
+    }
+
+    /// Counts `requests` of a key that somebody else has admitted, whether or not they would be admitted here: it is refused
+    /// until that is made up for.
+    pub fn charge(&mut self, now: Time, key: u64, requests: u32) {
+        let tat = self.tat(now, key).max(now) + self.limit.interval.saturating_mul(requests);
+        self.set(now, key, tat);
+    }
+
+    /// When the key is back at its full burst; [`Time::ZERO`] if it is since `now`.
+    fn tat(&self, now: Time, key: u64) -> Time {
+        let set = self.place(key);
+        let known = self.entries[set..set + WAYS].iter().find(|entry| entry.key == key && entry.tat > now);
+        known.map_or(Time::ZERO, |entry| entry.tat)
+    }
+
+    fn set(&mut self, now: Time, key: u64, tat: Time) {
+        let set = self.place(key);
         let set = &mut self.entries[set..set + WAYS];
-        let known = set.iter_mut().find(|entry| entry.key == key && entry.tat > now);
-        if let Some(entry) = known {
-            entry.tat = self.limit.decide(entry.tat, now)?;
-            return Ok(());
-        }
-        let tat = self.limit.decide(Time::ZERO, now)?;
-        if let Some(entry) = set.iter_mut().min_by_key(|entry| entry.tat) {
-            self.forgotten += u64::from(entry.tat > now);
+        let known = set.iter().position(|entry| entry.key == key && entry.tat > Time::ZERO);
+        let nearest = || set.iter().enumerate().min_by_key(|(_, entry)| entry.tat).map(|(place, _)| place);
+        if let Some(entry) = known.or_else(nearest).and_then(|place| set.get_mut(place)) {
+            self.forgotten += u64::from(entry.key != key && entry.tat > now);
             *entry = Entry { key, tat };
         }
-        Ok(())
+    }
+
+    fn place(&self, key: u64) -> usize {
+        hash::below(key, self.entries.len() / WAYS) * WAYS
     }
 
     /// How many keys were forgotten before they were back at their full burst: if it grows, there is too little room.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_http::tls::{ServerTls, with_shared_tickets};
-use mainstay_http::{By, Config, Doors, LogFormat, Rate, RateSettings, hsts};
+use mainstay_http::{Ban, By, Config, Doors, LogFormat, Rate, RateSettings, hsts};
 use mainstay_site::model::{self, Per};
 use mainstay_site::plan::Door;
 use mainstay_site::secrets::KeyPair;
 
 use crate::certificate::shown;
 use crate::engine::{Error, Made};
+use crate::fellows;
 use crate::service::Launch;
 
 /// `config` as `door` has it. What of `before` is the same is kept: who has asked how often, and the tickets of TLS sessions.
@@ -19,7 +20,8 @@ pub(crate) fn with(door: &Door, launch: &Launch, mut config: Config, before: Opt
         // What was declared is held to, also by those who try it out on one machine.
         (config.limits.address_connections_max, config.limits.spares_loopback) = (connections, false);
     }
-    config.rates = door.limits.rates.iter().map(|rate| known_or_new(settings(rate), before)).collect();
+    let seed = Some(&launch.secrets.limits).filter(|secret| !secret.is_empty()).map(|secret| fellows::seed(secret));
+    config.rates = door.limits.rates.iter().map(|rate| known_or_new(settings(rate), seed, before)).collect();
     config.log = match door.log {
         model::LogFormat::Json => LogFormat::Json,
         model::LogFormat::Combined => LogFormat::Combined,
@@ -47,10 +49,16 @@ fn shown_with(pair: &KeyPair, tickets: &str) -> Result<ServerTls, Error> {
     Ok(if tickets.is_empty() { tls } else { with_shared_tickets(&tls, tickets.as_bytes()) })
 }
 
-fn known_or_new(settings: RateSettings, before: Option<&Made>) -> Arc<Rate> {
+/// With `seed` it is one of several that tell each other.
+fn known_or_new(settings: RateSettings, seed: Option<u64>, before: Option<&Made>) -> Arc<Rate> {
     let mut known = before.into_iter().flat_map(|made| &made.config.rates);
-    let known = known.find(|rate| *rate.settings() == settings).cloned();
-    known.unwrap_or_else(|| Arc::new(Rate::new(settings)))
+    let known = known.find(|rate| *rate.settings() == settings && seed.is_none_or(|seed| rate.has_seed(seed))).cloned();
+    known.unwrap_or_else(|| {
+        Arc::new(match seed {
+            Some(seed) => Rate::seeded(settings, seed),
+            None => Rate::new(settings),
+        })
+    })
 }
 
 fn settings(rate: &model::Rate) -> RateSettings {
@@ -68,5 +76,6 @@ fn settings(rate: &model::Rate) -> RateSettings {
         requests: rate.requests,
         per: Duration::from_secs(rate.seconds.into()),
         burst: rate.burst,
+        ban: rate.ban.map(|ban| Ban { refusals: ban.refusals, within: model::Ban::WITHIN, lasts: ban.lasts }),
     }
 }

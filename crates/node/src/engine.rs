@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mainstay_http::files::Folder;
@@ -18,6 +19,7 @@ use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::fellows::{self, Shared};
 use crate::purge;
 use crate::service::{Context, Declined, Launch, Offer, Reporter};
 
@@ -73,6 +75,16 @@ pub(crate) struct Made {
 }
 
 impl Made {
+    /// Of an HTTP tier, which is the only one that an engine is made for.
+    fn door(&self) -> &plan::Door {
+        static NONE: std::sync::LazyLock<plan::Door> = std::sync::LazyLock::new(plan::Door::default);
+        match &self.launch.service.config {
+            plan::Config::Balancer(balancer) => &balancer.door,
+            plan::Config::Web(web) => &web.door,
+            _ => &NONE,
+        }
+    }
+
     fn checked(&self) -> Vec<Arc<Checked>> {
         self.tiers.iter().map(|tier| tier.checked.clone()).collect()
     }
@@ -221,15 +233,33 @@ pub(crate) fn run(mut context: Context, make: Make) -> Result<(), Error> {
     live.swap(made.config.clone(), made.checked());
     let followed = server.live();
     context.purges.answer(move |purge| purge::carry_out(&followed.config(), purge));
-    let mut view = View { made, make, live, counters: server.counters() };
     let stop = context.shutdown.watch();
+    let shared = Arc::new(Shared::default());
+    let telling = share(&mut context, &made, server.live(), shared.clone(), stop.clone())?;
+    let mut view = View { made, make, live, counters: server.counters(), shared };
     let reporting = std::thread::Builder::new().name("report".into()).spawn({
         let (reporter, offers, stop) = (context.reporter.clone(), context.launches.follow(), stop.clone());
         move || view.keep_reporting(&reporter, offers, stop)
     })?;
     server.run(listeners, &stop)?;
     reporting.join().map_err(|_| std::io::Error::other("the report's thread panicked"))??;
+    if let Some(telling) = telling {
+        telling.join().map_err(|_| std::io::Error::other("the thread that shares rates panicked"))?;
+    }
     Ok(())
+}
+
+/// Has the site's other doors told what is admitted here, and hears them, where the plan has it.
+fn share(
+    context: &mut Context,
+    made: &Made,
+    live: Live,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) -> Result<Option<JoinHandle<()>>, Error> {
+    shared.follow(made.door());
+    let Some(socket) = context.sockets.take_udp("limits").pop() else { return Ok(None) };
+    Ok(Some(fellows::spawn(socket, &context.launch.secrets.limits, live, shared, stop)?))
 }
 
 /// What the report is made from.
@@ -238,6 +268,7 @@ struct View {
     make: Make,
     live: Live,
     counters: Arc<Counters>,
+    shared: Arc<Shared>,
 }
 
 impl View {
@@ -294,6 +325,7 @@ impl View {
             }
         }
         self.made = made;
+        self.shared.follow(self.made.door());
         tracing::info!(generation = generation.0, "follows another plan without a restart");
         Ok(())
     }
@@ -325,7 +357,8 @@ impl View {
             self.made.tiers.iter().map(|tier| tier.stand(&tier.checked.checks().seen())).collect();
         ill.extend(self.missing());
         let (state, because) = verdict(&stands, &ill);
-        let facts = vec![("follows".to_owned(), format!("generation {}", self.made.launch.generation))];
+        let mut facts = vec![("follows".to_owned(), format!("generation {}", self.made.launch.generation))];
+        facts.extend(self.shared.fact());
         Report { state, because, facts, parts, counters: self.totals() }
     }
 
@@ -334,6 +367,7 @@ impl View {
         let ejections = backends.map(|(_, figures)| figures.ejections.load(Ordering::Relaxed)).sum();
         let mut totals = self.counters.totals();
         totals.insert("ejections_total".to_owned(), ejections);
+        totals.insert("limits_disbelieved_total".to_owned(), self.shared.disbelieved());
         let cache = self.made.config.routes.iter().find_map(|route| route.cache.clone());
         totals.extend(cache.map(|cache| cache.totals()).unwrap_or_default());
         totals

@@ -16,7 +16,7 @@ use std::time::Duration;
 use mainstay_machines::Time;
 use serde::{Deserialize, Serialize};
 
-/// An order is carried out in 3 to 8 ms; one that takes longer than this comes too late to be of use.
+/// An order is carried out in well under a millisecond, the first one in some; one that takes longer than this comes too late to be of use.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is ordered: a line of JSON, answered by an [`Answer`] in the same way.
@@ -28,7 +28,7 @@ pub enum Order {
         /// CLOCK_BOOTTIME in nanoseconds.
         until_ns: u64,
     },
-    /// There is no rule: who has no office has nothing to lose.
+    /// The clients' port is open without an end: who has no office has nothing to lose.
     Free,
 }
 
@@ -72,7 +72,7 @@ impl Fence {
         self.order(Order::Hold { until_ns: until.as_nanos() })
     }
 
-    /// Takes the rule away.
+    /// Opens the port without an end.
     ///
     /// # Errors
     /// The supervisor does not answer.

@@ -20,6 +20,13 @@ use serde::{Deserialize, Serialize};
 
 /// An order is carried out in less than a millisecond. The service has other things to do than to wait for one that is not.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// For so long who gave an address to a successor still answers at it: for the ten seconds that requests under way have at
+/// the end of a process, with its successor's start before them, and the last packets after them.
+pub const LINGERS: Duration = Duration::from_secs(14);
+/// And for so long the successor sends on what belongs to it: it ends first, so that nothing is sent to where nobody answers.
+pub const SENDS_ON: Duration = Duration::from_secs(12);
+/// The kernel keeps an address for so much longer than was ordered, at the least: by itself, when there is no supervisor.
+pub const OUTLIVES: Duration = Duration::from_secs(1);
 /// Of an answer: those about a hundred addresses have a tenth of it.
 const ANSWER_BYTES: usize = 64 * 1024;
 
@@ -39,10 +46,21 @@ pub enum Order {
         /// CLOCK_BOOTTIME in nanoseconds.
         until_ns: u64,
     },
-    /// It is not.
+    /// It is not. With `lingers`, connections that it has are still answered for [`LINGERS`].
     Release {
         /// One of the plan's.
         address: IpAddr,
+        /// A successor sends on what belongs to them.
+        #[serde(default)]
+        lingers: bool,
+    },
+    /// It is about to be here, and comes from a server that is still there: packets of connections that were not opened here
+    /// go on to that one for [`SENDS_ON`].
+    Inherit {
+        /// One of the plan's.
+        address: IpAddr,
+        /// One of the plan's peers.
+        from: IpAddr,
     },
 }
 
@@ -107,12 +125,20 @@ impl Addresses {
         self.order(Order::Hold { address, until_ns: until.as_nanos() }).map(|(answer, _)| answer)
     }
 
-    /// Gives an address up.
+    /// Gives an address up; to a successor that knows of it if it `lingers`.
     ///
     /// # Errors
     /// The supervisor does not answer.
-    pub fn release(&mut self, address: IpAddr) -> io::Result<Answer> {
-        self.order(Order::Release { address }).map(|(answer, _)| answer)
+    pub fn release(&mut self, address: IpAddr, lingers: bool) -> io::Result<Answer> {
+        self.order(Order::Release { address, lingers }).map(|(answer, _)| answer)
+    }
+
+    /// Prepares to take an address from a server that is still there.
+    ///
+    /// # Errors
+    /// The supervisor does not answer.
+    pub fn inherit(&mut self, address: IpAddr, from: IpAddr) -> io::Result<Answer> {
+        self.order(Order::Inherit { address, from }).map(|(answer, _)| answer)
     }
 
     fn order(&mut self, order: Order) -> io::Result<(Answer, Vec<OwnedFd>)> {

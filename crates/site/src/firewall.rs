@@ -2,6 +2,8 @@
 //!
 //! Rules name who may open connections to what; answers to what the server opened itself come in by being answers.
 
+mod arrows;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Server, Site};
 use crate::names::{Role, ServerName};
 use crate::votes::votes;
+
+pub use arrows::{Arrow, arrows};
 
 /// The nftables table: everything of it is Mainstay's, and nothing else is touched.
 pub const TABLE: &str = "mainstay_filter";
@@ -75,6 +79,10 @@ pub fn openings(site: &Site, server: &Server) -> Option<Vec<Opening>> {
     if server.has(Role::Balancer) && site.cluster().is_some() {
         add("floating address", Protocol::Vrrp, 0, others(&|it| it.has(Role::Balancer)));
     }
+    let limiters = site.limiters();
+    if limiters.iter().any(|it| it.name == server.name) {
+        add("limits", Protocol::Udp, ports.limits, others(&|it| limiters.iter().any(|other| other.name == it.name)));
+    }
     if server.has(Role::Web) && site.front() != Role::Web {
         add("web", tcp, ports.web, others(&|it| it.has(Role::Balancer)));
     }
@@ -88,10 +96,17 @@ pub fn openings(site: &Site, server: &Server) -> Option<Vec<Opening>> {
         add("replication", tcp, ports.replication, others(&|it| it.has(Role::Database)));
         add("copies", tcp, ports.copies, others(&|it| it.has(Role::Database)));
     }
+    if server.has(Role::Cache) {
+        add("cache", tcp, ports.cache, others(&|it| it.has(Role::App) || it.has(Role::Cache)));
+    }
     let members = votes(site);
     if members.iter().any(|member| member.name == server.name) {
         add("store", tcp, ports.store_client, others(&|_| true));
-        add("store", tcp, ports.store_peer, others(&|it| members.iter().any(|member| member.name == it.name)));
+        // Who gets a vote or loses one takes part while that lasts.
+        let moving =
+            |it: &Server| [&site.coming_voters, &site.former_voters].iter().any(|some| some.contains(&it.name));
+        let takes_part = |it: &Server| moving(it) || members.iter().any(|member| member.name == it.name);
+        add("store", tcp, ports.store_peer, others(&takes_part));
     }
     if !firewall.ssh_from.is_empty() {
         add("ssh", tcp, SSH, From::Networks(firewall.ssh_from.clone()));
@@ -198,9 +213,10 @@ mod tests {
 
     #[test]
     fn every_arrow_between_servers_is_open_where_it_ends() {
+        let caches = "[servers.c1]\naddress = \"10.80.1.1\"\nroles = [\"cache\"]\n[servers.c2]\naddress = \"10.80.1.2\"\nroles = [\"cache\"]\n";
         for text in [include_str!("../../../designs/2-secured.toml"), include_str!("../../../designs/3-scale-up.toml")]
         {
-            let site = parse(text, &Anywhere).unwrap();
+            let site = parse(&format!("{text}\n{caches}"), &Anywhere).unwrap();
             for plan in derive(&site, &[], Generation(1)) {
                 for flow in plan.services.iter().flat_map(|service| &service.talks) {
                     let end = site.server(&flow.server).unwrap();

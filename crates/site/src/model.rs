@@ -2,23 +2,28 @@
 //!
 //! Built only by `declaration`, so whoever holds a [`Site`] need not check it again.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{AppName, Domain, ReleaseId, Role, ServerName};
+use crate::names::{Domain, Role, ServerName};
 
+mod app;
 mod cluster;
 mod database;
+mod ports;
+mod redis;
 mod store;
 mod web;
 
+pub use app::{App, AppKind, Codebase, Folder, GRPC_HEALTH, Speaks};
 pub use cluster::{Cluster, ClusterMode};
 pub use database::{Backup, BinlogKeep, Lease, Reads, SemiSync};
+pub use ports::Ports;
+pub use redis::Redis;
 pub use store::ForeignStore;
-pub use web::{Cache, Limits, LogFormat, Per, Rate, Web};
+pub use web::{Ban, Cache, Limits, LogFormat, Per, Rate, Web};
 
 /// The format of the declaration, of every state file, and of every `--json` answer that this build writes.
 pub const FORMAT: u32 = 1;
@@ -43,6 +48,9 @@ pub struct Site {
     pub limits: Limits,
     /// The database tier; `None` where no server has the role.
     pub database: Option<Database>,
+    /// Redis for the applications; `None` where no server has the role `cache`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Redis>,
     /// Where its servers agree, if that is not on some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<ForeignStore>,
@@ -59,6 +67,12 @@ pub struct Site {
     /// Who has a vote in the store since before this declaration; empty: whoever is best. See [`crate::votes::keep`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub voters: Vec<ServerName>,
+    /// Who is about to get one ([`crate::votes::announce`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coming_voters: Vec<ServerName>,
+    /// Who had one before it went to somebody else ([`crate::votes::leave`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_voters: Vec<ServerName>,
 }
 
 impl Site {
@@ -115,6 +129,12 @@ impl Site {
         declared.filter(|cluster| !cluster.addresses.iter().any(IpAddr::is_loopback))
     }
 
+    /// The servers that hold to declared rates together, and so tell each other; none if nobody has to.
+    pub fn limiters(&self) -> Vec<&Server> {
+        let front: Vec<&Server> = self.with_role(self.front()).collect();
+        if front.len() > 1 && !self.limits.rates.is_empty() { front } else { Vec::new() }
+    }
+
     /// The servers that have `role` without those that were taken out, unless all were.
     pub fn in_use(&self, role: Role) -> impl Iterator<Item = &Server> {
         let all_are_out = self.with_role(role).all(|server| server.maintained);
@@ -156,117 +176,8 @@ pub struct Record {
     pub ttl: u32,
 }
 
-/// The method by which gRPC servers say how they are (gRPC Health Checking Protocol): the path where nothing else is declared
-/// for an application that speaks HTTP/2.
-pub const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
-
-/// One application: a codebase, how it is run, and which requests are its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct App {
-    /// `site` for the short form `[app]`.
-    pub name: AppName,
-    /// The codebase, as the file names it (relative to the file).
-    pub path: String,
-    /// How it is run.
-    pub kind: AppKind,
-    /// Worker processes on every application server.
-    pub workers: u16,
-    /// Paths below the codebase that the code writes to; kept across releases.
-    pub shared: Vec<String>,
-    /// Environment variables for the worker processes.
-    pub settings: BTreeMap<String, String>,
-    /// A shell command run once per release, before the release gets traffic.
-    pub migrate: Option<String>,
-    /// Only requests for this host; any host if `None`.
-    pub host: Option<String>,
-    /// Only requests below this path prefix, which starts with `/`.
-    pub prefix: String,
-    /// URL prefix → what the web tier serves there by itself. A prefix that is not below the application's own is a route of
-    /// its own beside it.
-    pub statics: BTreeMap<String, Folder>,
-    /// The path that health checks ask for; [`GRPC_HEALTH`] is called, not fetched.
-    pub health: String,
-}
-
-/// A folder of a codebase that the web tier serves by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Folder {
-    /// Below the codebase.
-    pub path: String,
-    /// The file below it that answers for pages that are no files: of an application that routes in the browser.
-    pub fallback: Option<String>,
-    /// Cache-Control (RFC 9111 § 5.2.2) of all its files; by the files' names if `None`.
-    pub cache_control: Option<String>,
-}
-
-/// How a codebase is run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum AppKind {
-    /// Python, PEP 3333: `module:callable`.
-    Wsgi {
-        /// `module:callable`.
-        entry: String,
-    },
-    /// Python, ASGI 3: `module:callable`.
-    Asgi {
-        /// `module:callable`.
-        entry: String,
-    },
-    /// PHP by FastCGI: files that exist are run or served, everything else goes to the front controller.
-    Php {
-        /// The front controller below the codebase: `index.php`.
-        entry: String,
-    },
-    /// Any program that speaks HTTP on `$SOCKET` (a Unix socket) or `$HOST:$PORT`.
-    Http {
-        /// The shell command that starts one worker.
-        command: String,
-        /// What it speaks.
-        #[serde(default, skip_serializing_if = "Speaks::is_http1")]
-        speaks: Speaks,
-    },
-}
-
-/// Which HTTP a program speaks in clear.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Speaks {
-    /// HTTP/1.1 (RFC 9112).
-    #[default]
-    Http1,
-    /// HTTP/2 without being asked first (RFC 9113 § 3.3), as gRPC servers do.
-    Http2,
-}
-
-impl Speaks {
-    fn is_http1(&self) -> bool {
-        *self == Speaks::Http1
-    }
-}
-
-impl AppKind {
-    /// The word in the declaration.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            AppKind::Wsgi { .. } => "wsgi",
-            AppKind::Asgi { .. } => "asgi",
-            AppKind::Php { .. } => "php",
-            AppKind::Http { .. } => "http",
-        }
-    }
-
-    /// What its workers speak, if that is HTTP.
-    pub const fn speaks(&self) -> Speaks {
-        match self {
-            AppKind::Http { speaks, .. } => *speaks,
-            AppKind::Wsgi { .. } | AppKind::Asgi { .. } | AppKind::Php { .. } => Speaks::Http1,
-        }
-    }
-}
-
 /// The balancer tier.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Balancer {
     /// How requests are spread over the web servers.
     pub algorithm: Algorithm,
@@ -461,108 +372,5 @@ impl Server {
     /// Whether it has `role`.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
-    }
-}
-
-/// Where the services listen. The defaults are the well-known ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ports {
-    /// The front door's HTTP: 80.
-    pub http: u16,
-    /// The front door's HTTPS: 443.
-    pub https: u16,
-    /// The name server: 53.
-    pub dns: u16,
-    /// Web servers behind a balancer: 8080, the registered alternate for HTTP, so that a server may be both.
-    pub web: u16,
-    /// The first application; the next ones follow: 8000.
-    pub app: u16,
-    /// MariaDB: 3306.
-    pub database: u16,
-    /// Where replicas ask a MariaDB for its log: 3307. Clients' port can be closed without it.
-    pub replication: u16,
-    /// Where a database role gives its data to one that has none: 3308.
-    pub copies: u16,
-    /// The writer endpoint on an application server: 6446, as MySQL Router's read-write port.
-    pub sql_writer: u16,
-    /// The reader endpoint: 6447, as MySQL Router's read-only port.
-    pub sql_reader: u16,
-    /// The reader endpoint that waits for what was written before: 6448, the next.
-    pub sql_fresh: u16,
-    /// Members of the store, asked by the site's servers: 2379, etcd's registered port.
-    #[serde(default = "store_client")]
-    pub store_client: u16,
-    /// Members of the store among themselves: 2380, etcd's registered port.
-    #[serde(default = "store_peer")]
-    pub store_peer: u16,
-    /// Where visitors find the site if that is not here: HTTP and HTTPS of a lab, published on its host.
-    #[serde(default)]
-    pub published: Option<(u16, u16)>,
-}
-
-const fn store_client() -> u16 {
-    2379
-}
-
-const fn store_peer() -> u16 {
-    2380
-}
-
-impl Ports {
-    /// The port of the application at `place` (from 0): from [`Ports::app`] upwards, leaving out what another service of
-    /// the same server may listen on.
-    pub fn app_at(&self, place: usize) -> u16 {
-        let sql = [self.database, self.replication, self.copies, self.sql_writer, self.sql_reader, self.sql_fresh];
-        let taken = [self.http, self.https, self.dns, self.web, self.store_client, self.store_peer];
-        let taken: Vec<u16> = taken.into_iter().chain(sql).collect();
-        (self.app..=u16::MAX).filter(|port| !taken.contains(port)).nth(place).unwrap_or(u16::MAX)
-    }
-}
-
-impl Default for Ports {
-    fn default() -> Self {
-        Ports {
-            http: 80,
-            https: 443,
-            dns: 53,
-            web: 8080,
-            app: 8000,
-            database: 3306,
-            replication: 3307,
-            copies: 3308,
-            sql_writer: 6446,
-            sql_reader: 6447,
-            sql_fresh: 6448,
-            store_client: store_client(),
-            store_peer: store_peer(),
-            published: None,
-        }
-    }
-}
-
-/// What must be known of a codebase on the disk; the caller looks, this crate does no I/O.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Codebase {
-    /// Which application it belongs to.
-    pub app: AppName,
-    /// The release that its contents make.
-    pub release: ReleaseId,
-    /// The release before it, whose files visitors' pages still ask for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<ReleaseId>,
-}
-
-impl Codebase {
-    /// A release without one before it.
-    pub fn new(app: &AppName, release: &ReleaseId) -> Codebase {
-        Codebase { app: app.clone(), release: release.clone(), before: None }
-    }
-
-    /// The same release after what `known` runs: that one's files stay, or if it is the same, those that stayed.
-    pub fn after(mut self, known: &[Codebase]) -> Codebase {
-        let known = known.iter().find(|known| known.app == self.app);
-        self.before =
-            known.and_then(|it| if it.release == self.release { it.before.clone() } else { Some(it.release.clone()) });
-        self
     }
 }

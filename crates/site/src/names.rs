@@ -134,6 +134,10 @@ pub const SQL_USER: u32 = 59_805;
 /// sends, and shares nothing with the proxy.
 pub const VIP_USER: u32 = 59_811;
 
+/// The numeric user of who tells a cloud where a floating address has gone: it runs a program of the owner's, which shares nothing
+/// with anybody.
+pub const HOOK_USER: u32 = 59_812;
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

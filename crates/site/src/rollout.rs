@@ -22,7 +22,9 @@ pub fn changes(now: &Plan, then: &Plan) -> bool {
 pub fn members(site: &Site, target: Generation, said: &[Standing], present: &dyn Fn(&Standing) -> bool) -> Vec<Member> {
     let mut servers: Vec<_> = site.servers.iter().collect();
     let rank = |roles: &[Role]| ORDER.iter().position(|role| *role != Role::Dns && roles.contains(role));
-    servers.sort_by_key(|server| rank(&server.roles).unwrap_or(ORDER.len()));
+    // Who gives its vote away goes last: those that get one learn everything from it.
+    let leaves = |server: &&crate::model::Server| site.former_voters.contains(&server.name);
+    servers.sort_by_key(|server| (leaves(server), rank(&server.roles).unwrap_or(ORDER.len())));
     let member = |server: &&crate::model::Server| {
         let standing = said.iter().find(|standing| standing.server == server.name);
         Member {

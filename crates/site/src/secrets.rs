@@ -39,6 +39,16 @@ pub struct Secrets {
     /// Signs what balancers say to each other about their floating addresses. Empty in files written before there was one.
     #[serde(default)]
     pub vip: String,
+    /// Signs what front doors tell each other about visitors' requests. Empty in files written before there was one.
+    #[serde(default)]
+    pub limits: String,
+    /// The password by which applications are let into their cache. Empty in files written before there was one.
+    #[serde(default)]
+    pub cache: String,
+    /// The password of Mainstay's own account there, by which a copy is asked for too. Empty in files written before there
+    /// was one.
+    #[serde(default)]
+    pub cache_admin: String,
     /// What visitors are shown over HTTPS; `None` without `[tls]`.
     #[serde(default)]
     pub certificate: Option<KeyPair>,
@@ -108,12 +118,23 @@ impl Secrets {
             sticky: String::new(),
             tickets: String::new(),
             vip: String::new(),
+            limits: String::new(),
+            cache: String::new(),
+            cache_admin: String::new(),
             certificate: None,
             authority: None,
             identities: BTreeMap::new(),
             store: None,
         });
-        for later in [&mut secrets.database_check, &mut secrets.sticky, &mut secrets.tickets, &mut secrets.vip] {
+        for later in [
+            &mut secrets.database_check,
+            &mut secrets.sticky,
+            &mut secrets.tickets,
+            &mut secrets.vip,
+            &mut secrets.limits,
+            &mut secrets.cache,
+            &mut secrets.cache_admin,
+        ] {
             if later.is_empty() {
                 *later = fresh();
             }

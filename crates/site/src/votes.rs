@@ -1,7 +1,7 @@
 //! Which servers keep the store by which the others agree, and what that is worth.
 
 use crate::model::{Server, Site};
-use crate::names::Role;
+use crate::names::{Role, ServerName};
 
 /// Members of a store: three go on without one of them. Five would go on without two, and cost every write more.
 const MEMBERS: usize = 3;
@@ -13,20 +13,51 @@ const MEMBERS: usize = 3;
 /// least, and firewalls last, which should do nothing else. Two servers cannot outvote each other, so there one has the vote:
 /// the declared primary's, whose loss needs an operator anyway.
 pub fn votes(site: &Site) -> Vec<&Server> {
-    let best = best(site);
     let kept: Vec<&Server> = site.servers.iter().filter(|server| site.voters.contains(&server.name)).collect();
-    if kept.len() == best.len() { kept } else { best }
+    if !kept.is_empty() && kept.len() == site.voters.len() { kept } else { best(site) }
 }
 
 /// Leaves the votes where they were `before`, as long as all of those servers stay and no more are needed: a vote that moves
 /// has to learn everything anew, and nothing is gained by it.
 pub fn keep(before: &Site, after: &mut Site) {
-    after.voters = votes(before).into_iter().map(|server| server.name.clone()).collect();
+    after.voters = names(votes(before));
     let stay = after.voters.iter().all(|name| after.server(name).is_some());
-    if !stay || after.voters.len() != best(after).len() || after.voters.iter().eq(best(after).iter().map(|it| &it.name))
-    {
+    if !stay || after.voters.len() != best(after).len() || after.voters == names(best(after)) {
         after.voters.clear();
     }
+    leave(before, after);
+}
+
+/// Whether a vote goes from one server to another: then both have to be let in by the others' filters at one time, and the
+/// one that comes has to find those that are in.
+pub fn moves(before: &Site, after: &Site) -> bool {
+    let (was, is) = (names(votes(before)), names(votes(after)));
+    !was.is_empty() && is.iter().any(|name| !was.contains(name))
+}
+
+/// Notes who of `after` had a vote `before` and has none now.
+pub fn leave(before: &Site, after: &mut Site) {
+    let (was, is) = (names(votes(before)), names(votes(after)));
+    let gone = if was == is { before.former_voters.clone() } else { was };
+    after.former_voters = gone.into_iter().filter(|name| !is.contains(name) && after.server(name).is_some()).collect();
+}
+
+/// Leaves the votes where they are while those of `wanted` become known to everybody.
+pub fn announce(before: &Site, wanted: &Site, both: &mut Site) {
+    both.voters = names(votes(before));
+    both.coming_voters = names(votes(wanted)).into_iter().filter(|name| !both.voters.contains(name)).collect();
+    leave(before, both);
+}
+
+/// Gives the votes to those of `wanted`, while those that had them are still there.
+pub fn hand_on(announced: &Site, wanted: &Site) -> Site {
+    let mut site = Site { voters: names(votes(wanted)), coming_voters: Vec::new(), ..announced.clone() };
+    leave(announced, &mut site);
+    site
+}
+
+fn names(servers: Vec<&Server>) -> Vec<ServerName> {
+    servers.into_iter().map(|server| server.name.clone()).collect()
 }
 
 fn best(site: &Site) -> Vec<&Server> {

@@ -120,9 +120,11 @@ impl Drop for Contender {
 /// The shipped binary with a default declaration: the application server of a site whose database is elsewhere.
 fn mainstay(folder: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(folder.join("code"))?;
+    // An application that is well: what is not is asked ten times a second how it is.
+    fs::write(folder.join("code/index.html"), "a site\n")?;
     let text = format!(
         "format = 1\n[site]\ndomain = \"sql-bench.com\"\n[app]\npath = \"code\"\nkind = \"http\"\nworkers = 1\n\
-         command = \"exec sleep infinity\"\n\
+         command = \"exec python3 -m http.server --bind $HOST $PORT\"\n\
          [servers.web1]\naddress = \"{HAPROXY}\"\nroles = [\"web\"]\n\
          [servers.app1]\naddress = \"{APP}\"\nroles = [\"app\"]\n\
          [servers.db1]\naddress = \"{DATABASE}\"\nroles = [\"database\"]\n"

@@ -19,7 +19,7 @@ pub struct Forwarding<'a> {
     /// The client's own conditions and ranges are not passed on.
     pub whole: bool,
     /// Its `traceparent`, with a span of ours; what the client says of it is replaced.
-    pub traceparent: &'a str,
+    pub traceparent: &'a [u8],
     /// Whether the client's `tracestate` belongs to that trace, and goes on.
     pub tracestate: bool,
     /// The Host for HTTP/1.0 requests that have none.
@@ -66,13 +66,13 @@ impl Request {
         if !says(Kind::RequestId) {
             put(out, "X-Request-Id: ", &[forwarding.id.as_bytes()]);
         }
-        put(out, "traceparent: ", &[forwarding.traceparent.as_bytes()]);
+        put(out, "traceparent: ", &[forwarding.traceparent]);
         self.appended(out, forwarding, Kind::Via, "X-Mainstay-Via: ", &[forwarding.via.as_bytes()]);
     }
 
     /// RFC 7239 § 4: the front door says everything, inner tiers add their own hop. IPv6 is quoted (§ 6).
     fn forwarded(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
-        let (open, close) = if forwarding.client.contains(':') { ("\"[", "]\"") } else { ("", "") };
+        let (open, close) = if forwarding.client.bytes().any(|byte| byte == b':') { ("\"[", "]\"") } else { ("", "") };
         let node: [&[u8]; 4] = [b"for=", open.as_bytes(), forwarding.client.as_bytes(), close.as_bytes()];
         if forwarding.front || !self.head.has(Kind::Forwarded) {
             let [name, open, client, close] = node;

@@ -112,7 +112,7 @@ impl Head {
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
         self.lines.clear();
-        self.fields = memchr::memchr(b'\n', bytes).map_or(0, |feed| feed as u16 + 1);
+        self.fields = headers.first().map_or(bytes.len() as u16 - 2, |header| offset(bytes, header.name.as_bytes()));
         self.kinds = 0;
         self.lines.extend(headers.iter().map(|header| {
             let kind = Kind::of(header.name.as_bytes());

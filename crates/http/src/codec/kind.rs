@@ -44,6 +44,9 @@ pub enum Kind {
     Imitation,
 }
 
+/// Of the longest name that is known.
+const IMITATED_BYTES_MAX: usize = 19;
+
 impl Kind {
     /// Tells what the header called `name` is. Sorted by length first: most names match none.
     pub fn of(name: &[u8]) -> Kind {
@@ -69,18 +72,13 @@ impl Kind {
             17 if is(b"x-forwarded-proto") => Kind::ForwardedProto,
             18 if is(b"proxy-authenticate") => Kind::Hop,
             19 if is(b"proxy-authorization") => Kind::Hop,
-            _ if memchr::memchr(b'_', name).is_some() => Kind::imitated(name),
+            0..=IMITATED_BYTES_MAX if name.contains(&b'_') => Kind::imitated(name),
             _ => Kind::Other,
         }
     }
 
     fn imitated(name: &[u8]) -> Kind {
-        /// Of the longest name above.
-        const BYTES_MAX: usize = 19;
-        if name.len() > BYTES_MAX {
-            return Kind::Other;
-        }
-        let mut dashed = [0; BYTES_MAX];
+        let mut dashed = [0; IMITATED_BYTES_MAX];
         let dashed = &mut dashed[..name.len()];
         dashed.copy_from_slice(name);
         dashed.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');

@@ -56,6 +56,8 @@ pub struct Request {
     // Texts of their own: asked for again and again, and each look at bytes as text goes through all of them.
     method_name: String,
     path: String,
+    /// Of them before the query.
+    path_bytes: usize,
     host: String,
     /// Of them without the port.
     host_bytes: usize,
@@ -64,6 +66,15 @@ pub struct Request {
 impl Request {
     /// Reads the head at the start of `buffer`; the number of bytes it took, or `None` if more must come.
     pub fn read(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
+        let mut headers = table();
+        let mut request = httparse::Request::new(&mut []);
+        // Nearly every head comes whole, and has nothing odd about it.
+        if let Ok(httparse::Status::Complete(end)) = request.parse_with_uninit_headers(buffer, &mut headers)
+            && end::is_strict(&buffer[..end], request.headers, limits)
+        {
+            self.take(&buffer[..end], &request, limits)?;
+            return Ok(Some(end));
+        }
         let Some((start, end)) = end::find(buffer, limits)? else { return Ok(None) };
         self.parse(&buffer[start..end], limits)?;
         Ok(Some(end))
@@ -85,17 +96,15 @@ impl Request {
 
     /// The path without the query, as it was sent; `/` for `*`, which is answered by who answers that.
     pub fn path(&self) -> &str {
-        let target = self.target();
-        if target == "*" {
-            return "/";
+        match &self.path[..self.path_bytes] {
+            "" | "*" => "/",
+            path => path,
         }
-        let end = target.find('?').unwrap_or(target.len());
-        if end == 0 { "/" } else { &target[..end] }
     }
 
     /// What follows the `?`; empty if there is none.
     pub fn query(&self) -> &str {
-        self.target().split_once('?').map_or("", |(_, query)| query)
+        self.path.get(self.path_bytes + 1..).unwrap_or_default()
     }
 
     /// Host with port as sent; empty in HTTP/1.0 without one.
@@ -114,12 +123,17 @@ impl Request {
         let ended = request
             .parse_with_uninit_headers(head, &mut headers)
             .map_err(|error| diagnose(head, error, Refusal::RequestLineInvalid))?;
-        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
-            return Err(Refusal::RequestLineInvalid);
-        };
         if ended != httparse::Status::Complete(head.len()) {
             return Err(Refusal::RequestLineInvalid);
         }
+        self.take(head, &request, limits)
+    }
+
+    /// Keeps what was parsed from `head`, and decides what it means.
+    fn take(&mut self, head: &[u8], request: &httparse::Request<'_, '_>, limits: &HeadLimits) -> Result<(), Refusal> {
+        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+            return Err(Refusal::RequestLineInvalid);
+        };
         if request.headers.len() > limits.headers_max {
             return Err(Refusal::HeadersTooMany);
         }
@@ -138,6 +152,7 @@ impl Request {
     fn locate(&mut self, target: &str) -> Result<(), Refusal> {
         let parts = target::split(target, self.method == Method::Options)?;
         set(&mut self.path, &target[parts.path]);
+        self.path_bytes = memchr::memchr(b'?', self.path.as_bytes()).unwrap_or(self.path.len());
         let mut hosts = self.head.all_of_kind(Kind::Host);
         let host = hosts.next();
         if hosts.next().is_some() {
@@ -149,6 +164,10 @@ impl Request {
             (Some(host), _) => std::str::from_utf8(host).map_err(|_| Refusal::HostInvalid)?,
             (None, said) => said.unwrap_or_default(),
         };
+        // The next request of a connection nearly always is for the same host, which was looked at then.
+        if said.is_none() && host.is_some() && !named.is_empty() && named == self.host {
+            return Ok(());
+        }
         let authority = Authority::parse(named);
         match said {
             _ if host.is_some() && authority.is_none() => return Err(Refusal::HostInvalid),

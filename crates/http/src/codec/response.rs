@@ -65,6 +65,17 @@ impl Response {
         limits: &HeadLimits,
         context: ResponseContext,
     ) -> Result<Option<usize>, Refusal> {
+        let mut headers = table();
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        // Nearly every head comes whole, and has nothing odd about it.
+        if let Ok(httparse::Status::Complete(end)) =
+            parser.parse_response_with_uninit_headers(&mut response, buffer, &mut headers)
+            && end::is_strict(&buffer[..end], response.headers, limits)
+        {
+            self.take(&buffer[..end], &response, limits, context)?;
+            return Ok(Some(end));
+        }
         let Some((start, end)) = end::find(buffer, limits)? else { return Ok(None) };
         self.parse(&buffer[start..end], limits, context)?;
         Ok(Some(end))
@@ -76,10 +87,24 @@ impl Response {
         let ended = httparse::ParserConfig::default()
             .parse_response_with_uninit_headers(&mut response, bytes, &mut headers)
             .map_err(|error| diagnose(bytes, error, Refusal::StatusLineInvalid))?;
+        if ended != httparse::Status::Complete(bytes.len()) {
+            return Err(Refusal::StatusLineInvalid);
+        }
+        self.take(bytes, &response, limits, context)
+    }
+
+    /// Keeps what was parsed from `bytes`, and decides what it means.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        response: &httparse::Response<'_, '_>,
+        limits: &HeadLimits,
+        context: ResponseContext,
+    ) -> Result<(), Refusal> {
         let (Some(status), Some(version)) = (response.code, response.version) else {
             return Err(Refusal::StatusLineInvalid);
         };
-        if ended != httparse::Status::Complete(bytes.len()) || !(100..600).contains(&status) {
+        if !(100..600).contains(&status) {
             return Err(Refusal::StatusLineInvalid);
         }
         if response.headers.len() > limits.headers_max {

@@ -15,12 +15,20 @@ use crate::wire::{Wire, fill, read};
 /// A body of so many bytes fits into any receive buffer beside its head (tcp(7), `tcp_rmem`: 64 KiB and more to begin with).
 const SMALL_BYTES: u64 = 32 << 10;
 
+/// An answer of so many bytes is waited for before the client hears of it, where its request can be sent again: if its backend
+/// dies within it, another one answers. Most pages are smaller; the bytes are in the next machine's memory, and come within
+/// the time of a round trip.
+const WHOLE_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes of a body that are copied behind their head: less than it costs the kernel to look at two pieces.
+pub(crate) const JOINED_BYTES_MAX: usize = 4 * 1024;
+
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
 pub(super) const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: &mut Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
-        let repeatable = self.request.method.is_idempotent() && self.request.framing == Framing::None;
+        let repeatable = self.is_repeatable();
         let may_reuse = repeatable || lease.reuse() == Reuse::Always;
         let kept = if may_reuse { self.worker.idle.take(lease, !repeatable) } else { None };
         let fresh = kept.is_none();
@@ -35,7 +43,7 @@ impl Trip<'_> {
         if fresh && self.is_small() {
             backend.wants_acknowledgement();
         }
-        let mut head = Vec::with_capacity(1024);
+        let mut head = self.worker.buffers.empty();
         self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let _ = backend.write(&head, self.limits().progress_within).await;
@@ -46,11 +54,12 @@ impl Trip<'_> {
                 Err(failed) => return failed,
             }
         }
-        let mut back = Wire::new(backend);
-        let (mut response, progress) = (Response::default(), self.progress(lease));
+        let mut back = Wire { stream: backend, pending: self.worker.buffers.empty() };
+        let (mut response, progress) = (self.worker.responses.take(), self.progress(lease));
         progress.uploaded.set(asked);
         let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
-        let download = self.download(&back.stream, &mut back.pending, &wire.stream, &mut response, &progress);
+        let heads = (&mut response, &mut head);
+        let download = self.download((&back.stream, &mut back.pending), &wire.stream, heads, &progress);
         let ended = both_ways(pin!(upload), pin!(download)).await;
         if let Ok(Download::Switched { status }) = ended {
             lease.answered(status);
@@ -65,7 +74,15 @@ impl Trip<'_> {
             }
             self.worker.idle.keep(lease, back.stream);
         }
+        self.worker.responses.give(response);
+        self.worker.buffers.give_small(head);
+        self.worker.buffers.give_small(back.pending);
         self.settled(ended, lease, !progress.body_begun.get())
+    }
+
+    /// Whether it can be sent again, to another backend, without harm (RFC 9110 § 9.2.2).
+    fn is_repeatable(&self) -> bool {
+        self.request.method.is_idempotent() && self.request.framing == Framing::None
     }
 
     /// Whether the whole request fits into the backend's receive buffer.
@@ -93,7 +110,7 @@ impl Trip<'_> {
             via: &self.config.via,
             id: self.id,
             whole: self.fetch.is_some_and(Fetch::asks_for_itself),
-            traceparent: self.trace.as_str(),
+            traceparent: self.trace.as_bytes(),
             tracestate: self.trace.continued,
             host: "localhost",
         }
@@ -142,33 +159,36 @@ impl Trip<'_> {
         Ok(())
     }
 
-    /// Reads the answer and passes it on.
+    /// Reads the answer and passes it on, by way of `out`.
     async fn download(
         &self,
-        backend: &Stream,
-        pending: &mut Vec<u8>,
+        (backend, pending): (&Stream, &mut Vec<u8>),
         client: &Stream,
-        response: &mut Response,
+        (response, out): (&mut Response, &mut Vec<u8>),
         progress: &Progress<'_>,
     ) -> Download {
-        let mut out = Vec::new();
         for _ in 0..INTERIM_MAX {
-            if let Err(ended) = self.response_head(backend, pending, response, progress).await {
-                return ended;
-            }
-            out.clear();
+            let head = match self.response_head(backend, pending, response, progress).await {
+                Ok(head) => head,
+                Err(ended) => return ended,
+            };
             if !response.is_interim() {
+                if let Some(ended) = self.missing((backend, pending, head), response, progress).await {
+                    return ended;
+                }
                 if let Some(ended) = self.heard(response) {
                     return ended;
                 }
                 self.begins();
                 progress.heard();
-                return self.final_answer(backend, pending, client, response, progress).await;
+                return self.final_answer((backend, pending, head), client, (response, out), progress).await;
             }
+            pending.drain(..head);
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
             if !self.request.old {
-                response.forward(&mut out, Chunks::AsTheyAre, None);
-                if client.write(&out, self.limits().progress_within).await.is_err() {
+                out.clear();
+                response.forward(out, Chunks::AsTheyAre, None);
+                if client.write(out, self.limits().progress_within).await.is_err() {
                     return Download::ClientGone;
                 }
             }
@@ -181,21 +201,19 @@ impl Trip<'_> {
         Download::Wrong(format!("it sent an answer that is refused: {refusal}"))
     }
 
+    /// Reads until a head is there; how many of the `pending` bytes it takes, which stay there.
     pub(super) async fn response_head(
         &self,
         backend: &Stream,
         pending: &mut Vec<u8>,
         response: &mut Response,
         progress: &Progress<'_>,
-    ) -> Result<(), Download> {
+    ) -> Result<usize, Download> {
         let context =
             ResponseContext { head: self.request.method == crate::codec::Method::Head, upgrade: self.request.upgrade };
         loop {
             match response.read(pending, &self.limits().head, context) {
-                Ok(Some(length)) => {
-                    pending.drain(..length);
-                    return Ok(());
-                }
+                Ok(Some(length)) => return Ok(length),
                 Ok(None) => {}
                 Err(refusal) => return Err(self.wrong(refusal)),
             }
@@ -213,44 +231,76 @@ impl Trip<'_> {
         }
     }
 
+    /// Waits until an answer is whole of which the client is to hear only then; how the download ends if it never is.
+    async fn missing(
+        &self,
+        (backend, pending, head): (&Stream, &mut Vec<u8>, usize),
+        response: &Response,
+        progress: &Progress<'_>,
+    ) -> Option<Download> {
+        let bytes = match response.framing {
+            Framing::Length(bytes @ ..=WHOLE_BYTES_MAX) if self.is_repeatable() => head + bytes as usize,
+            _ => return None,
+        };
+        while pending.len() < bytes {
+            match fill(backend, pending, &self.worker.scratch, progress.silence.progress).await {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Some(Download::Nothing { late: true }),
+                Ok(0) | Err(_) => return Some(Download::Short),
+            }
+        }
+        None
+    }
+
+    /// Passes the answer on whose head took the first `begun` of the `pending` bytes.
     async fn final_answer(
         &self,
-        backend: &Stream,
-        pending: &mut Vec<u8>,
+        (backend, pending, begun): (&Stream, &mut Vec<u8>, usize),
         client: &Stream,
-        response: &Response,
+        (response, out): (&Response, &mut Vec<u8>),
         progress: &Progress<'_>,
     ) -> Download {
         let uploaded = progress.uploaded.get().is_some();
         let chunks = Chunks::between(response.framing, self.request.old);
         let persists = self.request.persists && uploaded && chunks.delimit(response) && !self.worker.is_stopping();
-        let mut out = Vec::with_capacity(1024 + pending.len());
-        response.forward(&mut out, chunks, self.connection(persists));
-        self.stay(progress.lease, &response.head, &mut out);
+        out.clear();
+        response.forward(out, chunks, self.connection(persists));
+        self.stay(progress.lease, &response.head, out);
         if let Some(fetch) = self.fetch {
-            fetch.tell(&mut out);
+            fetch.tell(out);
         }
-        self.secured(&mut out);
+        self.secured(out);
         let (status, mut body) = (response.status, Body::new(response.framing));
-        let head = out.len();
-        // What came together with the head goes out together with it.
-        let Ok(taken) = self.pass(&mut body, pending, chunks, &mut out) else {
+        let (head, within) = (out.len(), progress.silence.progress);
+        // What came together with the head goes out together with it, and is not copied if it is large.
+        let apart = chunks == Chunks::AsTheyAre && pending.len() - begun > JOINED_BYTES_MAX;
+        let Ok(passed) = self.pass(&mut body, &pending[begun..], chunks, (!apart).then_some(&mut *out)) else {
             return self.wrong(Refusal::ChunkSizeInvalid);
         };
-        pending.drain(..taken);
-        let within = progress.silence.progress;
-        if client.write(&out, within).await.is_err() {
+        let behind = begun + passed;
+        let written = match apart {
+            true => client.write_both(out, &pending[begun..behind], within).await,
+            false => client.write(out, within).await,
+        };
+        if written.is_err() {
             return Download::ClientGone;
         }
+        pending.drain(..behind);
         progress.silence.heard();
         if response.switches() {
             return Download::Switched { status };
         }
-        let mut bytes = (out.len() - head) as u64;
+        let mut bytes = if apart { passed } else { out.len() - head } as u64;
         while !body.is_done() {
             out.clear();
             let piece = read(backend, &self.worker.scratch, within, |input| {
-                let taken = self.pass(&mut body, input, chunks, &mut out)?;
+                let as_it_is = chunks == Chunks::AsTheyAre;
+                let taken = self.pass(&mut body, input, chunks, (!as_it_is).then_some(&mut *out))?;
+                if as_it_is {
+                    let written = client.write_now(&input[..taken]);
+                    bytes += written as u64;
+                    out.extend_from_slice(&input[written..taken]);
+                }
                 pending.extend_from_slice(&input[taken..]);
                 Ok::<bool, Refusal>(input.is_empty())
             });
@@ -269,7 +319,7 @@ impl Trip<'_> {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => {}
                 _ => return Download::Truncated { status, bytes },
             }
-            if client.write(&out, within).await.is_err() {
+            if client.write(out, within).await.is_err() {
                 return Download::ClientGone;
             }
             bytes += out.len() as u64;
@@ -277,9 +327,9 @@ impl Trip<'_> {
         Download::Complete { status, bytes, persists }
     }
 
-    /// Passes what belongs to the body from `input` to `out`, and to the cache; how much of `input` that was. What is whole
-    /// is stored before the client has it: who asks again finds it.
-    fn pass(&self, body: &mut Body, input: &[u8], chunks: Chunks, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    /// Passes what belongs to the body from `input` to `out`, if that is wanted, and to the cache; how much of `input` that was.
+    /// What is whole is stored before the client has it: who asks again finds it.
+    fn pass(&self, body: &mut Body, input: &[u8], chunks: Chunks, out: Option<&mut Vec<u8>>) -> Result<usize, Refusal> {
         let Some(fetch) = self.fetch else { return pass(body, input, chunks, out, |_| ()) };
         let taken = pass(body, input, chunks, out, |data| fetch.data(data))?;
         if body.is_done() {
@@ -294,9 +344,10 @@ fn pass(
     body: &mut Body,
     input: &[u8],
     chunks: Chunks,
-    out: &mut Vec<u8>,
+    out: Option<&mut Vec<u8>>,
     hear: impl Fn(&[u8]),
 ) -> Result<usize, Refusal> {
+    let Some(out) = out else { return body.decode(input, hear) };
     match chunks {
         Chunks::AsTheyAre => {
             let taken = body.decode(input, hear)?;

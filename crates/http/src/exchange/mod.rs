@@ -1,7 +1,8 @@
 //! A request's trip to a backend and back.
 //!
 //! Both directions run at once: a backend may answer before it has read the whole body, and a client that goes away
-//! while it waits frees its backend. Bodies pass through in pieces and are never held whole in memory.
+//! while it waits frees its backend. Bodies pass through in pieces; held until they are whole are only answers of the usual
+//! size, so that another backend can be asked when one dies within them.
 
 mod answer;
 mod cached;
@@ -28,6 +29,7 @@ use mainstay_machines::health::Failure;
 
 use crate::codec::{Refusal, Request};
 use crate::config::{Config, Limits, Route, Speaks};
+use crate::connection::boxed;
 use crate::counters::count;
 use crate::http2;
 use crate::page::{self, Page};
@@ -40,6 +42,7 @@ use crate::worker::Worker;
 
 use fetch::Fetch;
 pub use gathered::Spool;
+pub(crate) use http::JOINED_BYTES_MAX;
 use silence::Silence;
 pub(crate) use stages::{Stages, micros};
 
@@ -96,7 +99,7 @@ enum Attempt {
     ClientGone,
     /// The client's body is not acceptable; nothing was answered yet.
     ClientWrong(Refusal),
-    /// No byte of an answer came.
+    /// The client has heard nothing of an answer.
     Failed { page: Page, again: Again, because: String },
 }
 
@@ -132,6 +135,8 @@ enum Download {
     Nothing {
         late: bool,
     },
+    /// It broke off before the client heard of it.
+    Short,
     /// What came is no proper response, for this reason.
     Wrong(String),
 }
@@ -158,14 +163,14 @@ impl Trip<'_> {
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
             Speaks::Http if let Some(cache) = &route.cache => {
-                Box::pin(self.cached(cache, (&route.pool, &Given::Request), wire)).await
+                boxed(|| self.cached(cache, (&route.pool, &Given::Request), wire)).await
             }
             Speaks::Http2 if let Some(cache) = &route.cache => {
-                Box::pin(self.cached(cache, (&route.pool, &Given::Stream), wire)).await
+                boxed(|| self.cached(cache, (&route.pool, &Given::Stream), wire)).await
             }
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
             Speaks::Http2 => self.run(&route.pool, &Given::Stream, wire).await,
-            Speaks::FastCgi(gateway) => Box::pin(self.script(&route.pool, gateway, wire)).await,
+            Speaks::FastCgi(gateway) => boxed(|| self.script(&route.pool, gateway, wire)).await,
         }
     }
 
@@ -308,6 +313,9 @@ impl Trip<'_> {
             lease.passed(bytes);
             Attempt::Answered { status, bytes, persists }
         };
+        // RFC 9110 § 9.2.2: only what is idempotent may be sent twice, also on a connection that was idle before: a backend that
+        // closes it may have read the request.
+        let again = if self.request.method.is_idempotent() && resendable { Again::Resent } else { Again::No };
         match ended {
             Ok(Download::Complete { status, bytes, persists }) => answered(status, bytes, persists),
             Ok(Download::Truncated { status, bytes }) => {
@@ -326,10 +334,10 @@ impl Trip<'_> {
             Ok(Download::Nothing { late: true }) => {
                 failed(Failure::NoAnswer, page::GATEWAY_TIMEOUT, Again::No, "it did not answer in time")
             }
+            Ok(Download::Short) => {
+                failed(Failure::BrokeOff, page::BAD_GATEWAY, again, "it broke off in the middle of its answer")
+            }
             Ok(Download::Nothing { late: false }) => {
-                // RFC 9110 § 9.2.2: only what is idempotent may be sent twice, also on a connection that was idle before: a
-                // backend that closes it may have read the request.
-                let again = if self.request.method.is_idempotent() && resendable { Again::Resent } else { Again::No };
                 failed(Failure::Closed, page::BAD_GATEWAY, again, "it closed the connection without an answer")
             }
             Ok(Download::Wrong(because)) => failed(Failure::Malformed, page::BAD_GATEWAY, Again::No, &because),

@@ -96,7 +96,8 @@ impl Trip<'_> {
         progress.uploaded.set(Some(Instant::now()));
         for _ in 0..INTERIM_MAX {
             let came = self.response_head(backend, &mut pending, response, &progress).await;
-            came.map_err(|_| "no proper answer".to_owned())?;
+            let head = came.map_err(|_| "no proper answer".to_owned())?;
+            pending.drain(..head);
             if !response.is_interim() {
                 break;
             }

@@ -72,7 +72,7 @@ impl Trip<'_> {
             trusted: !self.config.front,
             encrypted: self.proto == "https",
             via: &self.config.via,
-            traceparent: self.trace.as_str(),
+            traceparent: self.trace.as_bytes(),
             tracestate: self.trace.continued,
             body_bytes: (self.request.framing != Framing::None).then_some(body.length),
         };

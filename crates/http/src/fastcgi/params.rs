@@ -20,7 +20,7 @@ pub struct Gateway<'a> {
     /// Who we are, for `X-Mainstay-Via`: `app=server1`; empty to add nothing.
     pub via: &'a str,
     /// The request's `traceparent`, with a span of ours; empty to pass on none.
-    pub traceparent: &'a str,
+    pub traceparent: &'a [u8],
     /// Whether the request's `tracestate` belongs to that trace.
     pub tracestate: bool,
     /// Bytes of the body. The request says so itself, but not of one that came in chunks, which must be gathered first:
@@ -143,7 +143,7 @@ impl Params {
             self.header("X-Mainstay-Via", gateway.via.as_bytes());
         }
         if !gateway.traceparent.is_empty() {
-            self.header("traceparent", gateway.traceparent.as_bytes());
+            self.header("traceparent", gateway.traceparent);
         }
     }
 

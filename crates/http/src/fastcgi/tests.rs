@@ -95,7 +95,7 @@ fn request(text: &str) -> Request {
 }
 
 const FAR: Gateway<'_> = Gateway {
-    traceparent: "",
+    traceparent: b"",
     tracestate: true,
     peer: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 80, 0, 11)), 40_000),
     local: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 80, 0, 21)), 9000),

@@ -29,6 +29,8 @@ pub(crate) struct Item {
     /// The head of the answer to a plain GET, as [`answer()`] makes it.
     pub(crate) head: Vec<u8>,
     body: OnceCell<Vec<u8>>,
+    /// When a request began that found the whole content in the kernel's memory.
+    warm: Cell<Option<Instant>>,
 }
 
 impl Item {
@@ -36,7 +38,7 @@ impl Item {
         let mut head = Vec::with_capacity(384);
         let content = answer(&found, Method::Get, &Conditions::none(SystemTime::now()), &mut head);
         debug_assert!(found.length == 0 || matches!(content, Content::Part(_)));
-        Item { found, head, body: OnceCell::new() }
+        Item { found, head, body: OnceCell::new(), warm: Cell::new(None) }
     }
 
     /// The whole content, if it is small and in memory.
@@ -50,6 +52,17 @@ impl Item {
         let mut body = vec![0; self.found.length as usize];
         let read = if body.is_empty() { 0 } else { self.found.read_at_nowait(0, &mut body).ok()? };
         (read == body.len()).then(|| self.body.get_or_init(|| body).as_slice())
+    }
+
+    /// Whether the whole content was in the kernel's memory for a request that began within the last second: what was used
+    /// just now is the last that it gives up, and asking costs a system call.
+    pub(crate) fn was_warm(&self, now: Instant) -> bool {
+        self.warm.get().is_some_and(|then| now.saturating_duration_since(then) < TRUSTED)
+    }
+
+    /// Notes that it is there for a request that began then.
+    pub(crate) fn note_warm(&self, began: Instant) {
+        self.warm.set(Some(began));
     }
 
     fn bytes(&self) -> usize {

@@ -23,7 +23,7 @@ pub fn request_head(data: &[u8]) {
 }
 
 fn forwarded(request: &Request, front: bool) {
-    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let forwarding = Forwarding {
         front,
         client: "2001:db8::7",

@@ -1,7 +1,7 @@
 //! What keeps one visitor, or one mistake of ours, from harming the others.
 //!
-//! Limits are the front door's: behind it every connection comes from a tier of ours. They are counted by this process alone;
-//! of two balancers that serve at once, each admits as much.
+//! Limits are the front door's: behind it every connection comes from a tier of ours. Connections are counted by this process
+//! alone; of rates, several doors tell each other ([`Rate::tell`], [`Rate::hear`]), as far off as `machines::limiter` says.
 
 mod connections;
 mod panics;
@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 pub(crate) use connections::{Addresses, Place};
+pub use mainstay_machines::limiter::{Ban, Message};
 pub(crate) use panics::survive;
 pub use rates::{By, Rate, RateSettings};
 pub(crate) use source::Source;

@@ -3,12 +3,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mainstay_machines::Time;
 use mainstay_machines::balance::hash;
-use mainstay_machines::rate::{Limit, Rates};
+use mainstay_machines::limiter::{Ban, Limiter, Message, Refusal};
+use mainstay_machines::rate::Limit;
 
 use super::Source;
 use crate::codec::Request;
@@ -50,6 +51,8 @@ pub struct RateSettings {
     pub per: Duration,
     /// Requests that may come at once after a pause; 0 counts as 1.
     pub burst: u32,
+    /// When who goes on is let in no more; `None`: never.
+    pub ban: Option<Ban>,
 }
 
 /// A rate and who has used how much of it. Keep it when the configuration is replaced by one with the same rate.
@@ -57,27 +60,34 @@ pub struct Rate {
     settings: RateSettings,
     began: Instant,
     seed: u64,
-    parts: Vec<Mutex<Rates>>,
+    parts: Vec<Mutex<Limiter>>,
     refused: AtomicU64,
+    refused_banned: AtomicU64,
 }
 
 impl Rate {
     /// A rate that nobody has used yet.
     pub fn new(settings: RateSettings) -> Rate {
         // The standard library's hasher is keyed by the system's random source.
-        let secret = |number: usize| RandomState::new().hash_one(number);
+        Rate::seeded(settings, RandomState::new().hash_one(0))
+    }
+
+    /// The same for one of several that tell each other: `seed` is a secret that all of them have, and gives visitors the same
+    /// numbers everywhere.
+    pub fn seeded(settings: RateSettings, seed: u64) -> Rate {
         let (parts, keys) = match settings.by {
             By::Everyone => (1, 1),
             _ => (PARTS, KEYS / PARTS),
         };
         let limit = Limit { interval: settings.per / settings.requests.max(1), burst: settings.burst };
-        let part = |number| Mutex::new(Rates::new(limit, keys, secret(number)));
+        let part = |_| Mutex::new(Limiter::new(limit, keys, settings.ban));
         Rate {
             parts: (0..parts).map(part).collect(),
             settings,
             began: Instant::now(),
-            seed: secret(parts),
+            seed,
             refused: AtomicU64::new(0),
+            refused_banned: AtomicU64::new(0),
         }
     }
 
@@ -91,9 +101,83 @@ impl Rate {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// How many of those because the visitor was banned.
+    pub fn refused_banned(&self) -> u64 {
+        self.refused_banned.load(Ordering::Relaxed)
+    }
+
     /// Visitors forgotten early for want of room.
     pub fn forgotten(&self) -> u64 {
-        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).forgotten()).sum()
+        self.parts().map(|part| part.forgotten()).sum()
+    }
+
+    /// Requests that others are not told of, for want of room.
+    pub fn untold(&self) -> u64 {
+        self.parts().map(|part| part.untold()).sum()
+    }
+
+    /// Visitors that are banned now.
+    pub fn banned(&self, now: Instant) -> usize {
+        let now = self.time(now);
+        self.parts().map(|part| part.banned(now)).sum()
+    }
+
+    /// Whether it numbers visitors by `seed`.
+    pub fn has_seed(&self, seed: u64) -> bool {
+        self.seed == seed
+    }
+
+    /// The same number wherever the same rate was declared, for whoever knows the secret.
+    pub fn number(&self) -> u64 {
+        hash::bytes(self.seed, format!("{:?}", self.settings).as_bytes())
+    }
+
+    /// From now on others want to be told what is admitted here, or not.
+    pub fn share(&self, with_others: bool) {
+        self.parts().for_each(|mut part| part.share(with_others));
+    }
+
+    /// What the others are to be told now.
+    pub fn tell(&self, now: Instant) -> Message {
+        let now = self.time(now);
+        let mut all = Message::default();
+        for mut part in self.parts() {
+            let Message { admitted, banned } = part.tell(now);
+            all.admitted.extend(admitted);
+            all.banned.extend(banned);
+        }
+        all
+    }
+
+    /// Somebody has begun anew: all bans are told next time.
+    pub fn repeat(&self) {
+        self.parts().for_each(|mut part| part.repeat());
+    }
+
+    /// Counts what another one has told.
+    pub fn hear(&self, now: Instant, message: &Message) {
+        let now = self.time(now);
+        let of_part = |number: usize| Message {
+            admitted: message.admitted.iter().filter(|(key, _)| self.part(*key) == number).copied().collect(),
+            banned: message.banned.iter().filter(|(key, _)| self.part(*key) == number).copied().collect(),
+        };
+        for (number, mut part) in self.parts().enumerate() {
+            part.hear(now, &of_part(number));
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = MutexGuard<'_, Limiter>> {
+        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A table takes the high bits of a key.
+    fn part(&self, key: u64) -> usize {
+        (key % self.parts.len() as u64) as usize
+    }
+
+    fn time(&self, now: Instant) -> Time {
+        let now = now.saturating_duration_since(self.began);
+        Time::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// Whether it is for requests to `host` and the plain `path`.
@@ -107,8 +191,7 @@ impl Rate {
     /// # Errors
     /// Refused: how long until one will be admitted.
     pub(super) fn ask(&self, request: &Request, source: Source, now: Instant) -> Result<(), Duration> {
-        let now = now.saturating_duration_since(self.began);
-        let now = Time::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        let now = self.time(now);
         let asked = match &self.settings.by {
             By::Everyone => self.ask_as(now, b""),
             By::Address => self.ask_as(now, source.octets()),
@@ -118,12 +201,18 @@ impl Rate {
                 None => self.ask_as(now, &[&[0], &source.octets()[..]].concat()),
             },
         };
-        asked.inspect_err(|_| count(&self.refused))
+        asked.map_err(|refusal| {
+            count(&self.refused);
+            if let Refusal::Banned(_) = refusal {
+                count(&self.refused_banned);
+            }
+            refusal.wait()
+        })
     }
 
-    fn ask_as(&self, now: Time, key: &[u8]) -> Result<(), Duration> {
-        let part = hash::below(hash::bytes(self.seed, key), self.parts.len());
-        self.parts[part].lock().unwrap_or_else(PoisonError::into_inner).ask(now, key)
+    fn ask_as(&self, now: Time, key: &[u8]) -> Result<(), Refusal> {
+        let key = hash::bytes(self.seed, key);
+        self.parts[self.part(key)].lock().unwrap_or_else(PoisonError::into_inner).ask(now, key)
     }
 }
 
@@ -141,7 +230,7 @@ mod tests {
 
     fn rate(by: By) -> Rate {
         let (name, prefix, per) = ("test".into(), "/login/".into(), Duration::from_secs(60));
-        Rate::new(RateSettings { name, host: None, prefix, by, requests: 10, per, burst: 3 })
+        Rate::seeded(RateSettings { name, host: None, prefix, by, requests: 10, per, burst: 3, ban: None }, 7)
     }
 
     /// How many of ten requests at one instant are admitted, and how long the last had to wait.
@@ -176,6 +265,34 @@ mod tests {
         let (rate, now) = (rate(By::Everyone), Instant::now());
         assert_eq!(admitted(&rate, "", 1, now).0, 3);
         assert_eq!(admitted(&rate, "X-Key: a\r\n", 2, now).0, 0);
+    }
+
+    /// Two doors that tell each other: the second one's burst comes on top once and is made up for.
+    #[test]
+    fn two_hold_to_one_rate_and_to_each_others_bans() {
+        let ban = Ban { refusals: 12, within: Duration::from_secs(60), lasts: Duration::from_secs(600) };
+        let settings = RateSettings { ban: Some(ban), ..rate(By::Address).settings };
+        let doors = [0, 1].map(|_| Rate::seeded(settings.clone(), 7));
+        doors.iter().for_each(|door| door.share(true));
+        assert_eq!(doors[0].number(), doors[1].number());
+        assert_ne!(doors[0].number(), rate(By::Address).number(), "another rate is another");
+        let now = Instant::now();
+        let exchange = |at: Instant| {
+            let said = [0, 1].map(|door: usize| doors[door].tell(at));
+            doors[0].hear(at, &said[1]);
+            doors[1].hear(at, &said[0]);
+        };
+        assert_eq!(admitted(&doors[0], "", 1, now).0 + admitted(&doors[1], "", 1, now).0, 6);
+        exchange(now);
+        // Six were admitted, and one takes six seconds: alone, each would admit three again.
+        let later = now + Duration::from_secs(18);
+        assert_eq!(admitted(&doors[1], "", 2, later).0, 3, "others are free");
+        assert_eq!(admitted(&doors[0], "", 1, later), (0, 600), "and who goes on is banned");
+        assert_eq!((doors[0].banned(later), doors[1].banned(later)), (1, 0));
+        exchange(later);
+        assert_eq!((doors[1].banned(later), doors[1].untold()), (1, 0));
+        assert_eq!(admitted(&doors[1], "", 1, later + Duration::from_secs(500)), (0, 100));
+        assert!(doors[1].refused_banned() > 0);
     }
 
     #[test]

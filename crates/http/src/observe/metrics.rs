@@ -90,6 +90,16 @@ impl Metrics {
         for rate in &config.rates {
             self.sample("rate_refused_total", &[("rate", &rate.settings().name)], rate.refused());
         }
+        self.family("rate_banned", "Visitors that are banned now, by the rate that they did not keep to.", "gauge");
+        let now = std::time::Instant::now();
+        for rate in &config.rates {
+            self.sample("rate_banned", &[("rate", &rate.settings().name)], rate.banned(now) as u64);
+        }
+        let says = "Requests that the other doors were not told of, for want of room.";
+        self.family("rate_untold_total", says, "counter");
+        for rate in &config.rates {
+            self.sample("rate_untold_total", &[("rate", &rate.settings().name)], rate.untold());
+        }
         let says = "Visitors forgotten before they were back at their full burst, for want of room.";
         self.family("rate_forgotten_total", says, "counter");
         for rate in &config.rates {

@@ -303,8 +303,8 @@ fn nobody_waits_long_for_what_is_not_stored() {
 #[test]
 fn a_client_that_leaves_takes_only_itself_away() {
     let origin = Origin::new(|number, _| match number {
-        // The rest never comes.
-        1 => format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 9\r\n\r\nhalf"),
+        // The rest never comes. Of so much that it is not waited for.
+        1 => format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 90000\r\n\r\nhalf"),
         _ => answer(200, FRESH, "the whole"),
     });
     let bench = Bench::new(&origin);
@@ -320,7 +320,7 @@ fn a_client_that_leaves_takes_only_itself_away() {
 #[test]
 fn what_broke_off_is_not_stored() {
     let origin = Origin::new(|number, _| match number {
-        1 => format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 9\r\nConnection: close\r\n\r\nhalf"),
+        1 => format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 90000\r\nConnection: close\r\n\r\nhalf"),
         2 => String::new(),
         _ => answer(200, FRESH, "the whole"),
     });

@@ -1,7 +1,7 @@
 //! An engine in front of scripted backends.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -243,6 +243,9 @@ pub fn value<'h>(head: &'h str, name: &str) -> Option<&'h str> {
         .find(|(is, _)| is.eq_ignore_ascii_case(name))
         .map(|(_, v)| v.trim())
 }
+
+/// Where nobody listens: no test, of this process or another, is given a port below 1024, so none comes to listen there.
+pub const DEAD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// A backend that handles every connection with `script`, each on a thread.
 pub fn backend(script: impl Fn(Client) + Send + Sync + 'static) -> SocketAddr {

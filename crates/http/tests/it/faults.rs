@@ -1,20 +1,43 @@
 //! What breaks, and what the other side sees of it.
 
 use std::io::Read;
+use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
 use crate::engine::{Engine, PATIENCE, backend, echo, request};
 
+/// A backend that dies after a part of an answer that is said to have so many bytes.
+fn dying(length: usize) -> SocketAddr {
+    backend(move |mut client| {
+        request(&mut client);
+        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nonly this").as_bytes());
+    })
+}
+
 #[test]
 fn a_backend_that_dies_within_its_answer_is_no_silent_success() {
-    let back = backend(|mut client| {
-        request(&mut client);
-        client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-    });
-    let engine = Engine::new(&[back]);
+    let engine = Engine::new(&[dying(100_000)]);
     let answer = engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.ends_with("only this"), "{answer}");
     assert_eq!(engine.total("truncated_total"), 1);
+    let engine = Engine::new(&[dying(100)]);
+    assert!(engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 502 "));
+}
+
+#[test]
+fn an_answer_of_usual_size_that_breaks_off_comes_from_another_backend() {
+    let engine = Engine::new(&[dying(60_000), echo("two")]);
+    for _ in 0..4 {
+        assert!(engine.connect().get("/").body.starts_with(b"two\n"));
+    }
+}
+
+#[test]
+fn what_must_not_be_done_twice_is_not_when_its_answer_breaks_off() {
+    let engine = Engine::new(&[dying(100)]);
+    let post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert!(engine.raw(post).ends_with("only this"));
+    assert_eq!((engine.total("truncated_total"), engine.total("retries_total")), (1, 0));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn an_address_gets_so_many_connections_and_is_told() {
 fn whoever_asks_too_often_is_told_when_to_come_back() {
     let rate = |by, prefix: &str| {
         let (name, prefix, per) = ("r".into(), prefix.into(), Duration::from_secs(3600));
-        Arc::new(Rate::new(RateSettings { name, host: None, prefix, by, requests: 60, per, burst: 2 }))
+        Arc::new(Rate::new(RateSettings { name, host: None, prefix, by, requests: 60, per, burst: 2, ban: None }))
     };
     let rates = vec![rate(By::Header("x-key".into()), "/api/"), rate(By::Everyone, "/login/")];
     let engine = front(Config { rates, limits: limits(), ..Config::default() });

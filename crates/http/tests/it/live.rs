@@ -1,7 +1,7 @@
 //! What changes while the engine runs, and its end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,48 @@ fn an_open_connection_goes_by_what_is_swapped_in_and_checks_follow() {
         park_timeout(INTERVAL);
     }
     assert!(checks_of_a.load(Ordering::SeqCst) <= checked_a + 1, "a is checked, though it is gone");
+}
+
+/// A backend that ends each connection after `answers`, without saying so; and how many came on each.
+fn ending_after(answers: usize) -> (Declared, Arc<Mutex<Vec<usize>>>) {
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let seen = connections.clone();
+    let address = backend(move |mut client| {
+        let mut count = 0;
+        while count < answers && request(&mut client).is_some() {
+            client.send(b"HTTP/1.1 204 No Content\r\n\r\n");
+            count += 1;
+        }
+        seen.lock().unwrap().push(count);
+    });
+    let address = Some(Address::Tcp(address));
+    (Declared { name: "back".into(), weight: 1, spare: false, address, well: false }, connections)
+}
+
+/// Ended connections are there after a while, at each of which the backend was well.
+fn checks_of(answers: usize) -> Vec<usize> {
+    let (declared, connections) = ending_after(answers);
+    let pool = Pool::new(Settings::default(), vec![declared.clone()]);
+    let engine = Engine::following(Config::default(), Route::to(pool.clone()));
+    let checked = checked(&pool, &[declared], None);
+    swap(&engine.live, &pool, checked.clone());
+    let began = Instant::now();
+    loop {
+        let ended = connections.lock().unwrap().clone();
+        let state = checked.checks().seen()[0].state;
+        assert!(ended.is_empty() || state == health::State::Well, "{state:?} after {ended:?}");
+        if ended.len() >= 3 {
+            return ended;
+        }
+        assert!(began.elapsed() < PATIENCE, "only {ended:?}");
+        park_timeout(INTERVAL);
+    }
+}
+
+#[test]
+fn a_connection_serves_ten_checks_and_one_that_ends_between_two_is_no_failure() {
+    assert!(checks_of(usize::MAX).iter().all(|count| *count == 10));
+    assert!(checks_of(3).iter().all(|count| *count == 3));
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Whom a request is given to.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use crate::engine::{Engine, backend, echo, limits, request};
+use crate::engine::{DEAD, Engine, backend, echo, limits, request};
 
 #[test]
 fn requests_alternate() {
@@ -15,8 +14,7 @@ fn requests_alternate() {
 
 #[test]
 fn a_backend_that_refuses_costs_no_request() {
-    let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let engine = Engine::new(&[dead, echo("two")]);
+    let engine = Engine::new(&[DEAD, echo("two")]);
     let mut client = engine.connect();
     for _ in 0..4 {
         client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");

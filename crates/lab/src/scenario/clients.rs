@@ -1,16 +1,15 @@
 //! The clients: they write all the time, through the endpoint as an application does, and note every answer.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::crew::{Crew, Desk};
 use super::history::{Action, Answer, History, Op, Probe};
 use crate::namespace;
 
@@ -58,20 +57,10 @@ impl Target {
     }
 }
 
-/// Clients at work.
-pub struct Workload {
-    shared: Arc<Shared>,
-    thread: JoinHandle<anyhow::Result<()>>,
-}
+type Notes = Desk<History>;
 
-struct Shared {
-    target: Target,
-    begun: Instant,
-    ending: AtomicBool,
-    history: Mutex<History>,
-    next: AtomicU64,
-    acknowledged: AtomicU64,
-}
+/// Clients at work.
+pub struct Workload(Crew<History>);
 
 impl Workload {
     /// Makes the tables anew and lets the clients begin.
@@ -80,38 +69,28 @@ impl Workload {
     /// If the tables cannot be made.
     pub fn start(target: Target) -> anyhow::Result<Workload> {
         within(&target.namespace, tables(&target))??;
-        let shared = Arc::new(Shared {
-            target,
-            begun: Instant::now(),
-            ending: AtomicBool::new(false),
-            history: Mutex::default(),
-            next: AtomicU64::new(1),
-            acknowledged: AtomicU64::new(0),
-        });
-        let all = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || within(&all.target.namespace, clients(Arc::clone(&all))));
-        Ok(Workload { shared, thread })
+        Ok(Workload(Crew::start(&target.namespace.clone(), |desk| clients(desk, Arc::new(target)))))
     }
 
     /// How many INSERTs were acknowledged until now.
     pub fn acknowledged(&self) -> u64 {
-        self.shared.acknowledged.load(Ordering::Relaxed)
+        self.0.desk.counted()
     }
 
     /// How long they have been at work.
     pub fn now(&self) -> Duration {
-        self.shared.now()
+        self.0.desk.now()
     }
 
     /// When the first INSERT that was sent after `after` was acknowledged, if one was.
     pub fn acknowledged_after(&self, after: Duration) -> Option<Duration> {
-        let history = self.shared.history();
+        let history = self.0.desk.notes();
         history.ops.iter().filter(|op| is_done_insert(op) && op.sent >= after).map(|op| op.ended).min()
     }
 
     /// When the last INSERT was acknowledged.
     pub fn last_acknowledged(&self) -> Option<Duration> {
-        self.shared.history().ops.iter().filter(|op| is_done_insert(op)).map(|op| op.ended).max()
+        self.0.desk.notes().ops.iter().filter(|op| is_done_insert(op)).map(|op| op.ended).max()
     }
 
     /// Ends the clients and returns what they did and were told.
@@ -119,10 +98,7 @@ impl Workload {
     /// # Errors
     /// If their namespace was gone.
     pub fn end(self) -> anyhow::Result<History> {
-        self.shared.ending.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the clients panicked"))??;
-        let mut history = self.shared.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(std::mem::take(&mut *history))
+        self.0.end()
     }
 }
 
@@ -154,45 +130,30 @@ async fn tables(target: &Target) -> anyhow::Result<()> {
     timeout(ANSWER, made).await.with_context(what)?.with_context(what)
 }
 
-async fn clients(shared: Arc<Shared>) {
+async fn clients(desk: Arc<Notes>, target: Arc<Target>) {
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..INSERTERS {
-        all.spawn(client(Arc::clone(&shared), |shared, _| Action::Insert { id: shared.number() }));
+        all.spawn(client(Arc::clone(&desk), Arc::clone(&target), |desk, _| Action::Insert { id: desk.number() }));
     }
     for _ in 0..APPENDERS {
-        all.spawn(client(Arc::clone(&shared), |shared, _| Action::Append { list: 1, value: shared.number() }));
+        all.spawn(client(Arc::clone(&desk), Arc::clone(&target), |desk, _| Action::Append {
+            list: 1,
+            value: desk.number(),
+        }));
     }
     for _ in 0..REGISTRARS {
-        all.spawn(client(Arc::clone(&shared), |shared, last| match last {
+        all.spawn(client(Arc::clone(&desk), Arc::clone(&target), |desk, last| match last {
             Some(Op { action: Action::Read { register }, answer: Answer::Value(from), .. }) => {
-                Action::CompareAndSet { register: *register, from: *from, to: shared.number() }
+                Action::CompareAndSet { register: *register, from: *from, to: desk.number() }
             }
             _ => Action::Read { register: 1 },
         }));
     }
-    all.spawn(read(Arc::clone(&shared)));
-    for (server, address) in shared.target.servers.clone() {
-        all.spawn(probe(Arc::clone(&shared), server, address));
+    all.spawn(read(Arc::clone(&desk), Arc::clone(&target)));
+    for (server, address) in target.servers.clone() {
+        all.spawn(probe(Arc::clone(&desk), (server, target.at(address))));
     }
     while all.join_next().await.is_some() {}
-}
-
-impl Shared {
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn now(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
-    fn ends(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
-    }
-
-    fn history(&self) -> std::sync::MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 fn is_done_insert(op: &Op) -> bool {
@@ -200,46 +161,46 @@ fn is_done_insert(op: &Op) -> bool {
 }
 
 /// Reads through the endpoint for readers.
-async fn read(shared: Arc<Shared>) {
+async fn read(desk: Arc<Notes>, target: Arc<Target>) {
     let mut clock = interval(READ);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut conn = None;
-    while !shared.ends() {
+    while !desk.ends() {
         clock.tick().await;
         if conn.is_none() {
-            let opened = timeout(READ_ANSWER, Conn::new(shared.target.at(shared.target.reader))).await;
+            let opened = timeout(READ_ANSWER, Conn::new(target.at(target.reader))).await;
             conn = opened.ok().and_then(Result::ok);
         }
         let Some(mut open) = conn.take() else { continue };
         if let Ok(Ok(_)) = timeout(READ_ANSWER, open.query_first::<u64, _>("SELECT id FROM ms_row LIMIT 1")).await {
-            let now = shared.now();
-            shared.history().reads.push(now);
+            let now = desk.now();
+            desk.notes().reads.push(now);
             conn = Some(open);
         }
     }
 }
 
 /// One client: asks, notes, asks again.
-async fn client(shared: Arc<Shared>, next: fn(&Shared, Option<&Op>) -> Action) {
+async fn client(desk: Arc<Notes>, target: Arc<Target>, next: fn(&Notes, Option<&Op>) -> Action) {
     let mut clock = interval(PAUSE);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut conn, mut last) = (None, None);
-    while !shared.ends() {
+    while !desk.ends() {
         clock.tick().await;
         if conn.is_none() {
-            conn = timeout(ANSWER, Conn::new(shared.target.at(shared.target.writer))).await.ok().and_then(Result::ok);
+            conn = timeout(ANSWER, Conn::new(target.at(target.writer))).await.ok().and_then(Result::ok);
         }
         let Some(mut open) = conn.take() else { continue };
-        let action = next(&shared, last.as_ref());
-        let sent = shared.now();
+        let action = next(&desk, last.as_ref());
+        let sent = desk.now();
         let answer = timeout(ANSWER, ask(&mut open, &action)).await.unwrap_or(Answer::Unknown);
-        let op = Op { action, sent, ended: shared.now(), answer };
+        let op = Op { action, sent, ended: desk.now(), answer };
         // After a refusal too: the endpoint may know a better server by now.
         conn = matches!(answer, Answer::Done | Answer::Value(_) | Answer::Missed).then_some(open);
         if is_done_insert(&op) {
-            shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+            desk.count();
         }
-        shared.history().ops.push(op.clone());
+        desk.notes().ops.push(op.clone());
         last = Some(op);
     }
 }
@@ -269,22 +230,22 @@ async fn ask(conn: &mut Conn, action: &Action) -> Answer {
 }
 
 /// Asks one server directly whether it takes writes.
-async fn probe(shared: Arc<Shared>, server: String, address: SocketAddr) {
+async fn probe(desk: Arc<Notes>, (server, at): (String, Opts)) {
     let mut clock = interval(PROBE);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut conn, statement) = (None, format!("INSERT INTO ms_probe (server) VALUES ('{server}')"));
-    while !shared.ends() {
+    while !desk.ends() {
         clock.tick().await;
         if conn.is_none() {
-            let opened = timeout(PROBE_ANSWER, Conn::new(shared.target.at(address))).await;
+            let opened = timeout(PROBE_ANSWER, Conn::new(at.clone())).await;
             conn = opened.ok().and_then(Result::ok);
         }
         let Some(mut open) = conn.take() else { continue };
-        let sent = shared.now();
+        let sent = desk.now();
         match timeout(PROBE_ANSWER, open.query_drop(&statement)).await {
             Ok(Ok(())) => {
-                let probe = Probe { server: server.clone(), sent, ended: shared.now() };
-                shared.history().probes.push(probe);
+                let probe = Probe { server: server.clone(), sent, ended: desk.now() };
+                desk.notes().probes.push(probe);
                 conn = Some(open);
             }
             // It refuses, and may be asked again on the same connection.

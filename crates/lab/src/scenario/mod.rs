@@ -6,19 +6,23 @@
 mod callers;
 mod check;
 mod clients;
+mod crew;
+mod door;
 pub mod forger;
 mod ground;
 mod history;
 mod inside;
+pub mod listener;
 mod processes;
 mod registers;
 mod visitors;
 
-pub use callers::{Call, Callers, Toll, toll};
+pub use callers::{Call, Callers, Failed, Toll, toll};
 pub use check::{Verdict, check};
 pub use clients::{Target, Workload};
+pub use door::Door;
 pub use ground::{FakedClock, SmallDisk};
 pub use history::{Action, Answer, Found, History, Op, Probe};
 pub use inside::{Contents, Held, Inside};
 pub use processes::{all_processes, processes};
-pub use visitors::{Door, Moment, Tally, Visit, Visitors, What, tally};
+pub use visitors::{Moment, Step, Tally, Visit, Visitors, What, tally};

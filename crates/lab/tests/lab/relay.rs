@@ -1,10 +1,13 @@
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use mainstay_lab::{Bound, Mode, Publication, Relays};
 use mainstay_site::plan::Transport;
 
 use crate::bench::{SOON, root, site, start};
+
+/// Where nobody listens: no test is given a port below 1024, so none comes to listen there.
+const DEAD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 fn publish(transport: Transport, targets: Vec<SocketAddr>, inside: Option<&str>) -> (SocketAddr, Relays) {
     let listen = ([127, 0, 0, 1], 0).into();
@@ -53,8 +56,7 @@ fn streams_go_through_the_internet_half_closed_and_whole() {
 #[test]
 fn a_front_server_that_refuses_is_passed_over() {
     let alive = TcpListener::bind("127.0.0.1:0").unwrap();
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (address, _relays) = publish(Transport::Tcp, vec![dead, alive.local_addr().unwrap()], None);
+    let (address, _relays) = publish(Transport::Tcp, vec![DEAD, alive.local_addr().unwrap()], None);
     for _ in 0..4 {
         std::thread::scope(|scope| {
             scope.spawn(|| answer_after_end(&alive));
@@ -79,8 +81,7 @@ fn a_broken_connection_is_broken_on_the_other_side_too() {
 
 #[test]
 fn nobody_behind_means_refused_not_empty() {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (address, _relays) = publish(Transport::Tcp, vec![dead], None);
+    let (address, _relays) = publish(Transport::Tcp, vec![DEAD], None);
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(SOON)).unwrap();
     assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);

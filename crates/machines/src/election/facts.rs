@@ -22,6 +22,11 @@ impl Observed {
         }
     }
 
+    /// Whether it is to receive, and is not connected.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.replication.as_ref().is_some_and(|replication| replication.io == Thread::Connecting)
+    }
+
     /// Whether it receives nothing, and applies what it received.
     pub(super) fn is_frozen(&self) -> bool {
         let applies = |replication: &Replication| replication.sql != Thread::Stopped || replication.drained;
@@ -66,6 +71,16 @@ impl Election {
 
     pub(super) fn order(&self) -> Option<&Entry<Order>> {
         self.mirror.order.as_ref()
+    }
+
+    /// Whether the primary before, which has closed, named this server: it has received everything.
+    pub(super) fn is_named(&self) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.designated && self.is_me(&cluster.primary))
+    }
+
+    /// Whether a primary is to hand over, or does.
+    pub(super) fn is_handing_over(&self) -> bool {
+        matches!(self.order().map(|order| &order.value.wish), Some(Wish::Switchover { .. }))
     }
 
     /// The last reign whose writes this server has.

@@ -42,7 +42,8 @@ pub struct Timing {
     pub long_step: Duration,
     /// Until a transaction with the store counts as failed.
     pub transaction: Duration,
-    /// Until a clone counts as failed.
+    /// Until a clone counts as failed. What hangs is noticed piece by piece by who copies; this is for the size of the data: with
+    /// an hour, half a terabyte would be copied again and again and never come to an end.
     pub clone: Duration,
     /// From the lease's end until a former leader that S could replace takes the lead again by itself.
     pub patience: Duration,
@@ -70,8 +71,12 @@ pub struct Timing {
     pub beat: Duration,
     /// Between two of its positions while somebody waits for them.
     pub eager: Duration,
+    /// Between two looks while a primary hands over: writes wait for each.
+    pub handing: Duration,
     /// Between two of its records of which only the words differ.
     pub words: Duration,
+    /// Between two tries whether a replica acknowledges of which that is not certain.
+    pub doubt: Duration,
 }
 
 impl Default for Timing {
@@ -82,7 +87,7 @@ impl Default for Timing {
             step: ms(2_000),
             long_step: Duration::from_secs(60),
             transaction: ms(1_500),
-            clone: Duration::from_secs(3_600),
+            clone: Duration::from_secs(24 * 3_600),
             patience: ms(2_000),
             designation: ms(1_000),
             turn: ms(150),
@@ -96,7 +101,9 @@ impl Default for Timing {
             handover: ms(1_000),
             beat: ms(1_000),
             eager: ms(20),
+            handing: ms(5),
             words: ms(200),
+            doubt: ms(10_000),
         }
     }
 }
@@ -326,6 +333,9 @@ pub enum Step {
     Rescue,
     /// Forget whom it replays (`STOP SLAVE; RESET SLAVE ALL`): everything received is applied.
     Promote,
+    /// [`Step::Freeze`], wait until what was received is applied, and [`Step::Promote`], without being asked between: for who was
+    /// named by a primary that has closed. Fails, frozen, if that does not get done in time.
+    TakeOver,
     /// Replay `source` from where it stands, both threads running, acknowledging or not. Nothing received and not applied may
     /// be thrown away on the way. A former primary is demoted (`MASTER_DEMOTE_TO_SLAVE=1`).
     Follow {
@@ -344,6 +354,9 @@ pub enum Step {
     Block(Server),
     /// Let it in again.
     Unblock(Server),
+    /// As a primary: write something without meaning, and do not wait for it. Whether a replica still acknowledges is seen by
+    /// nothing else.
+    Nudge,
 }
 
 impl fmt::Display for Step {
@@ -360,11 +373,13 @@ impl fmt::Display for Step {
             Step::Freeze => f.write_str("stop receiving"),
             Step::Rescue => f.write_str("apply the relay log of before the crash"),
             Step::Promote => f.write_str("become a primary"),
+            Step::TakeOver => f.write_str("apply all and become a primary"),
             Step::Follow { source, acknowledge: true } => write!(f, "replay {source} and acknowledge"),
             Step::Follow { source, acknowledge: false } => write!(f, "replay {source}"),
             Step::Clone { from } => write!(f, "copy everything from {from}"),
             Step::Block(server) => write!(f, "let {server} in no more"),
             Step::Unblock(server) => write!(f, "let {server} in again"),
+            Step::Nudge => f.write_str("see whether replicas acknowledge"),
         }
     }
 }

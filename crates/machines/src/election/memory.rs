@@ -61,6 +61,10 @@ pub(super) struct Memory {
     pub cloned: Option<Epoch>,
     /// When it last wrote its record.
     pub published_at: Option<Time>,
+    /// When it was last tried whether replicas acknowledge.
+    pub nudged_at: Option<Time>,
+    /// Between the last two looks nothing was received.
+    pub stands: bool,
 }
 
 /// A replica on its way into S.
@@ -117,6 +121,8 @@ impl Memory {
             cloning: None,
             cloned: None,
             published_at: None,
+            nudged_at: None,
+            stands: false,
         }
     }
 
@@ -129,8 +135,10 @@ impl Memory {
             Some(self.transact_after),
             self.published_at.map(|at| at + timing.beat),
             self.published_at.map(|at| at + timing.eager),
+            self.published_at.map(|at| at + timing.handing),
             self.published_at.map(|at| at + timing.words),
             self.recorded_since.map(|since| since + timing.joining),
+            self.nudged_at.map(|at| at + timing.doubt),
             self.led_since.map(|(_, since)| since + timing.promotion),
             self.handover.as_ref().map(|handover| handover.since + timing.handover / 5),
             self.handover.as_ref().map(|handover| handover.since + timing.handover),

@@ -213,7 +213,12 @@ impl Election {
 
     /// How often the driver is to look at the local server, besides after every step.
     pub fn pace(&self) -> Duration {
-        if self.is_eager() { self.settings.timing.eager } else { self.settings.timing.beat / 4 }
+        let timing = &self.settings.timing;
+        match self.is_eager() {
+            true if self.is_handing_over() || self.is_named() => timing.handing,
+            true => timing.eager,
+            false => timing.beat / 4,
+        }
     }
 
     /// The epoch of its leadership, if the store says that it leads: as long as it does, the lease of its key is to be kept alive.
@@ -260,7 +265,11 @@ impl Election {
     fn take(&mut self, input: Input) {
         match input {
             Input::Tick => {}
-            Input::Observed(seen) => self.seen = Some(*seen),
+            Input::Observed(seen) => {
+                let stands = self.seen.as_ref().is_some_and(|before| before.received == seen.received);
+                self.memory.stands = stands;
+                self.seen = Some(*seen);
+            }
             Input::Listed(mirror) => {
                 self.mirror = *mirror;
                 self.listed = true;
@@ -366,6 +375,9 @@ impl Election {
             let (id, until) = (self.next_id(), self.now + self.patience_for(&step));
             if matches!(step, Step::Clone { .. }) {
                 self.memory.cloning = self.cluster().map(|cluster| cluster.epoch);
+            }
+            if step == Step::Nudge {
+                self.memory.nudged_at = Some(self.now);
             }
             self.acting = Some(Acting { id, until, step: step.clone() });
             self.outputs.push_back(Output::Act { id, until, step });

@@ -70,7 +70,21 @@ impl Election {
         if prepares {
             return Some(Step::Prepare);
         }
-        self.to_block(cluster, seen).map(Step::Block).or_else(|| self.to_unblock(cluster, seen).map(Step::Unblock))
+        let shut = self.to_block(cluster, seen).map(Step::Block);
+        let shut = shut.or_else(|| self.to_unblock(cluster, seen).map(Step::Unblock));
+        shut.or_else(|| self.doubts(cluster, seen).then_some(Step::Nudge))
+    }
+
+    /// Whether a member of S may be gone without a sign: its machine vanished, or the way to it. MariaDB notices when it writes, and
+    /// then the first client would wait for what is found out now.
+    fn doubts(&self, cluster: &Cluster, seen: &Observed) -> bool {
+        let quiet = self.is_open(seen) && seen.semi_sync && seen.waiting == 0 && self.memory.handover.is_none();
+        let lately = self.memory.nudged_at.is_some_and(|at| self.now < at + self.settings.timing.doubt);
+        let doubtful = |server: &Server| {
+            seen.connected.contains(server)
+                && (!self.is_fresh(server) || self.member(server).is_some_and(|member| member.adrift))
+        };
+        quiet && !lately && cluster.sync.iter().any(doubtful)
     }
 
     /// Somebody outside S who may acknowledge: it was let go by this server in an earlier life.

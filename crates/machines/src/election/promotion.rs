@@ -45,7 +45,9 @@ impl Election {
     fn ripen(&self, replication: &Replication) -> Intent {
         let intent = Intent::new(State::Promoting, Reason::Drains);
         let applied = replication.drained || self.flawed(Flaw::PromoteUndrained);
-        if replication.io != Thread::Stopped || (replication.sql == Thread::Stopped && !applied) {
+        if replication.io != Thread::Stopped && self.is_named() {
+            intent.act(Step::TakeOver)
+        } else if replication.io != Thread::Stopped || (replication.sql == Thread::Stopped && !applied) {
             intent.act(Step::Freeze)
         } else if applied {
             intent.act(Step::Promote)

@@ -17,6 +17,7 @@ impl Election {
             gtid_current,
             gtid_received,
             receiving: self.published_receiving(),
+            adrift: self.seen.as_ref().is_some_and(Observed::is_adrift),
             unfit: self.seen.as_ref().and_then(|seen| self.unfit(seen)).map(|limitation| limitation.to_string()),
             beat: known.map_or(0, |member| member.beat) + 1,
             because: because.to_string(),
@@ -46,15 +47,21 @@ impl Election {
         let known = self.published();
         let mut member = self.description(intent.state, &intent.because);
         member.receiving = self.lowered(intent, seen);
-        let changed = known.is_none_or(|known| (known.receiving, &known.unfit) != (member.receiving, &member.unfit));
+        let told = |member: &Member| (member.receiving, member.adrift, member.unfit.clone());
+        let changed = known.is_none_or(|known| told(known) != told(&member));
         // Nobody decides by these; while much happens they would only be in the way of what does.
         let reworded = known.is_none_or(|known| (known.state, &known.because) != (member.state, &member.because));
         let moved = known.is_none_or(|known| known.gtid_received != member.gtid_received);
         let waited = |pause| self.memory.published_at.is_none_or(|at| self.now >= at + pause);
         let timing = &self.settings.timing;
         let eager = moved && self.is_eager() && self.memory.handover.is_none();
-        let due =
-            changed || waited(timing.beat) || (eager && waited(timing.eager)) || (reworded && waited(timing.words));
+        // Who hands over goes by where the others come to stand once it has closed, and waits for that alone.
+        let pause = match self.is_handing_over() {
+            true if self.memory.stands => timing.handing,
+            true => timing.words,
+            false => timing.eager,
+        };
+        let due = changed || waited(timing.beat) || (eager && waited(pause)) || (reworded && waited(timing.words));
         if known.is_none() && (seen.process != Process::Running || seen.stranded) {
             return None;
         }

@@ -279,7 +279,7 @@ impl fmt::Display for Reason {
             Reason::Forced => f.write_str("an operator forced it"),
             Reason::Drains => f.write_str("applies what it received before it opens"),
             Reason::AwaitsReplica => f.write_str("waits for a replica that acknowledges before it opens"),
-            Reason::Leads { sync } => write!(f, "takes the writes; {} acknowledge", names(sync)),
+            Reason::Leads { sync } => write!(f, "takes the writes; acknowledged by {}", names(sync)),
             Reason::LeadsAlone => f.write_str("takes the writes alone: no replica has them for certain"),
             Reason::HandsOver { to } => write!(f, "hands over to {to}"),
             Reason::OrderRefused { limitation } => write!(f, "the order is not carried out: {limitation}"),

@@ -122,6 +122,9 @@ pub struct Member {
     /// Whether it receives. It says more before it does more, and less after it does less: what is written here is the most
     /// that can be happening. A promotion compares the revisions of the records that say "no".
     pub receiving: Receiving,
+    /// It is to receive, and is not connected to whom it replays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adrift: bool,
     /// Why it could not be promoted if it were asked to, in words.
     pub unfit: Option<String>,
     /// Rises with every second that it lives.

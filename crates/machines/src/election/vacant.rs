@@ -7,6 +7,7 @@ use super::{
     Cluster, Compare, Election, Intent, Key, Limitation, Observed, Process, Reason, Receiving, Recovery, Revision,
     Server, State, Step, Transaction, Wish, Write,
 };
+use crate::database::Thread;
 
 impl Election {
     pub(super) fn vacant(&self, seen: &Observed) -> Intent {
@@ -80,7 +81,13 @@ impl Election {
                 let intent = Intent::new(State::Candidate, self.claim(Some(cluster)));
                 let intent = intent.transact(self.claims(cluster, false));
                 // Whoever was named replays somebody who has closed: it has everything.
-                if cluster.designated && !seen.is_frozen() { intent.act(Step::Freeze) } else { intent }
+                match &seen.replication {
+                    Some(replication) if cluster.designated && replication.io != Thread::Stopped => {
+                        intent.act(Step::TakeOver)
+                    }
+                    _ if cluster.designated && !seen.is_frozen() => intent.act(Step::Freeze),
+                    _ => intent,
+                }
             }
             Some(limitation) => idle(Reason::Limited { limitation }),
         }

@@ -41,13 +41,20 @@ pub enum Fitness {
     Silent,
     /// Its proxy answers, and has no server behind it that is well.
     Empty,
+    /// It can serve, and an operator wants to work on it.
+    Maintained,
     /// It can serve.
     Fit,
 }
 
 impl Fitness {
-    /// Every one, worst first; the place of each is what goes over the wire.
-    pub const ALL: [Fitness; 4] = [Fitness::Unable, Fitness::Silent, Fitness::Empty, Fitness::Fit];
+    /// Every one; the place of each is what goes over the wire, and stays what it is.
+    pub const ALL: [Fitness; 5] = [Fitness::Unable, Fitness::Silent, Fitness::Empty, Fitness::Fit, Fitness::Maintained];
+
+    /// Whether visitors are answered there.
+    pub fn serves(self) -> bool {
+        self >= Fitness::Maintained
+    }
 }
 
 impl fmt::Display for Fitness {
@@ -56,6 +63,7 @@ impl fmt::Display for Fitness {
             Fitness::Unable => "it cannot hold the address",
             Fitness::Silent => "its proxy does not answer",
             Fitness::Empty => "its proxy has no server that is well",
+            Fitness::Maintained => "it is being maintained",
             Fitness::Fit => "it can serve",
         })
     }
@@ -100,8 +108,17 @@ pub enum Output {
         /// The end, unless this is asked for anew.
         until: Time,
     },
+    /// The address comes from a master that is still there and finishes what its connections are at: what belongs to them goes
+    /// on to it. Comes before the address is held.
+    Inherit {
+        /// Who had it until now.
+        from: IpAddr,
+    },
     /// Give the address up.
-    Release,
+    Release {
+        /// Who has it now, among kin: that one sends on what belongs to connections of ours.
+        to: Option<IpAddr>,
+    },
     /// Tell the wire who has the address: gratuitous ARP, or an unsolicited neighbour advertisement (§ 8.1.2, § 8.2.2).
     Announce,
     /// Say who is the master.

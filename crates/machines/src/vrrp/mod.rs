@@ -9,6 +9,8 @@
 //!   over, whatever became of this machine: frozen, killed, or running late. So the address is on one server at a time
 //!   wherever adverts arrive. The machine itself, called too late, gives it up before anything else; a backup that was stopped
 //!   does not take for silence what it could not hear.
+//! - **Nobody waits for nobody.** The skew of § 6.1 keeps several backups from taking over at once. Among kin a backup that hears
+//!   no other one waits as the highest priority would: three intervals and a 256th.
 //! - **Fault.** Who is not fit says farewell (priority 0) and leaves the address to whoever is fitter; a lower priority would
 //!   not be enough, since a backup that does not preempt ignores it. If nobody is, it goes on: an answer of 503 is better
 //!   than none. Among kin that is known beforehand. Others do not say; so it is tried once, and the address comes back if
@@ -16,7 +18,9 @@
 //! - **Split brain is healed** by the one with less right to the address, as soon as it hears the other; the other one tells
 //!   the wire again where the address is. If only one of two masters hears the other (a one-way partition), nothing that it says
 //!   can make the other give way: among kin it gives way itself after [`PATIENCE`] intervals, if the other can serve as well.
-//! - **Handing over** ([`Input::Yield`]): the address is held until the next master is heard.
+//! - **Handing over** ([`Input::Yield`], and [`Fitness::Maintained`] while somebody fitter is there): the address is held until
+//!   the next master is heard. Among kin nothing breaks: the new one sends on what belongs to connections of the one before
+//!   ([`Output::Inherit`]), which answers it ([`Output::Release`] names who has the address now).
 //! - **Accept_Mode** is on: the address is there to be answered at.
 //!
 //! # What is promised
@@ -25,11 +29,14 @@
 //! only one direction works; what happens there is in the tests.
 
 mod flaw;
+mod heard;
 mod io;
 pub mod packet;
 mod peers;
 #[cfg(test)]
 mod tests;
+pub mod track;
+mod turn;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -79,12 +86,16 @@ pub struct Vrrp {
     announced: usize,
     /// Master: until when the address is held.
     held_until: Time,
+    /// The master that was last heard to serve, and when: it may still be there when we take the address.
+    before: Option<(IpAddr, Time)>,
     /// Handing over: until when somebody may take it.
     yielding: Option<Time>,
     /// An operator wants it out.
     away: bool,
-    /// Unfit, without kin: whether others were given the chance.
+    /// Unfit: whether others were given the chance.
     tried: bool,
+    /// Nobody took what was to be handed over: when it may be tried again.
+    again_at: Time,
     /// Since when, and when last, a lesser master was heard in spite of our adverts.
     defied: Option<(Time, Time)>,
     /// When it may be answered again.
@@ -109,9 +120,11 @@ impl Vrrp {
             announce_at: Time::NEVER,
             announced: 0,
             held_until: Time::ZERO,
+            before: None,
             yielding: None,
             away: false,
             tried: false,
+            again_at: Time::ZERO,
             defied: None,
             assert_at: Time::ZERO,
             outputs: VecDeque::new(),
@@ -169,7 +182,7 @@ impl Vrrp {
         match input {
             Input::Tick => {}
             Input::Advert { from, .. } | Input::Hello { from, .. } if from == self.settings.address => {}
-            Input::Advert { from, priority: 0, .. } => self.farewell(now, from),
+            Input::Advert { from, priority: 0, fitness, .. } => self.farewell(now, from, fitness),
             Input::Advert { from, priority, interval, fitness } => {
                 // Without signatures nobody says how fit he is: who advertises can serve.
                 self.peers.heard(now, from, fitness.unwrap_or(Fitness::Fit));
@@ -187,90 +200,13 @@ impl Vrrp {
     fn wake(&mut self, now: Time) {
         if self.state == State::Master && now >= self.held_until && !self.has(Flaw::KeepAfterStall) {
             // Whoever waited for three intervals may have it by now.
-            return self.step_down(now, Reason::Stalled);
+            return self.step_down(now, Reason::Stalled, None);
         }
         let late = now.since(self.deadline());
         let waits = matches!(self.state, State::Backup | State::Fault);
         if waits && late > self.settings.interval && !self.has(Flaw::TrustStall) {
-            let listens = self.master_interval + self.skew();
+            let listens = self.master_interval + self.skew(now);
             self.down_at = self.down_at.max(now + listens);
-        }
-    }
-
-    /// A master leaves (§ 6.4.2, § 6.4.3).
-    fn farewell(&mut self, now: Time, from: IpAddr) {
-        match self.state {
-            // There were two: what the wire knows may be the other's place.
-            State::Master if self.yielding.is_none() => self.assert(now),
-            State::Backup | State::Fault if self.master == Some(from) => {
-                // The earlier one: a farewell that is repeated must not put off what the first one began.
-                self.down_at = self.down_at.min(now + self.skew());
-                self.left = true;
-            }
-            _ => {}
-        }
-    }
-
-    fn advert(&mut self, now: Time, from: IpAddr, priority: u8, interval: Duration, fitness: Option<Fitness>) {
-        match self.state {
-            State::Initialize => self.master = Some(from),
-            State::Backup | State::Fault => {
-                if !self.preempts(priority) {
-                    (self.master, self.left) = (Some(from), false);
-                    self.master_interval = interval;
-                    self.down_at = now + self.down_interval();
-                }
-            }
-            State::Master if self.yielding.is_some() => {
-                self.master = Some(from);
-                self.depart(now);
-            }
-            State::Master if self.yields_to(priority, from) => {
-                self.master_interval = interval;
-                // The other one may not have heard that there were two: then it would not tell the wire again. No farewell,
-                // by which our own backups would take over.
-                if !self.has(Flaw::QuietLoser) {
-                    self.outputs.push_back(Output::Advertise { priority: LEAST });
-                }
-                self.step_down(now, Reason::Outranked { by: from });
-                self.master = Some(from);
-            }
-            State::Master => self.defy(now, from, interval, fitness),
-        }
-    }
-
-    fn preempts(&self, priority: u8) -> bool {
-        let may = self.settings.preempt || self.settings.priority == OWNER || self.has(Flaw::AlwaysPreempts);
-        may && self.fitness == Some(Fitness::Fit) && priority < self.priority()
-    }
-
-    fn yields_to(&self, priority: u8, from: IpAddr) -> bool {
-        if self.has(Flaw::TieUnbroken) {
-            return priority > self.priority();
-        }
-        (priority, from) > (self.priority(), self.settings.address)
-    }
-
-    /// A master with less right to the address was heard.
-    fn defy(&mut self, now: Time, from: IpAddr, interval: Duration, fitness: Option<Fitness>) {
-        let steady = interval.max(self.settings.interval) * 2;
-        let since = self.defied.filter(|(_, last)| now.since(*last) <= steady).map_or(now, |(since, _)| since);
-        self.defied = Some((since, now));
-        let as_good = self.settings.kin && fitness >= self.fitness && !self.has(Flaw::NeverUnheard);
-        if as_good && !self.settings.preempt && now.since(since) > self.settings.interval * PATIENCE {
-            self.master_interval = interval;
-            self.step_down(now, Reason::Unheard { by: from });
-            self.master = Some(from);
-        } else {
-            self.assert(now);
-        }
-    }
-
-    /// Says whose the address is, but does not answer a storm by another one.
-    fn assert(&mut self, now: Time) {
-        if now >= self.assert_at && !self.has(Flaw::Unasserted) {
-            (self.announce_at, self.speak_at) = (now, now);
-            self.assert_at = now + self.settings.interval / 2;
         }
     }
 
@@ -290,11 +226,13 @@ impl Vrrp {
                 self.enter(state, because);
                 // Whoever was off the wire has yet to listen. To the others a master's next advert gives their own skew.
                 let listens = before == Some(Fitness::Unable) && !self.has(Flaw::UnableListensNot);
-                let soonest = now + if listens { self.down_interval() } else { self.skew() };
+                let soonest = now + if listens { self.down_interval(now) } else { self.skew(now) };
                 self.down_at = self.down_at.max(soonest);
                 self.hello(now);
             }
-            State::Master => self.speak_at = now,
+            // If it was making room, it may have no reason to any more, or a better one.
+            State::Master if self.has(Flaw::StillYields) => {}
+            State::Master => (self.yielding, self.speak_at) = (None, now),
         }
     }
 
@@ -314,7 +252,7 @@ impl Vrrp {
         }
         let (state, because) = self.waiting();
         self.enter(state, because);
-        self.down_at = now + self.down_interval();
+        self.down_at = now + self.down_interval(now);
         self.hello(now);
     }
 
@@ -324,6 +262,10 @@ impl Vrrp {
         (self.master, self.left, self.defied) = (None, false, None);
         self.master_interval = self.settings.interval;
         self.down_at = Time::NEVER;
+        let dead = self.has(Flaw::InheritsFromDead);
+        if let Some((from, _)) = self.before.take().filter(|(_, at)| dead || now.since(*at) < self.settings.silence()) {
+            self.outputs.push_back(Output::Inherit { from });
+        }
         self.hold(now);
         self.outputs.push_back(Output::Announce);
         self.outputs.push_back(Output::Advertise { priority: self.priority() });
@@ -332,20 +274,21 @@ impl Vrrp {
     }
 
     /// ## Master => (Backup | Fault | Initialize): without a word
-    fn step_down(&mut self, now: Time, because: Reason) {
-        self.outputs.push_back(Output::Release);
+    fn step_down(&mut self, now: Time, because: Reason, to: Option<IpAddr>) {
+        self.outputs
+            .push_back(Output::Release { to: to.filter(|_| self.settings.kin && !self.has(Flaw::ReleasesUntold)) });
         self.held_until = Time::ZERO;
         (self.yielding, self.defied, self.master) = (None, None, None);
         let (state, unfit) = if self.away { (State::Initialize, Reason::Yielded) } else { self.waiting() };
         self.enter(state, if state == State::Backup { because } else { unfit });
-        self.down_at = if state == State::Initialize { Time::NEVER } else { now + self.down_interval() };
+        self.down_at = if state == State::Initialize { Time::NEVER } else { now + self.down_interval(now) };
         self.hello(now);
     }
 
     /// ## Master => Initialize: somebody else has it, or nobody wants it
     fn depart(&mut self, now: Time) {
         let master = self.master;
-        self.step_down(now, Reason::Yielded);
+        self.step_down(now, Reason::Yielded, master);
         self.master = master;
     }
 
@@ -371,91 +314,10 @@ impl Vrrp {
             return;
         }
         match self.state {
+            State::Master if self.has(Flaw::ReturnsNot) => {}
             State::Master => (self.yielding, self.speak_at) = (None, now),
             _ if self.fitness.is_some() => self.begin(now),
             _ => {}
-        }
-    }
-
-    /// Everything that is due.
-    fn turn(&mut self, now: Time) {
-        match self.state {
-            State::Initialize => {}
-            State::Backup | State::Fault => self.turn_waiting(now),
-            State::Master => self.turn_master(now),
-        }
-    }
-
-    fn turn_waiting(&mut self, now: Time) {
-        if now >= self.down_at {
-            self.master = None;
-            if self.fitness == Some(Fitness::Unable) {
-                // Taken now, it would be on two servers as soon as the cable is back.
-                self.down_at = now + self.settings.silence();
-            } else if self.has_fitter_kin(now) && !self.has(Flaw::UnfitTakes) {
-                self.down_at = now + self.settings.interval;
-            } else {
-                let because = match self.state {
-                    State::Fault => Reason::NobodyFitter,
-                    _ if self.left => Reason::MasterLeft,
-                    _ => Reason::MasterSilent,
-                };
-                return self.become_master(now, because);
-            }
-        }
-        if now >= self.speak_at {
-            self.hello(now);
-        }
-    }
-
-    fn turn_master(&mut self, now: Time) {
-        if let Some(until) = self.yielding {
-            return if now >= until { self.depart(now) } else { self.repeat_farewell(now) };
-        }
-        if self.leaves_unfit(now) {
-            self.tried = true;
-            if !self.has(Flaw::NoFarewell) {
-                self.outputs.push_back(Output::Advertise { priority: 0 });
-            }
-            return self.step_down(now, Reason::Listening);
-        }
-        if now >= self.announce_at {
-            self.announce_at = now + ANNOUNCEMENTS.get(self.announced + 1).copied().unwrap_or(ANNOUNCE_EVERY);
-            self.announced += 1;
-            self.outputs.push_back(Output::Announce);
-        }
-        if now >= self.speak_at {
-            self.hold(now);
-            self.outputs.push_back(Output::Advertise { priority: self.priority() });
-            self.speak_at = now + self.settings.interval;
-        }
-    }
-
-    /// Whether it is not fit, and somebody else is or may be fitter.
-    fn leaves_unfit(&self, now: Time) -> bool {
-        match self.fitness {
-            None | Some(Fitness::Fit) => false,
-            Some(Fitness::Unable) => true,
-            Some(_) if self.has(Flaw::LowerOnly) => false,
-            Some(_) if self.settings.kin => self.has_fitter_kin(now),
-            Some(_) => !self.tried,
-        }
-    }
-
-    fn has_fitter_kin(&self, now: Time) -> bool {
-        let own = self.fitness.unwrap_or(Fitness::Unable);
-        self.settings.kin && self.peers.any_fitter(now, self.settings.silence(), own)
-    }
-
-    /// The address stays meanwhile: until then it is the only one that answers.
-    fn repeat_farewell(&mut self, now: Time) {
-        if now >= self.speak_at {
-            self.hold(now);
-            if self.has(Flaw::EarlyRelease) {
-                self.outputs.push_back(Output::Release);
-            }
-            self.outputs.push_back(Output::Advertise { priority: 0 });
-            self.speak_at = now + self.settings.interval;
         }
     }
 
@@ -478,13 +340,23 @@ impl Vrrp {
         self.outputs.push_back(Output::Enter { state, because });
     }
 
-    /// Who is less fit to take over waits longer (Skew_Time).
-    fn skew(&self) -> Duration {
-        self.master_interval * (256 - u32::from(self.priority())) / 256
+    /// Who is less fit to take over waits longer (Skew_Time); who is the only heir, as the fittest would.
+    fn skew(&self, now: Time) -> Duration {
+        let rank = if self.is_only_heir(now) { OWNER } else { self.priority() };
+        self.master_interval * (256 - u32::from(rank)) / 256
+    }
+
+    /// Whether a master was heard, and lately nobody else. Without signatures, backups say nothing. Who has heard no master
+    /// has hardly listened.
+    fn is_only_heir(&self, now: Time) -> bool {
+        let heard = self.master.filter(|_| self.settings.kin && !self.has(Flaw::AlwaysSkews));
+        heard.is_some_and(|master| {
+            self.has(Flaw::NeverSkews) || !self.peers.any_but(now, self.settings.silence(), master)
+        })
     }
 
     /// Active_Down_Interval.
-    fn down_interval(&self) -> Duration {
-        self.master_interval * 3 + self.skew()
+    fn down_interval(&self, now: Time) -> Duration {
+        self.master_interval * 3 + self.skew(now)
     }
 }

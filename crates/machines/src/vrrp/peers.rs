@@ -22,6 +22,11 @@ impl Peers {
         self.0.insert(from, (now, fitness));
     }
 
+    /// Whether somebody other than `one` was heard within `within`.
+    pub(super) fn any_but(&self, now: Time, within: Duration, one: IpAddr) -> bool {
+        self.0.iter().any(|(from, (at, _))| *from != one && now.since(*at) < within)
+    }
+
     /// Whether somebody heard within `within` is fitter than `fitness`.
     pub(super) fn any_fitter(&self, now: Time, within: Duration, fitness: Fitness) -> bool {
         self.0.values().any(|(at, is)| *is > fitness && now.since(*at) < within)

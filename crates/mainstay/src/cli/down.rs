@@ -57,6 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if args.purge {
         purge(&domain, &folder)?;
+        place.hold()?.map(|held| place.clear(held)).transpose()?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -43,8 +43,13 @@ Examples:
   sudo mainstay lab scenario db-power-off-primary --runs 20 --json
   sudo mainstay lab scenario db-guestbook-power-off    visitors post while a server goes
   sudo mainstay lab scenario vip-power-off vip-hand-over --runs 20
+Those named vip-power-off… and vip-keepalived… play keepalived too, where there is one:
+/usr/sbin/keepalived, or what MAINSTAY_KEEPALIVED names (`bin/keepalived` unpacks Debian's).
 Exit code 1 where the promise was broken: an acknowledged write lost, two servers that take writes, servers that differ,
-an address that was away for too long, or that two have.";
+an address that was away for too long, or that two have.
+Power cuts come at moments that are drawn; --seed draws the same again.
+Interrupted, it takes down what it brought up (exit code 130, or 143 by SIGTERM); interrupted once
+more it ends at once and says what is left.";
 
 /// Behind `down`'s options.
 pub const DOWN: &str = "\

@@ -1,11 +1,12 @@
 //! `mainstay maintain`: a server is taken out of service without a visitor noticing, and brought back.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use mainstay_site::model::Site;
 use mainstay_site::names::{Role, ServerName};
-use mainstay_site::wire::database::Wish;
+use mainstay_site::wire::vip;
 
 use super::apply::enact::{Change, How, enact};
 use super::apply::fleet::Fleet;
@@ -13,6 +14,9 @@ use super::db::ask::{Databases, agreed, primary};
 use super::db::order;
 use super::running::Which;
 use super::up::{runtime, say};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Take a server out of service, or bring it back
 #[derive(clap::Args, Debug)]
@@ -52,6 +56,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let how = How { yes: true, wait: true, dry_run: false, timeout: 120 };
         let code = enact(&fleet, &now, change, &how).await?;
         if code == ExitCode::SUCCESS && !args.done {
+            addresses_left(&fleet, &now.site, &server).await?;
+        }
+        if code == ExitCode::SUCCESS && !args.done {
             say(&format!("{server} is asked no more; when it is back: mainstay maintain {server} --done"));
         }
         Ok(code)
@@ -71,6 +78,29 @@ fn alone(site: &Site, server: &ServerName) -> anyhow::Result<()> {
     }
 }
 
+/// Waits until the server has handed over its floating addresses, as its plan has it now.
+async fn addresses_left(fleet: &Fleet, site: &Site, server: &ServerName) -> anyhow::Result<()> {
+    /// Another balancer takes an address within an interval, which is ten seconds at most.
+    const WITHIN: Duration = Duration::from_secs(30);
+    if site.cluster().is_none() || !site.server(server).is_some_and(|it| it.has(Role::Balancer)) {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    loop {
+        let view = fleet.client(server)?.wish_of_vip(vip::Wish::Look).await;
+        let held = view.map(|view| view.routers.into_iter().find(|router| router.state == vip::State::Master));
+        match held {
+            Ok(None) => return Ok(()),
+            Ok(Some(router)) if begun.elapsed() > WITHIN => bail!(
+                "{} is still on {server}: no other balancer is fit to take it; `mainstay status` says why",
+                router.address
+            ),
+            Err(error) if begun.elapsed() > WITHIN => return Err(error.into()),
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
 /// The primary's place goes to another database server.
 async fn hand_over_primary(domain: &str, site: &Site, server: &ServerName) -> anyhow::Result<()> {
     if !site.server(server).is_some_and(|it| it.has(Role::Database)) {
@@ -85,7 +115,7 @@ async fn hand_over_primary(domain: &str, site: &Site, server: &ServerName) -> an
         agreed(&seen).is_some(),
         "{server} is the primary database, and there is no store by which another could take over"
     );
-    order::carry_out(&databases, Wish::Switchover { to: None }).await?;
+    order::switch_over(&databases, None).await?;
     let leader = order::led(&databases, None).await?.primary;
     ensure!(leader != server.0, "{server} is still the primary database; `mainstay db status` says why");
     say(&format!("  {leader} is the primary database now"));

@@ -38,7 +38,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         let record = fleet.record(to).await?;
         let what = format!("back to generation {to}");
-        let change = Change { site: record.site, codebases: record.codebases, what, retreats: false, source: None };
+        let mut site = record.site;
+        mainstay_site::votes::leave(&now.site, &mut site);
+        let change = Change { site, codebases: record.codebases, what, retreats: false, source: None };
         enact(&fleet, &now, change, &args.how).await
     })
 }

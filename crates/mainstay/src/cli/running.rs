@@ -13,12 +13,15 @@ pub struct Which {
     /// The site's domain; may be left out when only one is up
     #[arg(value_name = "SITE")]
     site: Option<String>,
+    /// It is named behind `--site`.
+    #[arg(skip)]
+    behind_option: bool,
 }
 
 impl Which {
-    /// The site of that name, or the only one.
+    /// The site of that name, given behind `--site`, or the only one.
     pub fn named(site: Option<String>) -> Which {
-        Which { site }
+        Which { site, behind_option: true }
     }
 
     /// The site that was named, or the only one.
@@ -31,7 +34,8 @@ impl Which {
             [] => bail!("no site is up on this machine (as this user); `mainstay up` brings one up"),
             several => {
                 let names: Vec<&str> = several.iter().map(Domain::as_str).collect();
-                bail!("several sites are up: {}; name one", names.join(", "))
+                let how = if self.behind_option { " with --site" } else { "" };
+                bail!("several sites are up: {}; name one{how}", names.join(", "))
             }
         }
     }

@@ -141,6 +141,13 @@ impl Scene {
         self.child = Some(self.serve(&[], plan).spawn().unwrap());
     }
 
+    /// Starts the supervisor as process 1 of a PID namespace that its session's leader is not in, as in a container that
+    /// somebody entered. It ends with what was started.
+    pub fn up_entered(&mut self, plan: &Plan) {
+        let before = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+        self.child = Some(self.serve(&before, Some(plan)).spawn().unwrap());
+    }
+
     /// Runs another supervisor to its end.
     pub fn serve_to_the_end(&self, plan: Option<&Plan>) -> (i32, String) {
         let output = self.serve(&[], plan).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();

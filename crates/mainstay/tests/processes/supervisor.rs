@@ -88,6 +88,15 @@ fn a_killed_supervisor_leaves_its_services_alone_and_the_next_adopts_them() {
 }
 
 #[test]
+fn a_session_whose_leader_is_outside_the_pid_namespace_keeps_nothing_from_starting() {
+    let (mut scene, address) = (Scene::new(), free());
+    scene.up_entered(&plan(1, vec![dns("dns", address)]));
+    scene.service("dns", State::Serving);
+    resolve(address).unwrap();
+    signal(scene.child(), "KILL");
+}
+
+#[test]
 fn a_service_that_died_with_the_supervisor_is_started() {
     let mut scene = Scene::new();
     scene.up(&plan(1, vec![dns("dns", free())]));

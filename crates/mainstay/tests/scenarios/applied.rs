@@ -3,6 +3,8 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use mainstay_site::names::Role;
+
 use crate::lab::{Lab, design, eventually, said};
 use crate::load::Load;
 
@@ -220,4 +222,22 @@ fn the_secured_design_runs_behind_its_filters() {
     assert!(!reaches("mon1", "10.80.0.11", 8080), "nor from the monitor to a web server");
     assert!(!reaches("_internet", "10.80.0.11", 8080), "nor from a visitor");
     assert!(reaches("_internet", "10.80.0.10", 80), "visitors come to the balancer");
+
+    // A balancer's place is another server's now, and with it a vote that only the others' filters knew.
+    lab.declare(&design("2-secured").replace("servers.lb1", "servers.lb9").replace("\"10.80.0.10\"", "\"10.80.0.19\""));
+    let told = applied(&lab);
+    assert!(told.contains("the votes of fw1, lb1, mon1 go to fw1, lb9, mon1"), "{told}");
+    eventually("everything serves", SOON, || (lab.status()["state"] == "serving").then_some(()));
+    let members: Vec<String> =
+        ["fw1", "lb9", "mon1"].iter().flat_map(|server| facts(&lab, server, "members")).collect();
+    assert_eq!(members, ["3 of 3 answer"; 3]);
+    assert!(reaches("_internet", "10.80.0.19", 80), "visitors come to the other balancer");
+    assert!(lab.get("/messages.json").body.contains("behind walls"));
+}
+
+/// What the store's member on `server` says of itself by this name.
+fn facts(lab: &Lab, server: &str, name: &str) -> Vec<String> {
+    let status = lab.control(server, async |client| client.status().await);
+    let store = status.services.into_iter().find(|service| service.role == Role::Store).unwrap();
+    store.report.unwrap().facts.into_iter().filter(|(known, _)| known == name).map(|(_, value)| value).collect()
 }

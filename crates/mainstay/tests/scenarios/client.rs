@@ -34,12 +34,24 @@ pub fn get_with(at: SocketAddr, host: &str, path: &str, cookies: &[String]) -> R
 
 /// `POST path` with form fields, on a connection of its own.
 pub fn post(at: SocketAddr, host: &str, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+    post_with(at, host, path, fields, &[])
+}
+
+/// The same with cookies, each `name=value`.
+pub fn post_with(
+    at: SocketAddr,
+    host: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    cookies: &[String],
+) -> Result<Answer> {
     let body = fields.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&");
     exchange(
         at,
         &format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nConnection: close\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nCookie: {}\r\nConnection: close\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            cookies.join("; "),
             body.len()
         ),
     )

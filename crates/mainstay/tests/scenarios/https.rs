@@ -1,5 +1,6 @@
 //! HTTPS with a certificate that was made at the first start.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
 
 use crate::lab::{Lab, design, said};
@@ -37,4 +38,42 @@ fn certificate(lab: &Lab) -> String {
     let ask = "openssl s_client -connect $0 </dev/null 2>/dev/null | openssl x509 -noout -text -dates";
     let output = Command::new("sh").args(["-c", ask, &lab.https().to_string()]).output().unwrap();
     said(&output)
+}
+
+/// Whichever balancer a visitor meets, before a take-over or after it: one certificate, and a session that goes on.
+#[test]
+fn both_balancers_show_one_certificate_and_know_each_others_sessions() {
+    let second =
+        "\n[tls]\ncertificate = \"self-signed\"\n[servers.lb2]\naddress = \"10.80.0.9\"\nroles = [\"balancer\"]\n";
+    let lab = Lab::start(&(design("1-distributed") + second), "d-shown.test");
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for _ in 0..12 {
+        let url = format!("https://{}/messages.json", lab.https());
+        let output = Command::new("curl").args(["-sSk", "-w", "\n%{certs}", &url]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, certificates) = text.split_once('\n').unwrap_or_else(|| panic!("{}", said(&output)));
+        let told: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let steps = told["journey"].as_array().unwrap();
+        let balancer = steps.iter().find(|step| step["tier"] == "balancer").unwrap()["server"].as_str().unwrap();
+        let pem = certificates.split("-----BEGIN CERTIFICATE-----").nth(1).expect("curl tells the certificate");
+        shown.entry(balancer.to_owned()).or_default().insert(pem.to_owned());
+    }
+    let all: BTreeSet<&String> = shown.values().flatten().collect();
+    assert_eq!((shown.len(), all.len()), (2, 1), "{shown:?}");
+
+    let file = lab.folder().join("session").display().to_string();
+    let connect = |more: &str| {
+        let ask = format!(
+            "printf 'GET /health HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' | \
+                           openssl s_client -connect {} -ign_eof {more} 2>&1",
+            lab.https()
+        );
+        said(&Command::new("sh").args(["-c", &ask]).output().unwrap())
+    };
+    let first = connect(&format!("-sess_out {file}"));
+    assert!(first.contains("New, TLSv1.3"), "{first}");
+    for _ in 0..6 {
+        let again = connect(&format!("-sess_in {file}"));
+        assert!(again.contains("Reused, TLSv1.3"), "{again}");
+    }
 }

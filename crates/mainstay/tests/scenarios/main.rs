@@ -11,11 +11,15 @@ mod load;
 mod steady;
 
 mod applied;
+mod cached;
 mod changed;
 mod distributed;
+mod hooked;
 mod https;
+mod interrupted;
 mod killed;
 mod lacking;
+mod limited;
 mod simple;
 mod verbs;
 mod wordpress;

@@ -225,5 +225,7 @@ fn purging_deletes_the_site_and_nothing_else() {
     let state = site.state();
     let down = site.run("down", &[&site.domain, "--purge", "--yes", "--state", state.to_str().unwrap()]);
     assert!(down.status.success() && !state.exists(), "{}", err(&down));
+    let place = mainstay_lab::Place::usual(&site.domain.as_str().into());
+    assert!(!place.folder().exists(), "nothing is left of it");
     assert!(site.folder.path().join("site.toml").exists());
 }

@@ -9,6 +9,7 @@
 //! | `DB_READ_HOST`, `DB_READ_PORT` | the reader |
 //! | `DB_FRESH_HOST`, `DB_FRESH_PORT` | the reader that has seen what was written before |
 //! | `DB_NAME`, `DB_USER`, `DB_PASSWORD` | schema and account, the same for both |
+//! | `REDIS_URL` | `redis://:password@host:port/number` of the cache, where a server has that role; it may be gone at any time |
 //! | `SECRET_KEY` | for signing sessions; the same on every server and across restarts and releases |
 //! | `SOCKET` | a Unix socket on which an `http` worker may listen |
 //! | `HOST`, `PORT` | an address on the loopback on which it may listen instead |
@@ -55,6 +56,10 @@ pub(super) fn common(launch: &Launch, config: &plan::App, home: &Path, temporary
     if let Some(database) = &config.database {
         let password = launch.secrets.database.get(&config.app).cloned().unwrap_or_default();
         known.extend(database_variables(database, &password));
+    }
+    if let Some(cache) = &config.cache {
+        let plan::AppCache { address, database } = cache;
+        known.insert("REDIS_URL".into(), format!("redis://:{}@{address}/{database}", launch.secrets.cache));
     }
     known.extend(config.settings.clone());
     known.extend(identity(launch, config));
@@ -143,6 +148,7 @@ mod tests {
                 "PATH",
                 "PORT",
                 "PYTHONUNBUFFERED",
+                "REDIS_URL",
                 "SECRET_KEY",
                 "SOCKET",
                 "TMPDIR",
@@ -151,6 +157,7 @@ mod tests {
         );
         assert_eq!(all["DATABASE_URL"], "mysql://site:databasepassword@127.0.0.1:6446/site");
         assert_eq!(all["DATABASE_READ_URL"], "mysql://site:databasepassword@127.0.0.1:6447/site");
+        assert_eq!(all["REDIS_URL"], "redis://:cachepassword@10.80.0.41:6379/3");
         assert_eq!(all["PATH"], format!("/state/releases/site-0123456789ab/venv/bin:{SYSTEM_PATH}"));
         assert_eq!(all["MAINSTAY_SERVER"], "server1");
     }

@@ -36,8 +36,10 @@ pub(super) fn launch(state: &Path, kind: AppKind) -> Launch {
             fresh: Some(([127, 0, 0, 1], 6448).into()),
             schema: "site".into(),
         }),
+        cache: Some(plan::AppCache { address: ([10, 80, 0, 41], 6379).into(), database: 3 }),
     };
     let mut secrets = Secrets::complete(None, [&app], |bytes| bytes.fill(7));
+    secrets.cache = "cachepassword".into();
     secrets.database.insert(app, "databasepassword".into());
     Launch {
         site: Domain::from("foobar.com"),

@@ -112,6 +112,24 @@ impl Admin {
         within(STATEMENT, query, self.0.query(query)).await
     }
 
+    /// Every row of each of several queries, asked at once: to wait for an answer costs more than the answer.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn sets<const N: usize>(&mut self, queries: [&str; N]) -> Result<[Vec<Row>; N], Fault> {
+        let text = queries.join("; ");
+        let asked = async {
+            let mut result = self.0.query_iter(text.as_str()).await?;
+            let mut sets = [const { Vec::new() }; N];
+            for set in &mut sets {
+                *set = result.collect().await?;
+            }
+            result.drop_result().await?;
+            Ok(sets)
+        };
+        within(STATEMENT, queries[0], asked).await
+    }
+
     /// The first column of the first row of a prepared statement.
     ///
     /// # Errors

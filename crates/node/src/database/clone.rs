@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::admin::Admin;
 use super::engine::Engine;
 use super::places::Places;
-use super::process::now_ms;
 use super::{Error, copies, programs};
+use crate::clock::unix_ms;
 
 /// What a copy in the making is called.
 const COPYING: &str = "mariadb.copying";
@@ -131,7 +131,7 @@ async fn set_aside(places: &Places, theirs: &str) -> Result<(), Error> {
     let aside = match write_out(places, theirs).await {
         Ok(()) => beside(ASIDE),
         Err(why) => {
-            let unread = beside(&format!("{UNREAD}{}", now_ms()));
+            let unread = beside(&format!("{UNREAD}{}", unix_ms()));
             tracing::error!(folder = %unread.display(), "whether the data of before have transactions that belong to no \
                 history cannot be told, so they are kept until somebody deletes them: {why}");
             unread
@@ -160,7 +160,7 @@ async fn write_out(places: &Places, theirs: &str) -> Result<(), Error> {
     let logs = places.logs("binlog.index")?;
     let ours = last_of_each(&logs).await?;
     let Some(from) = first_unknown(&ours, theirs) else { return Ok(()) };
-    let file = places.data_parent().join(format!("diverged-{}.sql", now_ms() / 1_000));
+    let file = places.data_parent().join(format!("diverged-{}.sql", unix_ms() / 1_000));
     let mut reader = Command::new(programs::find("mariadb-binlog")?);
     reader.args(["--no-defaults", "--verbose", "--base64-output=decode-rows"]);
     reader.args(from.map(|gtid| format!("--start-position={gtid}")));

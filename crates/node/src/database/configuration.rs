@@ -12,8 +12,9 @@ pub const SEMI_SYNC_TIMEOUT_MS: u32 = 1_000;
 /// "For ever", where others may be promoted: a year. A commit that stops waiting is acknowledged though no replica has it.
 const FOR_EVER_MS: u64 = 365 * 24 * 3_600 * 1_000;
 
-/// Connections at once on the replicas' port: each replica has one, and for a moment two when it comes again.
-const REPLICAS_MAX: usize = 4;
+/// Connections at once on the replicas' port: each replica has one, and for a moment two when it comes again. The same however
+/// many there are: a site that grows by a database must not restart the others'.
+const REPLICAS_MAX: usize = 64;
 
 /// Client connections at once. Each costs about 0.3 MB when used; the SQL endpoints bound themselves below it.
 const CONNECTIONS_MAX: u32 = 500;
@@ -103,11 +104,9 @@ pub fn render(config: &plan::Database, places: &Places) -> String {
 fn replicas_port(config: &plan::Database) -> String {
     let own = config.members.iter().find(|member| member.server_id == config.server_id);
     match own {
-        Some(own) if !config.store.is_empty() => format!(
-            "\nextra_port = {}\nextra_max_connections = {}\n",
-            own.replication.port(),
-            config.members.len() * REPLICAS_MAX
-        ),
+        Some(own) if !config.store.is_empty() => {
+            format!("\nextra_port = {}\nextra_max_connections = {}\n", own.replication.port(), REPLICAS_MAX)
+        }
         _ => String::new(),
     }
 }

@@ -1,49 +1,49 @@
-//! How soon `mariadbd` is started again.
+//! How soon `mariadbd` is started again after it ended by itself.
 //!
-//! At once after the first crash. A restarted primary commits what was written and not yet acknowledged; that is right as
-//! long as the declaration names the one primary and nobody else can have been promoted meanwhile: the transactions are
-//! in its log, and its replicas fetch them from there. (With an election it will not be: the server must then come back
-//! closed and as a replica.) It does come back with `read_only = 1` and is looked at before it is opened.
+//! It comes back with `read_only = 1` and is looked at before it is opened. Whether the unacknowledged end of its log is kept
+//! is not decided here: with one server it is, with several the election says.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// One that lived this long was well; the next crash is a new one.
-const WELL_AFTER: Duration = Duration::from_secs(30);
-/// The longest pause: what makes a database crash at its start (a full disk, a taken port) is mended by hand, and then
-/// it should be back within half a minute.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+use mainstay_machines::Time;
+use mainstay_machines::backoff::{Backoff, Policy};
+
+/// One that lived for half a minute was well. As long is the longest pause: what makes a database crash at its start (a full
+/// disk, a taken port) is mended by hand, and then it should be back soon.
+const POLICY: Policy = Policy {
+    pause_first: Duration::from_secs(1),
+    pause_max: Duration::from_secs(30),
+    well_after: Duration::from_secs(30),
+};
 
 /// The crashes so far.
-#[derive(Default)]
 pub struct Crashes {
-    in_a_row: u32,
     /// Since the role started.
     pub total: u64,
     /// The last one's cause.
     pub cause: Option<String>,
-    not_before: Option<Instant>,
+    backoff: Backoff,
+    again: Time,
+}
+
+impl Default for Crashes {
+    fn default() -> Crashes {
+        Crashes { total: 0, cause: None, backoff: Backoff::new(POLICY), again: Time::ZERO }
+    }
 }
 
 impl Crashes {
     /// Takes note of the end of a process that lived for `lived`.
-    pub fn note(&mut self, now: Instant, lived: Duration, cause: String) {
-        self.in_a_row = if lived >= WELL_AFTER { 0 } else { self.in_a_row };
-        self.not_before = Some(now + pause(self.in_a_row));
-        self.in_a_row += 1;
+    pub fn note(&mut self, now: Time, lived: Duration, cause: String) {
+        self.backoff.started(Time::ZERO + now.since(Time::ZERO + lived));
+        self.again = self.backoff.ended(now);
         self.total += 1;
         self.cause = Some(cause);
     }
 
     /// How long to wait still.
-    pub fn wait(&self, now: Instant) -> Duration {
-        self.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
-    }
-}
-
-fn pause(before: u32) -> Duration {
-    match before {
-        0 => Duration::ZERO,
-        n => Duration::from_secs(1 << (n - 1).min(5)).min(PAUSE_MAX),
+    pub fn wait(&self, now: Time) -> Duration {
+        self.again.since(now)
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn at_once_then_slower_then_at_once_again() {
-        let now = Instant::now();
+        let now = Time::from_millis(1_000_000);
         let mut crashes = Crashes::default();
         let mut pauses = Vec::new();
         for _ in 0..8 {

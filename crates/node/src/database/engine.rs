@@ -88,6 +88,11 @@ pub fn replication_account(replica: &ServerName) -> String {
     format!("{}_{replica}", super::REPLICATION)
 }
 
+/// Whose account that is.
+pub fn replica_of(account: &str) -> Option<&str> {
+    account.strip_prefix(super::REPLICATION)?.strip_prefix('_')
+}
+
 /// One look at the server.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -119,6 +124,13 @@ impl Seen {
         let received = self.replication.iter().flat_map(|replication| replication.received.iter());
         received.for_each(|gtid| position.reach(*gtid));
         position
+    }
+
+    /// Whether every transaction that was received whole is applied. By their numbers: places in the logs stay apart for ever if the
+    /// source died in the middle of a transaction, or the server was killed before it wrote them down. While the threads stand
+    /// still it tells nothing: after a start the server does not know what its relay log holds.
+    pub fn has_applied_all(&self) -> bool {
+        self.replication.as_ref().is_some_and(|replication| self.variables.position.covers(&replication.received))
     }
 
     /// Whether it sends acknowledgements: it does so for as long as its receiving thread lives, whatever the variable says.
@@ -199,5 +211,36 @@ impl Replication {
     /// (ER_KEY_NOT_FOUND), a number that was given to another transaction (ER_GTID_STRICT_OUT_OF_ORDER).
     pub fn contradicts(&self) -> bool {
         [1_062, 1_032, 1_950].contains(&self.sql_errno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_applied_by_the_numbers_of_transactions() {
+        let position = |text: &str| Position::parse(text).unwrap();
+        let seen = |applied: &str, received: &str| Seen {
+            variables: Variables { position: position(applied), ..Variables::default() },
+            replication: Some(Replication {
+                source: "10.80.0.11:3307".into(),
+                account: String::new(),
+                io: Thread::Stopped,
+                sql: Thread::Running,
+                lag_s: None,
+                // The end of the source came in the middle of a transaction: there is more in the log than can be applied.
+                drained: false,
+                received: position(received),
+                io_errno: 0,
+                io_error: String::new(),
+                sql_errno: 0,
+                sql_error: String::new(),
+            }),
+            ..Seen::default()
+        };
+        assert!(seen("0-1-7", "0-1-7").has_applied_all());
+        assert!(!seen("0-1-6", "0-1-7").has_applied_all());
+        assert!(!Seen::default().has_applied_all(), "who replays nobody has nothing to apply");
     }
 }

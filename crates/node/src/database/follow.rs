@@ -12,7 +12,7 @@ use super::engine::{Engine, Following, Replication, replication_account};
 use super::{Error, mariadb};
 
 /// What was received is applied before another source is followed. What takes longer is tried again: it goes on meanwhile.
-const DRAIN: Duration = Duration::from_secs(1);
+pub const DRAIN: Duration = Duration::from_secs(1);
 
 /// Whether neither thread runs: a start would throw away what was received and not applied.
 pub fn stands_still(replication: &Replication) -> bool {

@@ -75,6 +75,7 @@ async fn make(installer: &Path, places: &Places, making: &Path, password: &str) 
         .current_dir("/")
         .env_clear()
         .env("PATH", programs::PATH)
+        .env("TMPDIR", places.temporary())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     if let Some(user) = places.user {

@@ -1,5 +1,6 @@
 //! MariaDB: its statements and variables. Tried with 10.11; every order that matters was found by losing data in another.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mainstay_machines::database::Thread;
@@ -9,7 +10,7 @@ use mainstay_site::plan;
 use mysql_async::Row;
 use tokio::time::Instant;
 
-use super::admin::{Admin, Fault};
+use super::admin::{ADMIN, Admin, Fault};
 use super::engine::{Attached, Engine, Following, Replication, Seen, Variables, replication_account};
 
 /// Closing waits for commits; those that wait for a replica never end. What takes longer is closed by killing the server,
@@ -58,15 +59,10 @@ const VARIABLES: &str = "SELECT @@global.read_only, @@global.rpl_semi_sync_maste
 
 const REPLICATION: &str = "SHOW SLAVE STATUS";
 
-const REPLICAS: &str = "SELECT USER, ID, COMMAND, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump' \
-                        OR (COMMAND = 'Killed' AND USER LIKE 'mainstay\\_replication%')";
+/// Not of information_schema, which for this needs a temporary table on a disk that may be full.
+const CONNECTIONS: &str = "SHOW PROCESSLIST";
 
-/// Accounts with connections, and connections that have not said yet whose they are.
-const CLIENTS: &str = "SELECT DISTINCT USER, IF(USER = 'unauthenticated user', ID, 0) FROM information_schema.PROCESSLIST \
-                       WHERE USER NOT LIKE 'mainstay\\_%' AND USER <> 'system user' AND USER <> 'event_scheduler'";
-
-const OTHERS: &str =
-    "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'mainstay_admin' AND ID <> CONNECTION_ID()";
+const OWN: &str = "SELECT CONNECTION_ID()";
 
 const BLOCKED: &str = "SELECT User FROM mysql.global_priv WHERE User LIKE 'mainstay\\_replication\\_%' \
                        AND JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true')";
@@ -78,15 +74,12 @@ const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connec
 
 impl Engine for Admin {
     async fn observe(&mut self) -> Result<Seen, Fault> {
-        let variables = self.rows(VARIABLES).await?;
-        let replication = self.rows(REPLICATION).await?;
-        let status = self.rows(STATUS).await?;
-        let replicas = self.rows(REPLICAS).await?;
-        let blocked = self.rows(BLOCKED).await?;
+        let asked = [VARIABLES, REPLICATION, STATUS, CONNECTIONS, BLOCKED];
+        let [variables, replication, status, connections, blocked] = self.sets(asked).await?;
         Ok(Seen {
             variables: variables.first().map(Variables::read).unwrap_or_default(),
             replication: replication.first().map(Replication::read),
-            replicas: replicas.iter().filter_map(Attached::read).collect(),
+            replicas: connections.iter().filter_map(Connection::read).filter_map(Connection::replica).collect(),
             blocked: blocked.iter().filter_map(|row| text(row, 0)).collect(),
             status: status.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?))).collect(),
         })
@@ -99,10 +92,9 @@ impl Engine for Admin {
     }
 
     async fn cut_clients(&mut self) -> Result<(), Fault> {
-        for row in self.rows(CLIENTS).await? {
-            let (Some(account), Some(connection)) = (text(&row, 0), text(&row, 1)) else { continue };
-            let whose =
-                if connection == "0" { format!("USER `{account}`") } else { format!("CONNECTION {connection}") };
+        let rows = self.rows(CONNECTIONS).await?;
+        let clients = rows.iter().filter_map(Connection::read).filter(Connection::is_client);
+        for whose in clients.map(|client| client.whose()).collect::<BTreeSet<_>>() {
             // Refused if it has gone by itself meanwhile.
             let _ = self.run(&format!("KILL HARD {whose}")).await;
         }
@@ -251,11 +243,14 @@ impl Engine for Admin {
 
     async fn end_others(&mut self) -> Result<(), Fault> {
         loop {
-            let others = self.rows(OTHERS).await?;
+            let [own, rows] = self.sets([OWN, CONNECTIONS]).await?;
+            let own = own.first().and_then(|row| text(row, 0));
+            let ours = rows.iter().filter_map(Connection::read).filter(|it| it.user == ADMIN);
+            let others: Vec<u64> = ours.map(|it| it.number).filter(|it| Some(it.to_string()) != own).collect();
             if others.is_empty() {
                 return Ok(());
             }
-            for connection in others.iter().filter_map(|row| text(row, 0)) {
+            for connection in others {
                 let _ = self.run(&format!("KILL HARD CONNECTION {connection}")).await;
             }
             tokio::time::sleep(LOOK).await;
@@ -283,7 +278,9 @@ impl Admin {
 
     /// What it has received, or applied if that is more.
     async fn received(&mut self) -> Result<Position, Fault> {
-        let (variables, replication) = (self.variables().await?, self.replication().await?);
+        let [variables, replication] = self.sets([VARIABLES, REPLICATION]).await?;
+        let variables = variables.first().map(Variables::read).unwrap_or_default();
+        let replication = replication.first().map(Replication::read);
         Ok(Seen { variables, replication, ..Seen::default() }.received())
     }
 
@@ -349,15 +346,43 @@ impl Replication {
     }
 }
 
-impl Attached {
-    fn read(row: &Row) -> Option<Attached> {
-        let killed = text(row, 2)? == "Killed";
-        let since_s: u64 = text(row, 3)?.parse().unwrap_or(0);
-        Some(Attached {
-            account: text(row, 0)?,
-            connection: text(row, 1)?.parse().ok()?,
-            stuck: killed && since_s >= STUCK_S,
+/// A row of the list of connections.
+struct Connection {
+    number: u64,
+    user: String,
+    command: String,
+    since_s: u64,
+}
+
+impl Connection {
+    fn read(row: &Row) -> Option<Connection> {
+        Some(Connection {
+            number: text(row, 0)?.parse().ok()?,
+            user: text(row, 1)?,
+            command: text(row, 4)?,
+            since_s: text(row, 5).and_then(|since| since.parse().ok()).unwrap_or(0),
         })
+    }
+
+    fn replica(self) -> Option<Attached> {
+        let killed = self.command == "Killed" && self.user.starts_with("mainstay_replication");
+        (killed || self.command == "Binlog Dump").then_some(Attached {
+            account: self.user,
+            connection: self.number,
+            stuck: killed && self.since_s >= STUCK_S,
+        })
+    }
+
+    fn is_client(&self) -> bool {
+        !(self.user.starts_with("mainstay_") || ["system user", "event_scheduler"].contains(&self.user.as_str()))
+    }
+
+    /// All of an account at once, or one that has not said yet whose it is.
+    fn whose(&self) -> String {
+        match self.user.as_str() {
+            "unauthenticated user" => format!("CONNECTION {}", self.number),
+            account => format!("USER `{account}`"),
+        }
     }
 }
 

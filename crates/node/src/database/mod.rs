@@ -116,6 +116,9 @@ pub enum Error {
     /// No copy was given.
     #[error(transparent)]
     Copies(#[from] copies::Failure),
+    /// A task of the role's own.
+    #[error("what {0} has ended by itself; the service is started anew, MariaDB goes on")]
+    Ended(&'static str),
     /// A file or process operation failed.
     #[error("{0}")]
     Io(#[from] io::Error),

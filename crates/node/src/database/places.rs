@@ -50,6 +50,12 @@ impl Places {
         })
     }
 
+    /// For tables that a statement needs on disk. Not /tmp, which is not this server's alone in the lab: MariaDB names such
+    /// files by its process number, which is the same one in several namespaces, and deletes what it takes for its own.
+    pub fn temporary(&self) -> &Path {
+        self.configuration.parent().unwrap_or(Path::new("/tmp"))
+    }
+
     /// The folder that holds the data directory: half-made ones are made beside it.
     pub fn data_parent(&self) -> &Path {
         self.data.parent().unwrap_or(Path::new("/"))

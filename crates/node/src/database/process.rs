@@ -4,35 +4,28 @@
 //! role finds it by its command line, which names this server's own configuration. No pid file is trusted: one is stale
 //! after a crash and missing if the role died between start and note.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::process::Signal;
 use tokio::time::timeout;
 
 use super::engine::Start;
 use super::places::Places;
 use super::{Error, mariadb, programs};
-
-/// Clock ticks in /proc: USER_HZ is 100 on every architecture of Debian (proc_pid_stat(5), time(7)).
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::clock::unix_ms;
+use crate::platform::process;
 
 /// A `mariadbd` that was started here or by a role before this one.
 pub struct Process {
-    /// Its number.
-    pub pid: u32,
     /// When it started: Unix time in milliseconds.
     pub since_ms: u64,
     /// Whether it was found running.
     pub adopted: bool,
-    pidfd: AsyncFd<OwnedFd>,
+    held: process::Process,
 }
 
 impl Process {
@@ -41,19 +34,13 @@ impl Process {
     /// # Errors
     /// /proc cannot be read.
     pub fn find(places: &Places) -> io::Result<Option<Process>> {
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else { continue };
-            if !is_ours(pid, places) {
-                continue;
-            }
-            // The descriptor first, then a second look: the number may have passed to another process in between.
-            let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) else { continue };
-            if is_ours(pid, places) {
-                return Process::watch(pid, pidfd, true).map(Some);
-            }
-        }
-        Ok(None)
+        let argument = configuration_argument(places);
+        let found = process::Process::find(|pid| {
+            let arguments = process::arguments(pid);
+            arguments.first().is_some_and(|program| program.ends_with("mariadbd"))
+                && arguments.get(1) == Some(&argument)
+        })?;
+        Ok(found.map(|held| Process { since_ms: process::started_ms(held.pid()), adopted: true, held }))
     }
 
     /// Starts one with the configuration that is in its place.
@@ -69,6 +56,7 @@ impl Process {
             .current_dir("/")
             .env_clear()
             .env("PATH", programs::PATH)
+            .env("TMPDIR", places.temporary())
             .stdin(Stdio::null())
             .stdout(errors.try_clone()?)
             .stderr(errors)
@@ -80,37 +68,17 @@ impl Process {
         if let Some(user) = places.user {
             command.uid(user).gid(user);
         }
-        let child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        Ok(Process::watch(
-            pid,
-            rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)?,
-            false,
-        )?)
+        Ok(Process { since_ms: unix_ms(), adopted: false, held: process::Process::open(command.spawn()?.id())? })
     }
 
-    fn watch(pid: Pid, pidfd: OwnedFd, adopted: bool) -> io::Result<Process> {
-        // SAFETY: the descriptor is owned, valid, and neither replaced nor closed before the AsyncFd is dropped.
-        let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)?;
-        Ok(Process { pid: pid.as_raw_nonzero().get().unsigned_abs(), since_ms: started_ms(pid), adopted, pidfd })
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.held.pid()
     }
 
     /// Returns when it has ended, with how where that can be known: only of one that was started here.
     pub async fn ended(&self) -> String {
-        // An error of the wait itself would be ours; the caller then looks for the process anew.
-        let _ = self.pidfd.readable().await;
-        let status = rustix::process::waitid(
-            WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref())),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        );
-        match status {
-            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => format!("mariadbd ended with status {code}"),
-                (_, Some(signal)) => format!("mariadbd was killed by signal {signal}"),
-                _ => "mariadbd ended".into(),
-            },
-            _ => "mariadbd ended".into(),
-        }
+        format!("mariadbd {}", self.held.ended().await)
     }
 
     /// Ends it at once: nothing that it has not told its clients is committed by that.
@@ -118,45 +86,16 @@ impl Process {
     /// # Errors
     /// It is still there after `patience`.
     pub async fn kill(self, patience: Duration) -> Result<(), Error> {
-        let _ = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
-        timeout(patience, self.ended()).await.map(drop).map_err(|_| Error::Unkillable { pid: self.pid })
+        let _ = self.held.signal(Signal::KILL);
+        timeout(patience, self.ended()).await.map(drop).map_err(|_| Error::Unkillable { pid: self.pid() })
     }
 
     /// Ends it cleanly, or not cleanly after `patience`: InnoDB recovers from that at the next start.
     pub async fn stop(self, patience: Duration) {
-        let _ = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::TERM);
-        if timeout(patience, self.ended()).await.is_err() {
-            tracing::warn!(pid = self.pid, seconds = patience.as_secs(), "mariadbd did not end in time and is killed");
-            let _ = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL);
-            let _ = timeout(patience, self.ended()).await;
-        }
+        self.held.end("mariadbd", patience).await;
     }
 }
 
 fn configuration_argument(places: &Places) -> String {
     format!("--defaults-file={}", places.configuration.display())
-}
-
-fn is_ours(pid: Pid, places: &Places) -> bool {
-    let folder = format!("/proc/{}", pid.as_raw_nonzero());
-    let Ok(line) = fs::read(Path::new(&folder).join("cmdline")) else { return false };
-    let mut arguments = line.split(|byte| *byte == 0);
-    let program = arguments.next().unwrap_or_default();
-    program.ends_with(b"mariadbd") && arguments.next() == Some(configuration_argument(places).as_bytes())
-}
-
-/// Now, as Unix time in milliseconds.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// From /proc: field 22 of `stat` counts ticks since the boot.
-fn started_ms(pid: Pid) -> u64 {
-    let age = || -> Option<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        let ticks: f64 = stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()?;
-        let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-        Some(uptime - ticks / TICKS_PER_SECOND)
-    };
-    now_ms().saturating_sub((age().unwrap_or(0.0) * 1_000.0) as u64)
 }

@@ -98,8 +98,11 @@ impl Sieve<'_> {
         let mut log = BufReader::new(File::open(path)?);
         let malformed = |why| Broken::Malformed { log: path.to_owned(), why };
         let mut magic = [0; MAGIC.len()];
-        if log.read_exact(&mut magic).is_err() {
-            return Ok(());
+        match log.read_exact(&mut magic) {
+            // Made, and nothing was written to it.
+            Err(why) if why.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            // What cannot be read may hold what was acknowledged.
+            read => read?,
         }
         if magic != MAGIC {
             return Err(malformed("it is no log of MariaDB"));

@@ -1,7 +1,7 @@
 //! The loop.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mainstay_machines::database::{self, Observed, Step, Thread, Wanted};
 use mainstay_site::plan;
@@ -13,10 +13,12 @@ use super::crashes::Crashes;
 use super::engine::{Engine, Seen, Start};
 use super::errors::{self, Errors};
 use super::places::Places;
-use super::process::{Process, now_ms};
+use super::process::Process;
 use super::report::{self, Around};
 use super::{Error, configuration, install, steps};
+use crate::clock::unix_ms;
 use crate::service::{Context, Reporter};
+use crate::store::boot_time;
 
 /// Between two looks at a server that is as wanted.
 const LOOK: Duration = Duration::from_secs(1);
@@ -99,7 +101,7 @@ impl<'a> Role<'a> {
             Err(error) => {
                 self.admin = None;
                 self.say(State::Failed, error.to_string());
-                if matches!(error, Error::Crashed { .. }) { self.crashes.wait(Instant::now()) } else { RETRY }
+                if matches!(error, Error::Crashed { .. }) { self.crashes.wait(boot_time()) } else { RETRY }
             }
         }
     }
@@ -122,7 +124,7 @@ impl<'a> Role<'a> {
 
     /// Adopts what runs, or makes a data directory where there is none and starts.
     async fn bring_process(&mut self) -> Result<(), Error> {
-        let wait = self.crashes.wait(Instant::now());
+        let wait = self.crashes.wait(boot_time());
         if !wait.is_zero() {
             let cause = self.crashes.cause.clone().unwrap_or_default();
             return Err(Error::Crashed { cause, wait_s: wait.as_secs() + 1 });
@@ -131,11 +133,11 @@ impl<'a> Role<'a> {
         let text = configuration::render(self.config, &self.places);
         if let Some(process) = Process::find(&self.places)? {
             if fs::read_to_string(&self.places.configuration).is_ok_and(|known| known == text) {
-                tracing::info!(pid = process.pid, "adopted the running mariadbd");
+                tracing::info!(pid = process.pid(), "adopted the running mariadbd");
                 self.process = Some(process);
                 return Ok(());
             }
-            tracing::info!(pid = process.pid, "the configuration changed: mariadbd is restarted");
+            tracing::info!(pid = process.pid(), "the configuration changed: mariadbd is restarted");
             process.stop(STOP).await;
         }
         if !self.places.data.exists() {
@@ -209,7 +211,7 @@ impl<'a> Role<'a> {
     fn publish(&mut self, seen: &Seen, step: &Step) {
         let alone = seen.variables.semi_sync
             && !(seen.is_on("Rpl_semi_sync_master_status") && seen.number("Rpl_semi_sync_master_clients") > 0);
-        self.alone_since_ms = if alone { self.alone_since_ms.or_else(|| Some(now_ms())) } else { None };
+        self.alone_since_ms = if alone { self.alone_since_ms.or_else(|| Some(unix_ms())) } else { None };
         let Some(process) = self.process.as_ref() else { return };
         let around = Around {
             config: self.config,
@@ -235,12 +237,12 @@ impl<'a> Role<'a> {
     fn note_end(&mut self, how: String) {
         let _ = self.errors.forward();
         let Some(process) = self.process.take() else { return };
-        let lived = Duration::from_millis(now_ms().saturating_sub(process.since_ms));
+        let lived = Duration::from_millis(unix_ms().saturating_sub(process.since_ms));
         let last_words = self.errors.cause();
         let cause = if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") };
-        tracing::error!(pid = process.pid, remedy = errors::remedy(&cause), "{cause}");
+        tracing::error!(pid = process.pid(), remedy = errors::remedy(&cause), "{cause}");
         self.admin = None;
-        self.crashes.note(Instant::now(), lived, cause);
+        self.crashes.note(boot_time(), lived, cause);
     }
 
     async fn stop(mut self) {

@@ -1,20 +1,23 @@
 //! What the member that leads does for the others: leave the lead to a server without the primary, and put out members that
-//! the plan no longer has.
+//! are gone and whose votes have gone to others. Who still runs puts itself out.
 
 use std::time::Duration;
 
 use mainstay_machines::Time;
-use mainstay_site::names::ServerName;
-use mainstay_site::plan;
+use mainstay_site::names::{Generation, ServerName};
+use mainstay_site::plan::{self, Member};
+use mainstay_site::wire::rollout::{Record, TARGET, record_key};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::arguments::url;
+use super::places::Places;
 use crate::store::etcd::{Health, Listed};
-use crate::store::{Coordination, Error, Etcd};
+use crate::store::{Coordination, Entry, Error, Etcd};
 
 /// Between two tries to hand the lead over: each is an election.
 const HAND_OVER_EACH: Duration = Duration::from_secs(10);
-/// For how long somebody must be strange before he is put out: the plans of the servers do not change at one moment.
+/// For how long somebody who is no member any more must not have answered before he is put out.
 const STRANGE: Duration = Duration::from_secs(30);
 /// Who has the primary; the key is the database role's (`site::wire::database`).
 const PRIMARY_KEY: &str = "database/leader";
@@ -36,7 +39,7 @@ pub struct Duties {
 pub struct Scene<'a> {
     pub etcd: &'a Etcd,
     pub config: &'a plan::Store,
-    pub own: &'a ServerName,
+    pub places: &'a Places,
     pub health: &'a [(ServerName, Result<Health, Error>)],
     pub now: Time,
 }
@@ -48,23 +51,25 @@ impl Duties {
             && let Some((to, id)) = scene.successor().await?
         {
             self.handed_over = Some(scene.now);
-            tracing::info!("{} has the primary database: {to} leads the store instead", scene.own);
-            return scene.etcd.hand_over(scene.own, id).await;
+            tracing::info!("{} has the primary database: {to} leads the store instead", scene.places.server);
+            return scene.etcd.hand_over(&scene.places.server, id).await;
         }
         self.put_out(scene).await
     }
 
     async fn put_out(&mut self, scene: &Scene<'_>) -> Result<(), Error> {
         let roster = scene.etcd.roster().await?;
-        let strange = roster.iter().find(|listed| is_strange(listed, scene.config));
-        let Some(strange) = strange.filter(|_| scene.are_well(&roster)) else {
+        let members = members(async |key| Coordination::get(scene.etcd, key).await)
+            .await?
+            .unwrap_or_else(|| scene.config.members.clone());
+        let Some(strange) = scene.in_the_way(&members, &roster).await else {
             self.strange = None;
             return Ok(());
         };
         match self.strange {
             Some((id, since)) if id == strange.id => {
                 if scene.now.since(since) >= STRANGE {
-                    tracing::info!("{} is no member of the plan any more and is put out", strange.name);
+                    tracing::info!("{} is no member any more, does not answer and is put out", strange.name);
                     scene.etcd.put_out(id).await?;
                 }
             }
@@ -74,31 +79,74 @@ impl Duties {
     }
 }
 
-fn is_strange(listed: &Listed, config: &plan::Store) -> bool {
-    !config.members.iter().any(|member| listed.peers.contains(&url(member.peer)))
+/// Has the member on this server put out if its vote has gone to others and all of them are in. Whether it has.
+pub async fn leave(etcd: &Etcd, places: &Places) -> Result<bool, Error> {
+    let gives_away = |members: &Vec<Member>| !members.iter().any(|member| member.server == places.server);
+    // Where all servers end at once there is no majority to be asked, and nobody leaves.
+    let known = members(async |key| etcd.known(key).await).await?;
+    if !known.is_some_and(|known| gives_away(&known)) {
+        return Ok(false);
+    }
+    let agreed = members(async |key| Coordination::get(etcd, key).await).await?;
+    let Some(members) = agreed.filter(|agreed| !agreed.is_empty() && gives_away(agreed)) else { return Ok(false) };
+    let roster = etcd.roster().await?;
+    let all_are_in = members.iter().all(|member| roster.iter().any(|listed| is(member, listed)));
+    let own = roster.iter().find(|listed| is(&places.own, listed)).filter(|_| all_are_in);
+    match own {
+        Some(own) => etcd.put_out(own.id).await.map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// The members as the generation has them that the servers are to follow: a server's own plan may be of before. `None` if no
+/// generation is known.
+async fn members(read: impl AsyncFn(&str) -> Result<Option<Entry>, Error>) -> Result<Option<Vec<Member>>, Error> {
+    let Some(target) = parsed::<Generation>(read(TARGET).await?) else { return Ok(None) };
+    let record: Option<Record> = parsed(read(&record_key(target)).await?);
+    Ok(record.map(|record| plan::members(&record.site)))
+}
+
+fn parsed<T: DeserializeOwned>(entry: Option<Entry>) -> Option<T> {
+    serde_json::from_slice(&entry?.value).ok()
+}
+
+fn is(member: &Member, listed: &Listed) -> bool {
+    listed.peers.contains(&url(member.peer))
 }
 
 impl Scene<'_> {
-    /// Whether everybody who is in and stays in answers: with one more missing, nobody could vote. Who is not in yet waits for
-    /// the strange one to go, since etcd lets nobody in while somebody is missing.
-    fn are_well(&self, roster: &[Listed]) -> bool {
-        let is_in = |name: &ServerName| {
-            let member = self.config.member(name);
-            member.is_some_and(|member| roster.iter().any(|listed| listed.peers.contains(&url(member.peer))))
-        };
-        self.health.iter().all(|(name, health)| health.is_ok() || !is_in(name))
+    /// Somebody who is no member any more and does not answer, while everybody does who is in and stays in: with one more
+    /// missing, nobody could vote. Who is not in yet waits for the strange one to go, since etcd lets nobody in while somebody
+    /// is missing; one that answers goes by itself when its server follows ([`leave`]).
+    async fn in_the_way<'l>(&self, members: &[Member], roster: &'l [Listed]) -> Option<&'l Listed> {
+        let stays = |listed: &Listed| members.iter().any(|member| is(member, listed));
+        if roster.iter().all(stays) {
+            return None;
+        }
+        let known: Vec<&Member> = members.iter().chain(&self.config.members).chain(&self.config.former).collect();
+        // Nobody can ask whom no plan names.
+        let endpoint =
+            |listed: &Listed| known.iter().find(|it| is(it, listed)).map(|it| (it.server.clone(), it.client));
+        let (asked, endpoints): (Vec<&Listed>, Vec<_>) =
+            roster.iter().filter_map(|listed| Some((listed, endpoint(listed)?))).unzip();
+        let health = self.places.store(&endpoints).health().await;
+        let answering: Vec<u64> =
+            asked.iter().zip(health).filter(|(_, (_, health))| health.is_ok()).map(|(listed, _)| listed.id).collect();
+        let missing = || roster.iter().filter(|listed| !answering.contains(&listed.id));
+        missing().find(|listed| !stays(listed)).filter(|_| !missing().any(stays))
     }
 
     /// Who should lead instead of this server, if the primary is here: a member that follows, without a database if there is
     /// one.
     async fn successor(&self) -> Result<Option<(ServerName, u64)>, Error> {
         let Some(entry) = Coordination::get(self.etcd, PRIMARY_KEY).await? else { return Ok(None) };
-        let here = serde_json::from_slice(&entry.value).is_ok_and(|primary: Primary| primary.server == *self.own);
+        let here =
+            serde_json::from_slice(&entry.value).is_ok_and(|primary: Primary| primary.server == self.places.server);
         Ok(if here { self.best_other() } else { None })
     }
 
     pub(super) fn best_other(&self) -> Option<(ServerName, u64)> {
-        let well = self.health.iter().filter(|(name, _)| name != self.own);
+        let well = self.health.iter().filter(|(name, _)| *name != self.places.server);
         let well = well.filter_map(|(name, health)| Some((name, health.as_ref().ok()?)));
         let following = well.filter(|(_, health)| health.leader != 0 && health.errors.is_empty());
         let best = following.min_by_key(|(name, _)| self.config.databases.contains(name));

@@ -1,7 +1,9 @@
 //! How a member without data comes to be one.
 
-use mainstay_machines::Time;
 use std::time::Duration;
+
+use mainstay_machines::Time;
+use mainstay_site::plan;
 
 use super::Error;
 use super::arguments::{Entry, url};
@@ -19,14 +21,22 @@ pub fn joined_key(id: u64) -> String {
 
 /// What to do, if that is known yet. `others` is the store without this member, `None` if there are none; `since` is when
 /// they were first asked.
-pub async fn decide(places: &Places, others: Option<&Etcd>, since: Time, now: Time) -> Result<Option<Entry>, Error> {
+pub async fn decide(
+    places: &Places,
+    config: &plan::Store,
+    others: Option<&Etcd>,
+    since: Time,
+    now: Time,
+) -> Result<Option<Entry>, Error> {
     let Some(others) = others else { return Ok(Some(Entry::Found)) };
     match others.roster().await {
         Ok(listed) => enter(places, others, listed).await.map(Some),
         Err(because) if places.was_member() => {
             Err(Error::Alone { because, marker: places.marker.display().to_string() })
         }
-        Err(_) if now.since(since) < LOOK_AROUND => Ok(None),
+        // There is a store: its members are to be found, however long that takes.
+        Err(_) if !config.former.is_empty() => Ok(None),
+        Err(_) if !places.is_first() && now.since(since) < LOOK_AROUND => Ok(None),
         Err(_) => Ok(Some(Entry::Found)),
     }
 }

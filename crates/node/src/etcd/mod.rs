@@ -14,6 +14,7 @@ mod tests;
 mod turn;
 
 use std::io;
+use std::path::Path;
 
 use mainstay_site::plan;
 use tokio::runtime;
@@ -61,6 +62,17 @@ pub enum Error {
     /// A file or process operation failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+/// Notes in the state directory of a member that no server of its site has ever run: it need not look around for others that
+/// may keep a store, which takes as long as the slowest of them may take to answer.
+///
+/// # Errors
+/// As mkdir(2) and open(2).
+pub fn note_first(state: &Path, config: &plan::Store) -> io::Result<()> {
+    let first = state.join(&config.data).with_file_name(places::FIRST);
+    first.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(first, "No server of the site has run yet: this one begins its store with the others.\n")
 }
 
 /// Looks after `etcd` until asked to end, then ends it too.

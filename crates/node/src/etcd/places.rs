@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,9 +12,13 @@ use mainstay_site::secrets::KeyPair;
 
 use super::Error;
 use crate::service::Launch;
+use crate::store::Etcd;
 
 /// Where Debian puts programs, and where a build by hand does.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The file that says that nobody has a store yet, beside etcd's data directory.
+pub const FIRST: &str = "first";
 
 /// What one member is and has.
 pub struct Places {
@@ -24,6 +29,8 @@ pub struct Places {
     pub data: PathBuf,
     /// Stays when the data is lost: this server has been a member, and may have voted.
     pub marker: PathBuf,
+    /// Lies beside the data of a site whose servers have never run, until this one begins its store with the others.
+    pub first: PathBuf,
     /// etcd reads them at every handshake, so a new certificate needs no restart.
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -46,6 +53,7 @@ impl Places {
             server,
             own,
             marker: data.with_file_name("member"),
+            first: data.with_file_name(FIRST),
             data,
             certificate: run.join("server.pem"),
             key: run.join("server.key"),
@@ -70,17 +78,30 @@ impl Places {
         Ok(())
     }
 
-    /// Whether there is data to start with: etcd makes this folder first.
+    /// The store whose members listen at `endpoints`.
+    pub fn store(&self, endpoints: &[(ServerName, SocketAddr)]) -> Etcd {
+        Etcd::new(&self.site, endpoints, &self.identity, &self.trusted)
+    }
+
+    /// Whether there is data to start with. etcd makes other folders before it asks the others whether it may come in, and this
+    /// one, by renaming it, only when it may: without it, it was refused or killed before it had voted for anything.
     pub fn has_data(&self) -> bool {
-        self.data.join("member").is_dir()
+        self.data.join("member/wal").is_dir()
     }
 
     pub fn was_member(&self) -> bool {
         self.marker.exists()
     }
 
+    /// Whether whoever made this server knew that no server of its site had ever run, and it has not since.
+    pub fn is_first(&self) -> bool {
+        self.first.exists() && !self.was_member()
+    }
+
     /// Notes, for good, that this server is a member from now on.
     pub fn mark(&self) -> io::Result<()> {
+        fs::remove_file(&self.first)
+            .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
         let mut file = File::create(&self.marker)?;
         file.write_all(
             b"This server has a vote in the site's store. Without its data it comes back only through the others.\n",

@@ -11,11 +11,10 @@ use mainstay_machines::backoff::{Backoff, Policy};
 use mainstay_site::names::ServerName;
 use mainstay_site::plan;
 use mainstay_site::wire::State;
-use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
 
 use super::arguments::{self, Entry};
-use super::duties::{Duties, Scene};
+use super::duties::{Duties, Scene, leave};
 use super::entry::{decide, joined_key};
 use super::places::{self, Places};
 use super::turn::Turn;
@@ -32,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOK_STARTING: Duration = Duration::from_millis(100);
 /// What etcd gets for a clean end, in which it hands the lead over; a service has 10 s in all.
 const STOP: Duration = Duration::from_secs(5);
+/// For a member to put itself out before that, if it is no member any more.
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// Looks after the member until asked to end.
 pub async fn serve(context: Context, config: &plan::Store, places: Places) {
@@ -69,7 +70,7 @@ struct Role<'a> {
     reporter: Reporter,
     /// All members, this one first.
     all: Etcd,
-    /// The members but this one.
+    /// The members but this one, and those of before.
     others: Option<Etcd>,
     running: Option<Running>,
     backoff: Backoff,
@@ -91,10 +92,11 @@ impl<'a> Role<'a> {
     fn new(config: &'a plan::Store, places: &'a Places, reporter: Reporter) -> Role<'a> {
         let mut endpoints = config.endpoints();
         endpoints.sort_by_key(|(server, _)| *server != places.server);
-        let etcd = |endpoints: &[_]| Etcd::new(&places.site, endpoints, &places.identity, &places.trusted);
+        let former = config.former.iter().map(|member| (member.server.clone(), member.client));
+        let others: Vec<_> = endpoints.iter().skip(1).cloned().chain(former).collect();
         Role {
-            all: etcd(&endpoints),
-            others: (endpoints.len() > 1).then(|| etcd(&endpoints[1..])),
+            all: places.store(&endpoints),
+            others: (!others.is_empty()).then(|| places.store(&others)),
             config,
             places,
             reporter,
@@ -134,7 +136,7 @@ impl<'a> Role<'a> {
             && let Some(running) = self.running.take()
         {
             tracing::info!(pid = running.process.pid(), "etcd is restarted with other arguments");
-            end(running.process).await;
+            running.process.end("etcd", STOP).await;
             return Ok(Duration::ZERO);
         }
         Ok(self.publish(&health, trouble.or_else(|| self.turn.waits_for(own, &health))))
@@ -164,7 +166,7 @@ impl<'a> Role<'a> {
     async fn enter(&mut self) -> Result<Option<Entry>, Error> {
         let now = boot_time();
         let since = *self.looking_since.get_or_insert(now);
-        decide(self.places, self.others.as_ref(), since, now).await
+        decide(self.places, self.config, self.others.as_ref(), since, now).await
     }
 
     /// Finds etcd with this data directory.
@@ -238,8 +240,7 @@ impl<'a> Role<'a> {
         if own.leader != own.id {
             return Ok(());
         }
-        let server = &self.places.server;
-        let scene = Scene { etcd: &self.all, config: self.config, own: server, health, now: boot_time() };
+        let scene = Scene { etcd: &self.all, config: self.config, places: self.places, health, now: boot_time() };
         self.duties.attend(&scene).await
     }
 
@@ -283,7 +284,13 @@ impl<'a> Role<'a> {
     async fn stop(mut self) {
         self.say(State::Stopping, "etcd is ending as asked".into());
         if let Some(running) = self.running.take() {
-            end(running.process).await;
+            match timeout(LEAVE, leave(&self.all, self.places)).await {
+                Ok(Ok(true)) => tracing::info!("this member's vote has gone to another server: it is out"),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!("whether this member is out is not known: {error}"),
+                Err(_) => tracing::warn!("whether this member is out is not known: nobody answers within {LEAVE:?}"),
+            }
+            running.process.end("etcd", STOP).await;
         }
         self.say(State::Stopped, "ended as asked".into());
     }
@@ -303,28 +310,5 @@ fn find(first: &str) -> Result<Option<Process>, Error> {
         let program = arguments.first().and_then(|path| Path::new(path).file_name());
         program.is_some_and(|name| name == "etcd") && arguments.get(1).is_some_and(|it| it == first)
     };
-    for entry in std::fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if !is_ours(pid) {
-            continue;
-        }
-        // The descriptor first, then a second look: the number may have passed to another process in between.
-        if let Ok(process) = Process::open(pid)
-            && is_ours(pid)
-        {
-            return Ok(Some(process));
-        }
-    }
-    Ok(None)
-}
-
-/// Ends it cleanly, or not cleanly after [`STOP`]: its log is written ahead.
-async fn end(process: Process) {
-    for signal in [Signal::TERM, Signal::KILL] {
-        let _ = process.signal(signal);
-        if timeout(STOP, process.ended()).await.is_ok() {
-            return;
-        }
-        tracing::warn!(pid = process.pid(), seconds = STOP.as_secs(), "etcd did not end in time");
-    }
+    Ok(Process::find(is_ours)?)
 }

@@ -1,18 +1,39 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use mainstay_site::plan::{self, Member};
+use mainstay_site::secrets::KeyPair;
 
 use super::duties::Scene;
+use super::places::Places;
+use crate::store::Error;
 use crate::store::etcd::Health;
-use crate::store::{Error, Etcd};
 
 fn config(names: &[&str], databases: &[&str]) -> plan::Store {
     let at = SocketAddr::from(([127, 0, 0, 1], 1));
     let member = |name: &&str| Member { server: (*name).into(), client: at, peer: at };
     plan::Store {
         members: names.iter().map(member).collect(),
+        former: Vec::new(),
         databases: databases.iter().map(|name| (*name).into()).collect(),
         data: "data/store/etcd".into(),
+    }
+}
+
+fn places(own: Member) -> Places {
+    let none = KeyPair { certificate: String::new(), key: String::new(), names: Vec::new(), until: 0 };
+    Places {
+        site: "a.com".into(),
+        server: own.server.clone(),
+        own,
+        data: PathBuf::new(),
+        marker: PathBuf::new(),
+        first: PathBuf::new(),
+        certificate: PathBuf::new(),
+        key: PathBuf::new(),
+        authority: PathBuf::new(),
+        identity: none.clone(),
+        trusted: none,
     }
 }
 
@@ -23,13 +44,11 @@ fn health(id: u64, leader: u64) -> Result<Health, Error> {
 #[test]
 fn the_lead_goes_to_a_server_without_a_database() {
     let config = config(&["db1", "db2", "lb1"], &["db1", "db2"]);
-    let pair =
-        mainstay_site::secrets::KeyPair { certificate: String::new(), key: String::new(), names: Vec::new(), until: 0 };
-    let etcd = Etcd::new(&"a.com".into(), &[], &pair, &pair);
+    let places = places(config.members[0].clone());
+    let etcd = places.store(&[]);
     let chosen = |health: &[_]| {
-        let own = "db1".into();
         let now = crate::store::boot_time();
-        let scene = Scene { etcd: &etcd, config: &config, own: &own, health, now };
+        let scene = Scene { etcd: &etcd, config: &config, places: &places, health, now };
         scene.best_other().map(|(name, _)| name.to_string())
     };
     let gone = || Err(Error::Unreachable("gone".into()));

@@ -62,6 +62,10 @@ impl Turn {
         let note = Write::Put { key: KEY.into(), value: Vec::new(), lease: Some(lease) };
         let taken = matches!(etcd.transact(&[Compare::Absent(KEY.into())], &[note]).await?, Swap::Done(_));
         self.lease = Some(lease).filter(|_| taken);
+        if !taken {
+            // It would end by itself, but is asked for anew at every look.
+            let _ = Coordination::revoke(etcd, lease).await;
+        }
         Ok(taken)
     }
 

@@ -3,7 +3,7 @@
 use mainstay_site::plan::Config;
 
 use crate::service::Context;
-use crate::{app, balancer, database, dns, etcd, sql, vip, web};
+use crate::{app, balancer, cache, database, dns, etcd, hook, sql, vip, web};
 
 /// Why a service ended without being asked.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -20,5 +20,7 @@ pub(super) fn run(context: Context) -> Result<(), Failure> {
         Config::Database(config) => Ok(database::run(context, config)?),
         Config::Store(config) => Ok(etcd::run(context, config)?),
         Config::Vip(config) => Ok(vip::run(context, config)?),
+        Config::Hook(config) => Ok(hook::run(context, config)?),
+        Config::Cache(config) => Ok(cache::run(context, config)?),
     }
 }

@@ -12,24 +12,24 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// Of an answer; the kernel sends dumps in pieces of at most 32 KiB.
 const ANSWER_BYTES: usize = 32 * 1024;
 
-const AF_NETLINK: i32 = 16;
+pub(super) const AF_NETLINK: i32 = 16;
 const NETLINK_ROUTE: i32 = 0;
 /// Who wants to hear of interfaces (RTMGRP_LINK).
 const LINKS: u32 = 1;
 
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
+pub(super) const ERROR: u16 = 2;
+pub(super) const DONE: u16 = 3;
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 
-const REQUEST: u16 = 0x1;
-const ACKNOWLEDGE: u16 = 0x4;
+pub(super) const REQUEST: u16 = 0x1;
+pub(super) const ACKNOWLEDGE: u16 = 0x4;
 const REPLACE: u16 = 0x100;
-const CREATE: u16 = 0x400;
-const DUMP: u16 = 0x300;
+pub(super) const CREATE: u16 = 0x400;
+pub(super) const DUMP: u16 = 0x300;
 
 /// What is there, as the kernel numbers it (`<linux/if_addr.h>`, `<linux/if_link.h>`).
 const IFA_ADDRESS: u16 = 1;
@@ -47,6 +47,9 @@ const HEAD_BYTES: usize = 16;
 const ADDRESS_HEAD_BYTES: usize = 8;
 const LINK_HEAD_BYTES: usize = 16;
 
+/// The number of the loopback interface in every network namespace.
+pub const LOOPBACK: u32 = 1;
+
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -58,6 +61,23 @@ pub struct Interface {
     pub hardware: Vec<u8>,
     /// Whether packets can leave it.
     pub is_running: bool,
+}
+
+/// Has an interface answer ARP for its own addresses alone, and speak of no others: an address of another interface is then no
+/// secret, but nobody is told of it (`arp_ignore`, `arp_announce` in the kernel's ip-sysctl). It stays so until the interface goes.
+///
+/// # Errors
+/// The kernel's settings cannot be written: in a container that has them read-only they must be set outside.
+pub fn answer_for_itself_alone(interface: &str) -> io::Result<()> {
+    for (setting, least) in [("arp_ignore", 1), ("arp_announce", 2)] {
+        let path = |of: &str| format!("/proc/sys/net/ipv4/conf/{of}/{setting}");
+        let set = |of: &str| std::fs::read_to_string(path(of)).ok().and_then(|text| text.trim().parse::<u8>().ok());
+        // The stricter of the two counts.
+        if set("all").max(set(interface)) < Some(least) {
+            std::fs::write(path(interface), least.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// A way to the kernel's tables.
@@ -97,8 +117,7 @@ impl Links {
 
     fn socket(groups: u32) -> io::Result<Socket> {
         let socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_ROUTE)))?;
-        let address = Netlink { family: AF_NETLINK as u16, pad: 0, port: 0, groups };
-        socket.bind(&socket_address(address))?;
+        socket.bind(&kernel(groups))?;
         Ok(socket)
     }
 
@@ -203,13 +222,7 @@ impl Links {
 
     fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<u32> {
         self.sequence = self.sequence.wrapping_add(1);
-        let length = u32::try_from(HEAD_BYTES + body.len()).unwrap_or(0);
-        let mut message = length.to_ne_bytes().to_vec();
-        message.extend(kind.to_ne_bytes());
-        message.extend((flags | REQUEST).to_ne_bytes());
-        message.extend(self.sequence.to_ne_bytes());
-        message.extend([0; 4]);
-        message.extend(body);
+        let message = message(kind, flags | REQUEST, self.sequence, body);
         self.socket.send(&message)?;
         Ok(self.sequence)
     }
@@ -238,6 +251,23 @@ pub(super) fn socket_address<T>(address: T) -> SockAddr {
     }
 }
 
+/// A message of netlink(7), of us.
+pub(super) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEAD_BYTES + body.len()).unwrap_or(0);
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend(sequence.to_ne_bytes());
+    message.extend([0; 4]);
+    message.extend(body);
+    message
+}
+
+/// The kernel, by netlink(7).
+pub(super) fn kernel(groups: u32) -> SockAddr {
+    socket_address(Netlink { family: AF_NETLINK as u16, pad: 0, port: 0, groups })
+}
+
 fn address_body(index: u32, address: IpAddr) -> Vec<u8> {
     // An address by itself brings no route with it.
     let (family, length, bytes): (u8, u8, Vec<u8>) = match address {
@@ -251,7 +281,7 @@ fn address_body(index: u32, address: IpAddr) -> Vec<u8> {
     body
 }
 
-fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.extend(u16::try_from(value.len() + 4).unwrap_or(0).to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
@@ -282,12 +312,12 @@ fn interface(body: &[u8]) -> Option<Interface> {
     Some(interface)
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// Kind, sequence number and body of every message; what is cut short ends it.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
     std::iter::from_fn(move || {
         let length = number(bytes, 0)? as usize;
         let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);

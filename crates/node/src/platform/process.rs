@@ -4,11 +4,18 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
+
+use crate::clock::unix_ms;
+
+/// Clock ticks in /proc: USER_HZ is 100 on every architecture of Debian (time(7)).
+const TICKS_PER_SECOND: u64 = 100;
 
 /// A process, ours or an adopted one.
 pub struct Process {
@@ -79,6 +86,26 @@ impl Process {
         }
     }
 
+    /// The first process that `is_ours`: one that outlived whoever started it.
+    ///
+    /// # Errors
+    /// If /proc cannot be read.
+    pub fn find(is_ours: impl Fn(u32) -> bool) -> io::Result<Option<Process>> {
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            if !is_ours(pid) {
+                continue;
+            }
+            // The descriptor first, then a second look: the number may have passed to another process in between.
+            if let Ok(process) = Process::open(pid)
+                && is_ours(pid)
+            {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
+
     fn hold(pid: u32, fd: OwnedFd) -> io::Result<Process> {
         // SAFETY: an `OwnedFd` answers with the same open descriptor until it is dropped, which is after the
         // registration, and nobody replaces what is behind it.
@@ -99,6 +126,17 @@ impl Process {
         match pidfd_send_signal(self.fd.get_ref(), signal) {
             Err(Errno::SRCH) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends it cleanly, or not cleanly if it takes longer than `within`; `what` it is, for the log.
+    pub async fn end(&self, what: &str, within: Duration) {
+        for signal in [Signal::TERM, Signal::KILL] {
+            let _ = self.signal(signal);
+            if timeout(within, self.ended()).await.is_ok() {
+                return;
+            }
+            tracing::warn!(pid = self.pid, seconds = within.as_secs(), "{what} did not end in time");
         }
     }
 
@@ -123,13 +161,32 @@ impl AsFd for Process {
     }
 }
 
-/// When `pid` started, in clock ticks since the machine's start: field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
-/// With the number it names a process for good.
+/// When `pid` started, in clock ticks since the machine's start. With the number it names a process for good.
 pub fn start_ticks(pid: u32) -> Option<u64> {
+    stat(pid, 22)
+}
+
+/// The leader of this process's session: `None` if it lives in a PID namespace around ours and has no number here, where
+/// getsid(2) says 0, which is none for `rustix`.
+pub fn session_leader() -> Option<u32> {
+    stat(std::process::id(), 6).filter(|leader| *leader > 0)
+}
+
+/// A field from the third on of `/proc/PID/stat`, counted as in proc_pid_stat(5).
+fn stat<T: std::str::FromStr>(pid: u32, field: usize) -> Option<T> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is a name in parentheses that may hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    fields.split_whitespace().nth(field - 3)?.parse().ok()
+}
+
+/// When `pid` started: Unix time in milliseconds, now if it has ended.
+pub fn started_ms(pid: u32) -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now_ms = now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000;
+    let ticks = start_ticks(pid);
+    let age_ms = ticks.map_or(0, |ticks| now_ms.saturating_sub(ticks * (1_000 / TICKS_PER_SECOND)));
+    unix_ms().saturating_sub(age_ms)
 }
 
 /// Resident memory in bytes: field 2 of `/proc/PID/statm`, in pages; 0 for a process that is not there.

@@ -10,9 +10,13 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{MemfdFlags, Mode, memfd_create};
 use rustix::io::{dup2, fcntl_dupfd_cloexec};
-use rustix::process::{setsid, umask};
+use rustix::process::{Pid, setpriority_process, setsid, umask};
 
 use super::inherit::FIRST_FD;
+use super::process::session_leader;
+
+/// Half of the way from the usual to the most: ten times the share of a core that others get (sched(7)).
+const URGENT: i32 = -10;
 
 /// What to start.
 pub struct Start<'a> {
@@ -24,6 +28,8 @@ pub struct Start<'a> {
     pub withheld: &'a [&'static str],
     /// Numeric user and group; our own if `None`.
     pub user: Option<u32>,
+    /// Others take it for dead if it is late: it goes before who only works (setpriority(2)).
+    pub urgent: bool,
     /// Becomes 3, 4, ….
     pub descriptors: Vec<BorrowedFd<'a>>,
     /// Becomes standard output and error.
@@ -59,7 +65,34 @@ pub fn start(start: &Start<'_>) -> io::Result<u32> {
     // SAFETY: between fork and exec only plain system calls are made, all async-signal-safe (signal-safety(7)), on
     // descriptors that `sources` keeps open until the child has executed.
     unsafe { program.pre_exec(move || become_service(&numbers)) };
-    Ok(program.spawn()?.id())
+    let child = program.spawn()?.id();
+    if start.urgent {
+        hurry(child);
+    }
+    Ok(child)
+}
+
+/// Has a child go before others. Only root may, and without it is only as late as others are.
+///
+/// Both are needed: where the kernel shares the processor among sessions (`sched_autogroup_enabled`, which most have), a process's
+/// own priority counts only within its session, which is its own alone; there the session's counts (sched(7)).
+fn hurry(child: u32) {
+    // Before it makes threads, which are as it then is.
+    let _ = setpriority_process(Pid::from_raw(child.cast_signed()), URGENT);
+    let _ = std::fs::write(format!("/proc/{child}/autogroup"), URGENT.to_string());
+}
+
+/// Has this process's session go before others, if it is the session's own or process 1's: a terminal's is others' too. What is
+/// started in sessions of their own is as others are.
+pub fn hurry_session() {
+    if session_leader().is_some_and(|leader| leader == std::process::id() || leader == 1) {
+        let _ = std::fs::write("/proc/self/autogroup", URGENT.to_string());
+    }
+}
+
+/// Has the calling thread go before others (setpriority(2): on Linux a priority is a thread's), and whatever it starts.
+pub fn hurry_thread() {
+    let _ = setpriority_process(None, URGENT);
 }
 
 /// Occupies every free descriptor below `end`, so that what the standard library opens to start the child (the pipe

@@ -44,8 +44,8 @@ pub(super) fn environment(
     let _alone = lock(&venvs.join(format!("{name}.lock")))?;
     if !venv.join(COMPLETE).exists() {
         remove(&venv)?;
-        make(&python, &venv, progress)?;
-        install(app, code, &venv, progress)?;
+        let pip = make(&python, &venv, progress)?;
+        install(app, code, &venv, pip.as_deref(), progress)?;
         compile(&venv.join("bin/python"), &venv.join("lib"), progress)?;
         fs::write(venv.join(COMPLETE), GRANIAN).at("write", &venv)?;
     }
@@ -128,21 +128,49 @@ fn included(line: &str) -> Option<&str> {
     Some(rest.trim_start_matches(['=', ' ', '\t'])).filter(|file| !file.is_empty())
 }
 
-fn make(python: &Path, venv: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), Error> {
+/// Makes an empty environment; what pip is to be run with in it, if that is not in it itself.
+///
+/// Half of the time of `python3 -m venv` goes into installing pip and setuptools, which no site runs: pip runs out of the
+/// wheel that they would come from. No public interface of `ensurepip` names it, so where it is not found they are installed.
+fn make(python: &Path, venv: &Path, progress: &mut dyn FnMut(&str)) -> Result<Option<PathBuf>, Error> {
     progress("making a Python environment");
+    let pip = pip_wheel(python)?;
     let mut command = clean(python);
-    command.args(["-m", "venv"]).arg(venv);
+    command.args(["-m", "venv"]).args(pip.is_some().then_some("--without-pip")).arg(venv);
     let ended = command::run(command, PYTHON_LIMIT, &mut |_| {})?;
-    if ended.success { Ok(()) } else { Err(failed("python3 -m venv", ended)) }
+    if ended.success { Ok(pip) } else { Err(failed("python3 -m venv", ended)) }
+}
+
+/// Prints where pip's wheel is, nothing if it is in neither of the places where Debian and Python's makers put it.
+const FIND_PIP: &str = "import ensurepip, pathlib
+places = [getattr(ensurepip, '_WHEEL_PKG_DIR', None), pathlib.Path(ensurepip.__file__).parent / '_bundled']
+wheels = [wheel for place in places if place for wheel in sorted(pathlib.Path(place).glob('pip-*.whl'))]
+print(wheels[-1] if wheels else '')";
+
+fn pip_wheel(python: &Path) -> Result<Option<PathBuf>, Error> {
+    let mut command = clean(python);
+    command.args(["-c", FIND_PIP]);
+    let found = command::run(command, PYTHON_LIMIT, &mut |_| {})?;
+    let path = PathBuf::from(found.tail.trim());
+    Ok((found.success && path.is_file()).then_some(path))
 }
 
 fn failed(command: &str, ended: Ended) -> Error {
     Error::Command { command: command.to_owned(), tail: ended.tail }
 }
 
-fn install(app: &str, code: &Path, venv: &Path, progress: &mut dyn FnMut(&str)) -> Result<(), Error> {
+fn install(
+    app: &str,
+    code: &Path,
+    venv: &Path,
+    pip: Option<&Path>,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), Error> {
     let requirements = code.join(REQUIREMENTS);
     let mut command = clean(&venv.join("bin/python"));
+    if let Some(pip) = pip {
+        command.env("PYTHONPATH", pip);
+    }
     command.args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-compile"]);
     command.args(["--progress-bar", "off", "--retries", "2", "--timeout", "15", GRANIAN]).current_dir(code);
     if requirements.is_file() {

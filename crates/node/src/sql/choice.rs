@@ -186,9 +186,13 @@ impl Route {
     }
 
     /// Whether the connection must end. A writer's: nobody leads, or somebody does in a later epoch, the same server too,
-    /// since what it had not acknowledged may be gone. A reader's: it reads from a server that led and does no longer, and
-    /// that may be cut off from all that happens from now on.
-    pub fn is_stale(&self, now: Leadership) -> bool {
+    /// since what it had not acknowledged may be gone. A reader's: it reads from a server that led, at first or meanwhile, and does
+    /// no longer, and that may be cut off from all that happens from now on, or gone.
+    pub fn is_stale(&mut self, now: Leadership) -> bool {
+        if !self.writes && !self.leads && now.leader == Some(self.index) {
+            // The replica that it reads from leads now.
+            (self.leads, self.epoch) = (true, now.epoch);
+        }
         let led_on = now.epoch == self.epoch && now.leader == Some(self.index);
         (self.writes || self.leads) && !led_on
     }
@@ -292,7 +296,16 @@ mod tests {
             (LED_BY_SECOND, [true, true, false]),
         ];
         for (now, expected) in rows {
-            assert_eq!([writer, last_resort, replica].map(|route| route.is_stale(now)), expected, "{now:?}");
+            assert_eq!([writer, last_resort, replica].map(|mut route| route.is_stale(now)), expected, "{now:?}");
         }
+    }
+
+    #[test]
+    fn who_reads_from_a_replica_that_came_to_lead_is_cut_when_it_leads_no_more() {
+        let first = Leadership { leader: Some(0), epoch: 3, source: Source::Store };
+        let mut reader = Route::new(1, false, first);
+        assert!(!reader.is_stale(Leadership { leader: None, ..first }), "it goes on while nobody leads");
+        assert!(!reader.is_stale(LED_BY_SECOND), "nor is it cut when its server is promoted");
+        assert!(reader.is_stale(Leadership { leader: None, ..LED_BY_SECOND }), "that may be gone");
     }
 }

@@ -31,8 +31,13 @@ const REACH: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The pause after an accept failed for want of descriptors: it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A server whose cable was pulled is given up after this, instead of after the kernel's quarter of an hour.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A server whose cable was pulled is given up after this, instead of after the kernel's quarter of an hour: its kernel has
+/// acknowledged nothing, or answered no sign of life. Whoever waits for it is told so by the end of his connection. (One that is
+/// up and does not read what a client sends for as long looks the same: statements are read whole before they are carried out,
+/// only a stream such as `LOAD DATA LOCAL` could meet that.)
+const SILENCE: Duration = Duration::from_secs(6);
+/// The same for who only reads: he sends little, and another server has the same.
+const SILENCE_READING: Duration = Duration::from_secs(3);
 
 /// What an endpoint is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,8 @@ pub struct Counters {
     pub cut: AtomicU64,
     /// Of those, the ones with a statement under way.
     pub cut_within: AtomicU64,
+    /// Connections that ended because the server's machine was not heard of any more.
+    pub lost: AtomicU64,
     /// Bytes.
     pub tally: Arc<Tally>,
 }
@@ -266,7 +273,7 @@ impl Endpoint {
 
     async fn relay(&self, client: TcpStream, server: TcpStream, route: Route) {
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
-        prepare(&client, &server);
+        prepare(&client, &server, if route.writes { SILENCE } else { SILENCE_READING });
         // Their descriptors leave this thread's runtime for the other's.
         let (Ok(client), Ok(server)) = (client.into_std(), server.into_std()) else { return };
         let open = Open::new(&self.servers.server(route.index).connections);
@@ -276,33 +283,50 @@ impl Endpoint {
         self.servers.doubt(route.index);
         drop(open);
         let Some(Ended { end, plain, client }) = ended else { return };
-        if end != End::Closed {
-            self.counters.cut.fetch_add(1, Ordering::Relaxed);
+        let counters = &self.counters;
+        let counted: &[&AtomicU64] = match end {
+            End::Closed => &[],
+            End::CutBetween => &[&counters.cut],
+            End::CutWithin => &[&counters.cut, &counters.cut_within],
+            End::LostBetween | End::LostWithin => &[&counters.lost],
+        };
+        for counter in counted {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
-        match (end, TcpStream::from_std(client)) {
-            (End::CutBetween, Ok(mut client)) if plain => self.dismiss(&mut client).await,
-            (End::CutWithin, _) => {
-                self.counters.cut_within.fetch_add(1, Ordering::Relaxed);
+        // Of a statement under way nobody can say whether it was carried out: no error would be a true answer to it.
+        let text = match end {
+            End::CutBetween => self.successor(),
+            End::LostBetween => {
+                let name = &self.servers.server(route.index).name;
+                format!("Mainstay: {name} does not answer any more; connect again")
             }
-            _ => {}
+            End::Closed | End::CutWithin | End::LostWithin => return,
+        };
+        if let Ok(mut client) = TcpStream::from_std(client)
+            && plain
+        {
+            dismiss(&mut client, &text).await;
         }
     }
 
-    /// Answers what the client says next, or has just said, with an error, as a server does that ends an idle connection. It
-    /// is read on until it closes: closing before would take the error away from who is just sending.
-    async fn dismiss(&self, client: &mut TcpStream) {
-        let leader = self.servers.leadership().leader.map(|index| &self.servers.server(index).name);
-        let text = match leader {
+    /// Who is there for a client whose connection was cut.
+    fn successor(&self) -> String {
+        match self.servers.leadership().leader.map(|index| &self.servers.server(index).name) {
             Some(name) => format!("Mainstay: {name} is the primary now; connect again"),
             None => "Mainstay: another server becomes the primary; connect again".into(),
-        };
-        let farewell = async {
-            client.write_all(&packet::answer(packet::DISCONNECTED, &text)).await?;
-            client.shutdown().await?;
-            tokio::io::copy(client, &mut tokio::io::sink()).await
-        };
-        let _ = timeout(FAREWELL, farewell).await;
+        }
     }
+}
+
+/// Answers what the client says next, or has just said, with an error, as a server does that ends an idle connection. It
+/// is read on until it closes: closing before would take the error away from who is just sending.
+async fn dismiss(client: &mut TcpStream, text: &str) {
+    let farewell = async {
+        client.write_all(&packet::answer(packet::DISCONNECTED, text)).await?;
+        client.shutdown().await?;
+        tokio::io::copy(client, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(FAREWELL, farewell).await;
 }
 
 /// A connection that counts.
@@ -322,13 +346,13 @@ impl Drop for Open<'_> {
 }
 
 /// Statements are small and answered one by one: no Nagle. Silence on the network is noticed.
-fn prepare(client: &TcpStream, server: &TcpStream) {
-    let alive = TcpKeepalive::new().with_time(SILENCE / 3).with_interval(SILENCE / 3).with_retries(2);
+fn prepare(client: &TcpStream, server: &TcpStream, silence: Duration) {
+    let alive = TcpKeepalive::new().with_time(silence / 3).with_interval(silence / 3).with_retries(2);
     let settings = [
         client.set_nodelay(true),
         server.set_nodelay(true),
         SockRef::from(server).set_tcp_keepalive(&alive),
-        SockRef::from(server).set_tcp_user_timeout(Some(SILENCE)),
+        SockRef::from(server).set_tcp_user_timeout(Some(silence)),
     ];
     if let Some(why) = settings.into_iter().find_map(Result::err) {
         tracing::debug!(%why, "a socket option was not taken");

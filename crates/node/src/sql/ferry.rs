@@ -37,6 +37,10 @@ pub enum End {
     CutBetween,
     /// It was cut while a statement was under way: nobody can say whether it was carried out.
     CutWithin,
+    /// The server's machine is not heard of any more, and nothing is under way.
+    LostBetween,
+    /// The same while a statement was.
+    LostWithin,
 }
 
 /// A connection that has ended.
@@ -229,6 +233,10 @@ impl Ferryman {
         match passage.pair.go_on(&mut self.buffer) {
             Going::Ended => {
                 let end = if passage.until.is_some() { passage.cut_end() } else { End::Closed };
+                self.finish(number, end);
+            }
+            Going::Lost => {
+                let end = if passage.pair.is_quiet() { End::LostBetween } else { End::LostWithin };
                 self.finish(number, end);
             }
             Going::Again => self.again.push(number),

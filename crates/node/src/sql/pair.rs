@@ -2,7 +2,7 @@
 //!
 //! Statements are not understood, but it is known who spoke last: while that is the client, a statement is under way.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +44,8 @@ pub enum Going {
     Again,
     /// Both ends have closed, or one is broken.
     Ended,
+    /// The server's machine has not been heard of for too long.
+    Lost,
 }
 
 /// See the module.
@@ -65,12 +67,14 @@ struct Edge {
     writable: bool,
     /// The other side has closed: reading goes on to the end, however little it brings.
     closing: bool,
+    /// It broke because nothing came back from there.
+    silent: bool,
 }
 
 impl Edge {
     fn new(stream: TcpStream) -> Edge {
         // A new socket takes what is written to it, and says so itself when it has something to be read.
-        Edge { stream, readable: false, writable: true, closing: false }
+        Edge { stream, readable: false, writable: true, closing: false, silent: false }
     }
 
     fn note(&mut self, flags: EventFlags) {
@@ -91,7 +95,7 @@ impl Edge {
                 self.readable = false;
                 Ok(None)
             }
-            Err(why) => Err(why),
+            Err(why) => Err(self.broken(why)),
         }
     }
 
@@ -103,9 +107,19 @@ impl Edge {
                 self.writable = false;
                 Ok(0)
             }
-            Err(why) => Err(why),
+            Err(why) => Err(self.broken(why)),
         }
     }
+
+    fn broken(&mut self, why: io::Error) -> io::Error {
+        self.silent = is_silence(&why);
+        why
+    }
+}
+
+/// The kernel gave up what was not acknowledged, or was told that nobody is there.
+fn is_silence(why: &io::Error) -> bool {
+    matches!(why.kind(), ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
 }
 
 impl Pair {
@@ -175,6 +189,7 @@ impl Pair {
             plain.get_or_insert_with(|| packet::is_plain(bytes));
         });
         match (up, down) {
+            (Err(_), _) | (_, Err(_)) if self.server.silent => Going::Lost,
             // An end that breaks is the application's to handle; it sees the connection close.
             (Err(_), _) | (_, Err(_)) | (Ok(Going::Ended), Ok(Going::Ended)) => Going::Ended,
             (Ok(Going::Again), _) | (_, Ok(Going::Again)) => Going::Again,

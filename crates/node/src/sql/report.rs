@@ -100,6 +100,7 @@ fn counters(servers: &Servers, endpoints: &[Arc<Endpoint>]) -> BTreeMap<String, 
             (format!("{name}_refused_total"), value(&counters.refused)),
             (format!("{name}_cut_total"), value(&counters.cut)),
             (format!("{name}_cut_within_a_statement_total"), value(&counters.cut_within)),
+            (format!("{name}_lost_total"), value(&counters.lost)),
             (format!("{name}_sent_bytes_total"), value(&counters.tally.sent)),
             (format!("{name}_received_bytes_total"), value(&counters.tally.received)),
         ]

@@ -177,7 +177,7 @@ impl Servers {
     }
 
     /// Returns once a connection on this route must end.
-    pub async fn stale(&self, route: Route) {
+    pub async fn stale(&self, mut route: Route) {
         let mut changes = self.changes();
         // The other side lives as long as we do.
         let _ = changes.wait_for(|world| route.is_stale(world.leadership)).await;

@@ -71,6 +71,23 @@ impl Etcd {
         Ok((found.kvs().iter().map(|kv| self.entry(kv)).collect(), at))
     }
 
+    /// What the member that is asked has of a key: it may be behind what they agree on, and needs no majority.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`].
+    pub async fn known(&self, key: &str) -> Result<Option<Entry>, Error> {
+        self.found(key, GetOptions::new().with_serializable()).await
+    }
+
+    async fn found(&self, key: &str, options: GetOptions) -> Result<Option<Entry>, Error> {
+        let key = self.key(key);
+        let found = self.members.ask(move |mut client| {
+            let (key, options) = (key.clone(), options.clone());
+            async move { client.get(key, Some(options)).await }
+        });
+        Ok(found.await?.kvs().first().map(entry))
+    }
+
     fn compare(&self, compare: &Compare) -> Is {
         match compare {
             Compare::Created(key, at) => Is::create_revision(self.key(key), CompareOp::Equal, signed(*at)),
@@ -112,14 +129,7 @@ fn signed(revision: Revision) -> i64 {
 
 impl Coordination for Etcd {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
-        let key = self.key(key);
-        Box::pin(async move {
-            let found = self.members.ask(move |mut client| {
-                let key = key.clone();
-                async move { client.get(key, None).await }
-            });
-            Ok(found.await?.kvs().first().map(entry))
-        })
+        Box::pin(self.found(key, GetOptions::new()))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, (Vec<(String, Entry)>, Revision)> {

@@ -317,6 +317,11 @@ impl Watch {
             None => std::future::pending().await,
         }
     }
+
+    /// The next event, if it has come already.
+    pub fn take(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
 }
 
 impl Drop for Watch {

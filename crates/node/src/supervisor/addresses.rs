@@ -19,28 +19,31 @@ use mainstay_site::plan::Vip;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::sync::watch;
 
-use crate::floating::{Answer, Order, SOCKETS, socket};
-use crate::platform::link::{Interface, Links};
+use super::strays;
+use crate::floating::{Answer, LINGERS, OUTLIVES, Order, SOCKETS, socket};
+use crate::platform::link::{Interface, LOOPBACK, Links, answer_for_itself_alone};
 use crate::platform::raw;
+use crate::platform::spawn::hurry_thread;
 use crate::store::boot_time;
 
 /// An order has less than a hundred bytes.
 const LINE_BYTES_MAX: usize = 256;
 
 /// The kernel counts in seconds and forgets an address some tenths of one late: it is told two more than what was ordered, and
-/// told again when less than one more is left. It only matters when this process is gone.
+/// told again when less than [`OUTLIVES`] more is left. It only matters when this process is gone.
 const KERNEL_MORE: Duration = Duration::from_secs(2);
-const KERNEL_LESS: Duration = Duration::from_secs(1);
 
 /// What is planned; another plan may take its place.
 pub(super) type Planned = Arc<ArcSwap<Vip>>;
 
-/// Answers orders about the addresses of `plan`, of the user `user`, for as long as this process lives.
+/// Answers orders about the addresses of `plan`, of the user `user`, for as long as this process lives. `left` is told whenever an
+/// address has gone to a server that sends on what still comes for connections here: they are to be ended, politely.
 ///
 /// # Errors
 /// The socket cannot be made.
-pub(super) fn keep(run: &Path, plan: Planned, user: u32, root: bool) -> io::Result<()> {
+pub(super) fn keep(run: &Path, plan: Planned, user: u32, root: bool, left: watch::Sender<()>) -> io::Result<()> {
     let path = socket(run);
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path)?;
@@ -49,8 +52,14 @@ pub(super) fn keep(run: &Path, plan: Planned, user: u32, root: bool) -> io::Resu
         chown(&path, Some(user), Some(user))?;
     }
     rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o600)).map_err(io::Error::from)?;
-    let desk = Desk { plan, user, root, interface: None, held: BTreeMap::new(), links: None };
-    thread::Builder::new().name("addresses".into()).spawn(move || desk.serve(&listener))?;
+    let (held, lingers) = (BTreeMap::new(), false);
+    let desk = Desk { plan, user, root, interface: None, held, links: None, lingers, left };
+    let serve = move || {
+        // Whoever asks is urgent too, and waits for a tenth of a second.
+        hurry_thread();
+        desk.serve(&listener);
+    };
+    thread::Builder::new().name("addresses".into()).spawn(serve)?;
     Ok(())
 }
 
@@ -67,6 +76,9 @@ struct Desk {
     interface: Option<Interface>,
     held: BTreeMap<IpAddr, Held>,
     links: Option<Links>,
+    /// Whether an address can stay here without anybody being told.
+    lingers: bool,
+    left: watch::Sender<()>,
 }
 
 impl Desk {
@@ -129,11 +141,15 @@ impl Desk {
     fn carry_out(&mut self, order: Order) -> (Answer, Vec<OwnedFd>) {
         let done = match order {
             Order::Open => self.open(),
-            Order::Hold { address, .. } | Order::Release { address } if !self.is_ours(address) => {
+            Order::Hold { address, .. } | Order::Release { address, .. } | Order::Inherit { address, .. }
+                if !self.is_ours(address) =>
+            {
                 Err(format!("the plan has no floating address {address}"))
             }
             Order::Hold { address, until_ns } => self.hold(address, Time::from_nanos(until_ns)).map(|it| (it, vec![])),
-            Order::Release { address } => self.release(address).map(|()| (Answer::Done, vec![])),
+            Order::Release { address, lingers: false } => self.release(address).map(|()| (Answer::Done, vec![])),
+            Order::Release { address, lingers: true } => self.leave(address).map(|()| (Answer::Done, vec![])),
+            Order::Inherit { address, from } => self.inherit(address, from).map(|()| (Answer::Done, vec![])),
         };
         done.unwrap_or_else(|because| (Answer::Impossible { because }, Vec::new()))
     }
@@ -155,6 +171,7 @@ impl Desk {
         };
         let sockets = sockets().map_err(|error: io::Error| format!("no socket for VRRP: {error}"))?;
         self.adopt(interface.index);
+        self.prepare(&interface);
         let answer = Answer::Opened {
             index: interface.index,
             interface: interface.name.clone(),
@@ -172,6 +189,19 @@ impl Desk {
         interface.ok_or_else(|| format!("no interface of this server has the address {own}"))
     }
 
+    /// The number of the interface where the addresses go. Orders go on when a supervisor takes another one's place, and nobody
+    /// opens anew for that.
+    fn ready(&mut self) -> Result<u32, String> {
+        if let Some(interface) = &self.interface {
+            return Ok(interface.index);
+        }
+        let interface = self.find()?;
+        self.prepare(&interface);
+        let index = interface.index;
+        self.interface = Some(interface);
+        Ok(index)
+    }
+
     /// What an earlier supervisor left behind is nobody's: its end is not known.
     fn adopt(&mut self, index: u32) {
         let addresses: Vec<IpAddr> = self.plan.load().routers.iter().map(|router| router.address).collect();
@@ -185,31 +215,72 @@ impl Desk {
         }
     }
 
+    /// What an address that lingers needs: nobody may be told that it is here.
+    fn prepare(&mut self, interface: &Interface) {
+        strays::prepare(&interface.name, self.plan.load().address);
+        self.lingers = match self.plan.load().address {
+            // Neighbour discovery answers for the interface's own addresses alone.
+            IpAddr::V6(_) => true,
+            IpAddr::V4(_) => answer_for_itself_alone(&interface.name)
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        "connections will break when an address is handed over: {} answers for others: {error}",
+                        interface.name
+                    );
+                })
+                .is_ok(),
+        };
+    }
+
     fn hold(&mut self, address: IpAddr, until: Time) -> Result<Answer, String> {
         let now = boot_time();
         if until <= now {
             return Ok(Answer::Late);
         }
-        // Orders go on when a supervisor takes another one's place; nobody opens anew for that.
-        if self.interface.is_none() {
-            self.interface = Some(self.find()?);
-        }
-        let index = self.interface.as_ref().ok_or("the interface is gone")?.index;
+        let index = self.ready()?;
         let known = self.held.get(&address).map(|held| held.kernel);
         let kernel = match known {
-            Some(kernel) if kernel >= until + KERNEL_LESS => kernel,
+            Some(kernel) if kernel >= until + OUTLIVES => kernel,
             _ => {
                 let valid = until.since(now) + KERNEL_MORE;
                 self.links()?.add(index, address, valid).map_err(|error| error.to_string())?;
                 now + Duration::from_secs(valid.as_secs())
             }
         };
-        self.held.insert(address, Held { until, kernel });
+        if self.held.insert(address, Held { until, kernel }).is_none() {
+            // It may still have lingered from the last time; here it is not needed twice.
+            self.links()?.remove(LOOPBACK, address).map_err(|error| error.to_string())?;
+        }
         Ok(Answer::Done)
     }
 
+    /// The address stays where nobody is told of it, so that this server answers its connections to their end. Its new owner
+    /// sends on what belongs to them; the kernel takes it away in time, whatever becomes of us.
+    fn leave(&mut self, address: IpAddr) -> Result<(), String> {
+        self.ready()?;
+        if self.lingers {
+            // First there, then gone from here: it is never nowhere.
+            self.links()?.add(LOOPBACK, address, LINGERS).map_err(|error| error.to_string())?;
+        }
+        self.release(address)?;
+        // Where it never came from anywhere there may be no table.
+        if let Err(error) = strays::forget(address) {
+            tracing::debug!("{address} may still be sent on: {error}");
+        }
+        self.left.send_replace(());
+        Ok(())
+    }
+
+    fn inherit(&self, address: IpAddr, from: IpAddr) -> Result<(), String> {
+        if !self.plan.load().peers.iter().any(|(_, peer)| *peer == from) {
+            return Err(format!("{from} is no balancer of the plan"));
+        }
+        strays::send_on(address, from, self.held.keys().copied())
+            .map_err(|error| format!("its packets cannot be sent on: {error}"))
+    }
+
     fn release(&mut self, address: IpAddr) -> Result<(), String> {
-        let Some(index) = self.interface.as_ref().map(|interface| interface.index) else { return Ok(()) };
+        let index = self.ready()?;
         self.links()?.remove(index, address).map_err(|error| error.to_string())?;
         self.held.remove(&address);
         Ok(())

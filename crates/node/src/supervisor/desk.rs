@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::ServiceName;
-use mainstay_site::plan::{Notice, Plan, Service};
+use mainstay_site::plan::{Config, Listen, Notice, Plan, Service};
 use mainstay_site::wire::{ServiceStatus, State};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::filter;
 use super::house::House;
@@ -23,8 +25,12 @@ use super::post::{InForce, Order, Post, Refused, View, refusal, unknown};
 use super::run::Run;
 use super::upgrade::{self, Mover};
 use crate::clock::unix_ms;
+use crate::platform::connections;
 use crate::platform::notify::Notify;
 use crate::store::embedded::{Embedded, PlanSwap};
+
+/// After an address was handed over: until neighbours know of it, some still come here.
+const SETTLES: Duration = Duration::from_millis(300);
 
 /// A keeper and how to tell it what is wanted.
 struct Kept {
@@ -87,9 +93,19 @@ impl Desk {
     /// Carries out orders until one is to stop, then stops everything in reverse order; or until one is to make room for
     /// another program, and then leaves everything as it is.
     pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>, mut signals: StopSignals) -> Leave {
+        let (mut left, mut drain_at) = (self.house.left.subscribe(), None);
         loop {
             let order = tokio::select! {
                 order = orders.recv() => order,
+                Ok(()) = left.changed() => {
+                    drain_at = Some(Instant::now() + SETTLES);
+                    continue;
+                }
+                () = sleep_until(drain_at.unwrap_or_else(Instant::now)), if drain_at.is_some() => {
+                    drain_at = None;
+                    self.drain_doors();
+                    continue;
+                }
                 _ = signals.term.recv() => None,
                 _ = signals.int.recv() => None,
             };
@@ -135,6 +151,22 @@ impl Desk {
             self.end(&service.name).await;
         }
         self.house.sockets().clear(&self.house.notify);
+    }
+
+    /// An address has gone to another server while connections of it are open here. Successors take over from the doors, so that
+    /// these finish what is under way and tell who keeps a connection to come anew: to that server.
+    fn drain_doors(&mut self) {
+        // If it cannot be known, there may be some.
+        let is_open = |address| connections::of(&[address]).map_or(true, |found| !found.is_empty());
+        let is_left = |listen: &Listen| listen.floating && is_open(listen.address.ip());
+        let is_door = |service: &&Service| matches!(service.config, Config::Balancer(_) | Config::Web(_));
+        let doors = self.plan.services.iter().filter(is_door);
+        let doors = doors.filter(|service| service.listens.iter().any(is_left));
+        let doors: Vec<ServiceName> = doors.map(|service| service.name.clone()).collect();
+        for door in doors {
+            // One that is not kept has no connections.
+            let _ = self.restart(&door);
+        }
     }
 
     fn restart(&mut self, service: &ServiceName) -> Result<(), Refused> {

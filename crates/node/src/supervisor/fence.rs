@@ -13,14 +13,20 @@ use mainstay_machines::Time;
 use rustix::net::sockopt::socket_peercred;
 
 use crate::fence::{Answer, Order, socket};
+use crate::platform::set::PortSet;
 use crate::store::boot_time;
 
-/// Taken off what is left of a lease: carrying an order out takes up to 8 ms, and the kernel's timers are exact to a tick.
+/// Taken off what is left of a lease: carrying an order out takes up to 8 ms where the table has to be made first, and the kernel's
+/// timers are exact to a tick.
 const MARGIN: Duration = Duration::from_millis(20);
 /// An order has 60 bytes.
 const LINE_BYTES_MAX: u64 = 256;
 
-/// Where packets are dropped: before connection tracking says that they belong to something established.
+const TABLE: &str = "mainstay_fence";
+const SET: &str = "open";
+
+/// Where packets are dropped: before connection tracking says that they belong to something established. Who has no office has
+/// nothing to lose: then the port is in the set without an end.
 const RULES: &str = "\
 table inet mainstay_fence
 delete table inet mainstay_fence
@@ -31,6 +37,7 @@ table inet mainstay_fence {
     tcp dport PORT tcp dport != @open drop
   }
 }
+add element inet mainstay_fence open { PORT TIMEOUT }
 ";
 
 /// Answers orders about the clients' port of `address`, of the user `user`, for as long as this process lives.
@@ -45,7 +52,7 @@ pub(super) fn keep(run: &Path, address: SocketAddr, user: u32, root: bool) -> io
         chown(&path, Some(user), Some(user))?;
     }
     rustix::fs::chmod(&path, rustix::fs::Mode::from_raw_mode(0o600)).map_err(io::Error::from)?;
-    let rule = Rule { port: address.port(), impossible: impossible(address, root), made: false };
+    let rule = Rule { port: address.port(), impossible: impossible(address, root), set: None };
     thread::Builder::new().name("fence".into()).spawn(move || serve(&listener, rule, user))?;
     Ok(())
 }
@@ -81,8 +88,8 @@ fn impossible(address: SocketAddr, root: bool) -> Option<String> {
 struct Rule {
     port: u16,
     impossible: Option<String>,
-    /// Whether our table is in place.
-    made: bool,
+    /// Once our table is in place.
+    set: Option<PortSet>,
 }
 
 impl Rule {
@@ -109,10 +116,10 @@ impl Rule {
             return Answer::None { because: because.clone() };
         }
         let done = match order {
-            Order::Free => self.free(),
+            Order::Free => self.put(None),
             Order::Hold { until_ns } => match left(Time::from_nanos(until_ns), boot_time()) {
                 None => return Answer::Late,
-                Some(left) => self.hold(left),
+                Some(left) => self.put(Some(left)),
             },
         };
         match done {
@@ -124,23 +131,18 @@ impl Rule {
         }
     }
 
-    /// Adding an element that is there does not extend it; adding, deleting and adding it in one transaction does.
-    fn hold(&mut self, left: Duration) -> Result<(), String> {
-        let port = self.port;
-        let set = "element inet mainstay_fence open";
-        let element = format!("{{ {port} timeout {}ms }}", left.as_millis());
-        let elements = format!("add {set} {element}\ndelete {set} {{ {port} }}\nadd {set} {element}\n");
-        let rules = if self.made { String::new() } else { RULES.replace("PORT", &port.to_string()) };
-        // Another supervisor of this server, or a person, may have taken the table away: then both are made anew.
-        let whole = || RULES.replace("PORT", &port.to_string()) + &elements;
-        nft(&(rules + &elements)).or_else(|_| nft(&whole()))?;
-        self.made = true;
+    /// Another supervisor of this server, or a person, may have taken the table away: then it is made anew.
+    fn put(&mut self, time: Option<Duration>) -> Result<(), String> {
+        if let Some(set) = &self.set
+            && set.put(self.port, time).is_ok()
+        {
+            return Ok(());
+        }
+        self.set = None;
+        let timeout = time.map_or_else(String::new, |time| format!("timeout {}ms", time.as_millis()));
+        nft(&RULES.replace("PORT", &self.port.to_string()).replace("TIMEOUT", &timeout))?;
+        self.set = Some(PortSet::new(TABLE, SET));
         Ok(())
-    }
-
-    fn free(&mut self) -> Result<(), String> {
-        self.made = false;
-        nft("table inet mainstay_fence\ndelete table inet mainstay_fence\n")
     }
 }
 

@@ -11,8 +11,9 @@ use arc_swap::ArcSwap;
 use mainstay_machines::Time;
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Domain, ServerName, ServiceName};
-use mainstay_site::plan::{Balancer, Config, Service};
+use mainstay_site::plan::{Balancer, Config, Door, Service};
 use mainstay_site::secrets::Secrets;
+use tokio::sync::watch;
 
 use super::addresses::Planned;
 use super::sockets::Sockets;
@@ -59,6 +60,8 @@ pub(super) struct House {
     pub(super) sockets: Mutex<Sockets>,
     /// What the keeper of floating addresses goes by, once there is one.
     pub(super) addresses: OnceLock<Planned>,
+    /// Told when an address was handed over while connections of it are still open here.
+    pub(super) left: watch::Sender<()>,
 }
 
 impl House {
@@ -83,7 +86,9 @@ impl House {
     /// Makes the folders that the service may write.
     pub(super) fn make_folders(&self, service: &Service) -> Result<(), Obstacle> {
         let run = format!("run/{}", service.name);
-        for path in std::iter::once(&run).chain(&service.writes) {
+        // A folder for backups that is there is whoever's it is: its rights are not ours to change.
+        let known = |path: &&String| path.starts_with('/') && std::fs::symlink_metadata(path).is_ok();
+        for path in std::iter::once(&run).chain(service.writes.iter().filter(|path| !known(path))) {
             // What must survive is nobody else's to read; sockets and uploads are for others too.
             let mode = if path.starts_with("data/") || path.starts_with('/') { 0o700 } else { 0o755 };
             // Backups may be on another disk.
@@ -121,7 +126,8 @@ impl House {
         let made = self.make_folders(service).map_err(|obstacle| obstacle.to_string());
         let run = self.state.join("run").join(service.name.as_str());
         let kept = made.and_then(|()| {
-            addresses::keep(&run, planned.clone(), service.user, self.root).map_err(|error| error.to_string())
+            let left = self.left.clone();
+            addresses::keep(&run, planned.clone(), service.user, self.root, left).map_err(|error| error.to_string())
         });
         match kept {
             Ok(()) => drop(self.addresses.set(planned)),
@@ -144,13 +150,14 @@ impl House {
     pub(super) fn secrets_for(&self, service: &Service) -> Result<Secrets, Obstacle> {
         match &service.config {
             Config::Dns(_) => Ok(none()),
-            Config::Balancer(Balancer { pool, door, .. }) => self.tier(pool.sticky.is_some(), door.https),
-            Config::Web(web) => self.tier(web.routes.iter().any(|route| route.pool.sticky.is_some()), web.door.https),
+            Config::Balancer(Balancer { pool, door, .. }) => self.tier(pool.sticky.is_some(), door),
+            Config::Web(web) => self.tier(web.routes.iter().any(|route| route.pool.sticky.is_some()), &web.door),
             Config::App(app) => {
                 let mut all = read(&self.state.join("secrets.json"))?;
                 all.app_keys.retain(|name, _| *name == app.app);
                 all.database.retain(|name, _| *name == app.app);
-                Ok(Secrets { app_keys: all.app_keys, database: all.database, ..none() })
+                let cache = if app.cache.is_some() { all.cache } else { String::new() };
+                Ok(Secrets { app_keys: all.app_keys, database: all.database, cache, ..none() })
             }
             Config::Store(_) => {
                 let Secrets { authority, identities, .. } = read(&self.state.join("secrets.json"))?.of(&self.server);
@@ -164,25 +171,33 @@ impl House {
             Config::Database(_) => {
                 let all = read(&self.state.join("secrets.json"))?.of(&self.server);
                 let (tickets, vip) = (String::new(), String::new());
-                let all = Secrets { sticky: String::new(), tickets, vip, certificate: None, ..all };
+                let (cache, cache_admin) = (String::new(), String::new());
+                let (sticky, limits) = (String::new(), String::new());
+                let all = Secrets { sticky, limits, tickets, vip, cache, cache_admin, certificate: None, ..all };
                 Ok(Secrets { app_keys: none().app_keys, ..all })
+            }
+            Config::Cache(_) => {
+                let Secrets { cache, cache_admin, .. } = read(&self.state.join("secrets.json"))?;
+                Ok(Secrets { cache, cache_admin, ..none() })
             }
             Config::Vip(vip) if vip.signed => {
                 Ok(Secrets { vip: read(&self.state.join("secrets.json"))?.vip, ..none() })
             }
-            Config::Vip(_) => Ok(none()),
+            Config::Vip(_) | Config::Hook(_) => Ok(none()),
         }
     }
 
     /// Those of an HTTP tier.
-    fn tier(&self, sticky: bool, https: bool) -> Result<Secrets, Obstacle> {
-        if !sticky && !https {
+    fn tier(&self, sticky: bool, door: &Door) -> Result<Secrets, Obstacle> {
+        let (https, shared) = (door.https, !door.fellows.is_empty());
+        if !sticky && !https && !shared {
             return Ok(none());
         }
         let all = read(&self.state.join("secrets.json"))?;
         let sticky = if sticky { all.sticky } else { String::new() };
         let tickets = if https { all.tickets } else { String::new() };
-        Ok(Secrets { sticky, tickets, certificate: all.certificate.filter(|_| https), ..none() })
+        let limits = if shared { all.limits } else { String::new() };
+        Ok(Secrets { sticky, tickets, limits, certificate: all.certificate.filter(|_| https), ..none() })
     }
 }
 
@@ -197,6 +212,9 @@ fn none() -> Secrets {
         sticky: String::new(),
         tickets: String::new(),
         vip: String::new(),
+        limits: String::new(),
+        cache: String::new(),
+        cache_admin: String::new(),
         certificate: None,
         authority: None,
         identities: Default::default(),

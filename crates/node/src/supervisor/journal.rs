@@ -139,7 +139,7 @@ impl Journal {
 
     /// Takes what is in the pipe now, but not more than is fair; returns whether that was all.
     pub(super) fn pump(&self) -> bool {
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = [0; 64 << 10];
         let mut records = Vec::new();
         let mut taken = 0;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,6 +201,11 @@ impl Inner {
     fn split(&mut self, service: &ServiceName, mut bytes: &[u8], records: &mut Vec<u8>) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             if self.partial.is_empty() {
+                let accesses = self.accesses(bytes, records);
+                if accesses > 0 {
+                    bytes = &bytes[accesses..];
+                    continue;
+                }
                 self.line(service, &bytes[..end], records);
             } else {
                 let mut line = std::mem::take(&mut self.partial);
@@ -214,6 +219,20 @@ impl Inner {
             let line = std::mem::take(&mut self.partial);
             self.line(service, &line, records);
         }
+    }
+
+    /// Takes the access records of ours that `bytes` begins with, in one piece; how many bytes that is. Beside a busy service
+    /// nearly everything is such.
+    fn accesses(&mut self, bytes: &[u8], records: &mut Vec<u8>) -> usize {
+        let mut taken = 0;
+        while bytes[taken..].starts_with(ACCESS)
+            && let Some(end) = memchr::memchr(b'\n', &bytes[taken..])
+        {
+            taken += end + 1;
+            self.seen += 1;
+        }
+        records.extend_from_slice(&bytes[..taken]);
+        taken
     }
 
     fn line(&mut self, service: &ServiceName, line: &[u8], records: &mut Vec<u8>) {
@@ -240,7 +259,6 @@ impl Inner {
         if records.is_empty() {
             return;
         }
-        let lines = memchr::memchr_iter(b'\n', records).count() as u64;
         let result = match self.lost {
             0 => self.file.append(records),
             lost => {
@@ -257,7 +275,7 @@ impl Inner {
         match result {
             Ok(()) => (self.lost, self.trouble) = (0, None),
             Err(error) => {
-                self.lost += lines;
+                self.lost += memchr::memchr_iter(b'\n', records).count() as u64;
                 self.trouble = Some(format!("{}: {error}", self.file.path().display()));
             }
         }

@@ -291,13 +291,13 @@ impl Keeper {
         Phase::Start
     }
 
-    /// A database role among several, and that of a member of the store, are made to be killed: the server under them goes on,
+    /// A database role among several, that of a member of the store, and a cache's, are made to be killed: the server under them goes on,
     /// a lease lasts, and the next one adopts both. Asked to end, they would end their servers: with a plan that changes all
     /// members of the store, on all servers at once, and so without a majority.
     fn leaves_its_server(&self, run: &Run) -> bool {
         let is_one_of_several = |service: &Service| match &service.config {
             Config::Database(database) => !database.store.is_empty(),
-            Config::Store(_) => true,
+            Config::Store(_) | Config::Cache(_) => true,
             _ => false,
         };
         let next = self.wanted.borrow().service.clone();

@@ -28,6 +28,7 @@ mod rollout;
 mod rotation;
 mod run;
 mod sockets;
+mod strays;
 mod upgrade;
 mod upkeep;
 mod yielding;
@@ -54,6 +55,7 @@ use tokio::time::timeout;
 use crate::clock::unix_ms;
 use crate::control;
 use crate::platform::notify::Notify;
+use crate::platform::spawn::hurry_session;
 use crate::platform::{folder, inherit};
 use crate::store::embedded::{self, Embedded, PlanSwap};
 use desk::{Desk, Leave, StopSignals};
@@ -167,6 +169,8 @@ pub fn run(options: Options) -> Result<(), Error> {
     let handed = unsafe { inherit::named_descriptors() }.map_err(machine("what was handed down"))?;
     let notify = Notify::from_environment().map_err(machine("NOTIFY_SOCKET"))?;
     raise_open_files();
+    // Orders about addresses and fences come from services that are urgent, and are late if this is.
+    hurry_session();
     let state = prepare_state(&options.state)?;
     let _lock = lock(&state, &options.server)?;
     let store = Arc::new(Embedded::open(&state.join("store.redb"))?);
@@ -213,6 +217,7 @@ async fn supervise(
         origin: Instant::now(),
         sockets: Mutex::new(sockets),
         addresses: std::sync::OnceLock::new(),
+        left: tokio::sync::watch::Sender::new(()),
     });
     let books = Arc::new(rollout::Books::new(&store, &house.server));
     let desk = Desk::open(Arc::clone(&house), Arc::clone(&view), store, plan, inherited).await;

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use mainstay_site::model::FORMAT;
 use mainstay_site::names::{Generation, ServiceName};
-use mainstay_site::plan::Service;
+use mainstay_site::plan::{Config, Service};
 use mainstay_site::secrets::Secrets;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -97,6 +97,7 @@ impl Run {
             ],
             withheld: &WITHHELD,
             user: house.user(service),
+            urgent: matches!(service.config, Config::Vip(_) | Config::Store(_)),
             descriptors: sockets.iter().map(|(_, fd)| fd.as_fd()).chain([launch.as_fd()]).collect(),
             log: journal.writer(),
         })

@@ -93,6 +93,7 @@ mod tests {
             multicast: false,
             signed,
             door: "10.80.0.11:80".parse().unwrap(),
+            maintained: false,
         }
     }
 
@@ -111,8 +112,8 @@ mod tests {
         head
     }
 
-    fn signed(mut packet: Vec<u8>, key: &[u8]) -> Vec<u8> {
-        Seal::new(key, address(12), None).put(&mut packet, Fitness::Empty);
+    fn signed(mut packet: Vec<u8>, by: &mut Seal) -> Vec<u8> {
+        by.put(&mut packet, Fitness::Empty);
         packet
     }
 
@@ -120,14 +121,17 @@ mod tests {
     fn among_kin_only_what_is_signed_is_believed() {
         let (plan, mut seal) = (plan(true), Seal::new(KEY, address(11), None));
         let mut heard = |packet: &[u8]| hear(&plan, Some(&mut seal), &datagram(packet, 255), address(12));
-        let good = signed(advert(100), KEY);
+        // One sender goes on with one seal: two that were made within a millisecond begin with the same number.
+        let mut them = Seal::new(KEY, address(12), None);
+        let mut forger = Seal::new(b"other", address(12), None);
+        let good = signed(advert(100), &mut them);
         let interval = Duration::from_millis(250);
         let fitness = Some(Fitness::Empty);
         assert_eq!(heard(&good), Ok((100, Input::Advert { from: address(12), priority: 204, interval, fitness })));
         assert_eq!(heard(&good), Err(Refused::Unbelieved(Disbelief::Replayed)));
         assert_eq!(heard(&advert(100)), Err(Refused::Unbelieved(Disbelief::Unsigned)));
-        assert_eq!(heard(&signed(advert(100), b"other")), Err(Refused::Unbelieved(Disbelief::Forged)));
-        let told = heard(&signed(hello(100), KEY)).unwrap();
+        assert_eq!(heard(&signed(advert(100), &mut forger)), Err(Refused::Unbelieved(Disbelief::Forged)));
+        let told = heard(&signed(hello(100), &mut them)).unwrap();
         assert_eq!(told, (100, Input::Hello { from: address(12), fitness: Fitness::Empty }));
     }
 

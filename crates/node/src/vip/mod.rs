@@ -6,6 +6,7 @@
 
 mod announce;
 mod ear;
+mod notes;
 mod report;
 mod role;
 mod seal;

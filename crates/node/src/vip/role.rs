@@ -20,8 +20,8 @@ use super::seal::Seal;
 use super::track::track;
 use super::{Error, announce, ear};
 use crate::clock::unix_ms;
-use crate::floating::{Addresses, Answer};
-use crate::platform::link::Links;
+use crate::floating::{Addresses, Answer, OUTLIVES};
+use crate::platform::link::{Interface, Links};
 use crate::platform::raw;
 use crate::service::{Context, Launch};
 use crate::store::boot_time;
@@ -43,6 +43,8 @@ struct Router {
     vrrp: Vrrp,
     because: Reason,
     since_ms: u64,
+    /// Until when the supervisor holds the address, as far as it said so.
+    held_until: Time,
 }
 
 /// The wire, once the supervisor has given it.
@@ -91,7 +93,7 @@ impl Role {
 
     pub(super) async fn work(mut self, mut context: Context) -> Result<(), Error> {
         let (tell, mut tracked) = watch::channel(None);
-        tokio::spawn(track(self.plan.door, tell));
+        tokio::spawn(track(self.plan.door, self.plan.maintained, tell));
         let mut wishes = context.yields.follow();
         let mut reported = Time::ZERO;
         let Some(mut wire) = self.open(&mut context).await else { return Ok(()) };
@@ -107,7 +109,9 @@ impl Role {
                 self.tell(&context);
             }
             if leaves.is_some_and(|until| now >= until || !self.holds_any()) {
-                self.note();
+                if let Some(seal) = self.seal.take() {
+                    seal.end();
+                }
                 return Ok(());
             }
             let deadline = self.deadline().min(reported + REPORT_EVERY);
@@ -119,9 +123,12 @@ impl Role {
                 }
                 changed = wire.links.readable_mut() => {
                     let mut changed = changed?;
-                    let changes = changed.get_inner_mut().changes().unwrap_or_default();
+                    let own = match changed.get_inner_mut().changes() {
+                        Ok(changes) => changes.into_iter().rfind(|link| link.index == wire.index),
+                        // More changed than the kernel keeps for us.
+                        Err(_) => self.look(),
+                    };
                     changed.clear_ready();
-                    let own = changes.iter().rfind(|link| link.index == wire.index);
                     wire.is_running = own.map_or(wire.is_running, |link| link.is_running);
                 }
                 () = context.shutdown.requested(), if leaves.is_none() => {
@@ -180,6 +187,11 @@ impl Role {
         Ok(Wire { index, hardware, heard, speaks, announces, links: links.map_err(failed)?, is_running })
     }
 
+    /// The interface as it is now.
+    fn look(&self) -> Option<Interface> {
+        Links::open().and_then(|mut links| links.with_address(self.plan.address)).ok().flatten()
+    }
+
     fn begin(&mut self, held: &BTreeMap<IpAddr, u64>) {
         let now = boot_time();
         let router = |plan: &VirtualRouter| {
@@ -192,7 +204,8 @@ impl Role {
             };
             let held = held.get(&plan.address).map(|until| Time::from_nanos(*until));
             let vrrp = Vrrp::new(settings, now, held);
-            Router { plan: plan.clone(), vrrp, because: Reason::Begun, since_ms: unix_ms() }
+            let held_until = held.unwrap_or(Time::ZERO);
+            Router { plan: plan.clone(), vrrp, because: Reason::Begun, since_ms: unix_ms(), held_until }
         };
         self.routers = self.plan.routers.iter().map(router).collect();
     }
@@ -243,12 +256,11 @@ impl Role {
         let router = &mut self.routers[place];
         let (number, address) = (router.plan.number, router.plan.address);
         match output {
-            Output::Hold { until } => {
-                let held = self.addresses.hold(address, until);
-                self.must(address, held);
-            }
-            Output::Release => {
-                let released = self.addresses.release(address);
+            Output::Hold { until } => self.hold(place, address, until),
+            Output::Inherit { from } => self.inherit(address, from),
+            Output::Release { to } => {
+                router.held_until = Time::ZERO;
+                let released = self.addresses.release(address, to.is_some());
                 self.must(address, released);
             }
             Output::Announce => {
@@ -272,6 +284,32 @@ impl Role {
                 tracing::info!(state = state.as_str(), "{address}: {}, since {because}", state.as_str());
             }
         }
+    }
+
+    /// A supervisor that is being replaced does not answer. What it was told before goes on meanwhile, by the kernel, and the next advert
+    /// tells the next one; only when that would be over the address is lost.
+    fn hold(&mut self, place: usize, address: IpAddr, until: Time) {
+        let answer = self.addresses.hold(address, until);
+        let router = &mut self.routers[place];
+        match answer {
+            Ok(Answer::Done) => router.held_until = until,
+            Err(error) if boot_time() < router.held_until + OUTLIVES => {
+                tracing::warn!("{address} is not asked for anew: the supervisor does not answer: {error}");
+            }
+            answer => self.must(address, answer),
+        }
+    }
+
+    /// Without it connections of the one before break, and the address is held all the same.
+    fn inherit(&mut self, address: IpAddr, from: IpAddr) {
+        let because = match self.addresses.inherit(address, from) {
+            Ok(Answer::Done) => return self.counters.count("inherited_total"),
+            Ok(Answer::Impossible { because }) => because,
+            Ok(odd) => format!("the supervisor answers {odd:?}"),
+            Err(error) => format!("the supervisor does not answer: {error}"),
+        };
+        self.counters.count("not_inherited_total");
+        tracing::warn!("connections of {address} that {from} has will break: {because}");
     }
 
     /// What the supervisor does not do makes this server unfit.
@@ -336,14 +374,8 @@ impl Role {
         let since: Vec<u64> = self.routers.iter().map(|router| router.since_ms).collect();
         let broken = self.broken.as_ref().map(|(_, because)| because.as_str());
         context.reporter.publish(report(&self.view(), &since, broken, &self.counters));
-        self.note();
-    }
-
-    fn note(&mut self) {
-        if let Err(error) = self.seal.as_mut().map_or(Ok(()), Seal::note) {
-            tracing::warn!(
-                "what was heard cannot be written down: {error}; after a restart it could be believed again"
-            );
+        if let Some(seal) = &mut self.seal {
+            seal.note();
         }
     }
 }

@@ -10,7 +10,6 @@
 //! has noted; the highest of each sender is noted too, so that a restart forgets at most the last second.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -18,7 +17,9 @@ use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
 use mainstay_machines::vrrp::Fitness;
 use serde::{Deserialize, Serialize};
 
+use super::notes::Notes;
 use crate::clock::unix_ms;
+use crate::signed::signed;
 
 const MARK: &[u8; 4] = b"MSv1";
 const NUMBER_AT: usize = 8;
@@ -53,8 +54,9 @@ pub(super) struct Seal {
     key: Key,
     own: IpAddr,
     noted: Noted,
-    file: Option<PathBuf>,
-    written: Noted,
+    notes: Option<Notes<Noted>>,
+    /// What was given to be written down last.
+    given: Noted,
 }
 
 impl Seal {
@@ -69,7 +71,11 @@ impl Seal {
             });
         let clock = unix_ms().saturating_mul(1_000_000);
         let noted = Noted { sent: clock.max(noted.sent.saturating_add(SKIPPED)), heard: noted.heard };
-        Seal { key: Key::new(HMAC_SHA256, key), own, written: noted.clone(), noted, file }
+        let notes = file.and_then(|file| {
+            let begun = Notes::begin(file);
+            begun.inspect_err(|error| tracing::warn!("a restart will forget what was heard: {error}")).ok()
+        });
+        Seal { key: Key::new(HMAC_SHA256, key), own, given: noted.clone(), noted, notes }
     }
 
     /// Puts the seal behind a packet.
@@ -79,7 +85,7 @@ impl Seal {
         packet.extend(MARK);
         packet.extend([place as u8, 0, 0, 0]);
         packet.extend(self.noted.sent.to_be_bytes());
-        let hash = sign(&self.key, &signed(self.own, packet));
+        let hash = sign(&self.key, &signed(PURPOSE, self.own, packet));
         packet.extend(hash.as_ref());
     }
 
@@ -91,7 +97,7 @@ impl Seal {
             return Err(Disbelief::Unsigned);
         }
         let (text, hash) = packet.split_at(length + HASH_AT);
-        verify(&self.key, &signed(from, text), hash).map_err(|_| Disbelief::Forged)?;
+        verify(&self.key, &signed(PURPOSE, from, text), hash).map_err(|_| Disbelief::Forged)?;
         let number = u64::from_be_bytes(seal[NUMBER_AT..HASH_AT].try_into().map_err(|_| Disbelief::Forged)?);
         let fitness = Fitness::ALL.get(usize::from(seal[MARK.len()])).ok_or(Disbelief::Forged)?;
         if self.noted.heard.get(&from).is_some_and(|last| number <= *last) {
@@ -102,28 +108,23 @@ impl Seal {
         Ok(*fitness)
     }
 
-    /// Writes down what must survive.
-    ///
-    /// # Errors
-    /// The disk does not take it.
-    pub(super) fn note(&mut self) -> io::Result<()> {
-        let Some(file) = self.file.as_ref().filter(|_| self.noted != self.written) else { return Ok(()) };
-        let beside = file.with_added_extension("new");
-        std::fs::write(&beside, serde_json::to_vec(&self.noted)?)?;
-        std::fs::rename(&beside, file)?;
-        self.written = self.noted.clone();
-        Ok(())
+    /// Has written down what must survive. A disk that stands still is not waited for: then a restart forgets what was
+    /// heard since.
+    pub(super) fn note(&mut self) {
+        if let Some(notes) = self.notes.as_ref().filter(|_| self.noted != self.given)
+            && notes.note(self.noted.clone())
+        {
+            self.given = self.noted.clone();
+        }
     }
-}
 
-fn signed(from: IpAddr, packet: &[u8]) -> Vec<u8> {
-    let mut text = PURPOSE.to_vec();
-    match from {
-        IpAddr::V4(from) => text.extend(from.octets()),
-        IpAddr::V6(from) => text.extend(from.octets()),
+    /// The last thing that is done with it.
+    pub(super) fn end(mut self) {
+        self.note();
+        if let Some(notes) = self.notes {
+            notes.end();
+        }
     }
-    text.extend(packet);
-    text
 }
 
 #[cfg(test)]
@@ -178,8 +179,8 @@ mod tests {
         let mut packet = Vec::new();
         one.put(&mut packet, Fitness::Fit);
         assert_eq!(other.open(own(), &packet), Ok(Fitness::Fit));
-        one.note().unwrap();
-        other.note().unwrap();
+        one.end();
+        other.end();
         assert_eq!(kept("other").open(own(), &packet), Err(Disbelief::Replayed));
         let mut later = Vec::new();
         kept("one").put(&mut later, Fitness::Fit);

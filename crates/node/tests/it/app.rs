@@ -40,6 +40,7 @@ pub fn config(kind: AppKind, release: &str) -> plan::App {
         migrate: None,
         health: "/".into(),
         database: None,
+        cache: None,
     }
 }
 

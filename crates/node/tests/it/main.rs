@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod app;
+mod cache;
 mod cluster;
 mod coordination;
 mod database;
 mod dns;
 mod etcd;
+mod hook;
 mod mariadb;
 mod member;
 mod php;

@@ -195,6 +195,11 @@ pub(super) const CLUSTER: &[Key] = &[
         "A balancer that is back takes its address from one that holds it well (default: only if active-active).",
     ),
     key("multicast", Kind::Flag, "Adverts go to VRRP's group, not to each balancer by itself (default false)."),
+    key(
+        "hook",
+        Kind::Text,
+        "A program on each balancer, called as `hook take ADDRESS` when the address has come there: to move it in a cloud (default: none).",
+    ),
     key("signed", Kind::Flag, "Only the site's own adverts are believed; false lets other VRRP in (default true)."),
 ];
 const BALANCER: &[Key] = &[
@@ -238,6 +243,16 @@ const RATE: &[Key] = &[
         Kind::Count { least: 1, most: REQUESTS_MAX },
         "Requests that may come at once after a pause (default: as many as `rate` names).",
     ),
+    key(
+        "ban",
+        Kind::Text,
+        "For how long, as 10m, somebody is not let in who goes on although he is refused (default: he may go on).",
+    ),
+    key(
+        "ban-after",
+        Kind::Count { least: 1, most: REQUESTS_MAX },
+        "Refusals within a minute that are too many (default 100); goes with ban.",
+    ),
     key("header", Kind::Text, "per = \"key\": the header that holds the key; without it the address counts."),
     key("route", Kind::Text, "Only requests below this path prefix (default /)."),
     key("host", Kind::Text, "Only requests for this host (default: any)."),
@@ -279,6 +294,11 @@ pub(super) const OWN_CERTIFICATE: &[Key] = &[
     must("certificate", Kind::Text, "PEM file with the chain, leaf first.", "certificate = \"chain.pem\""),
     must("key", Kind::Text, "PEM file with the private key.", "key = \"key.pem\""),
 ];
+const REDIS: &[Key] = &[key(
+    "memory",
+    Kind::Text,
+    "How much each cache server keeps, as \"64 MiB\" (the default), from 4 MiB to 1 TiB; beyond it what was not used for longest goes.",
+)];
 const STORE: &[Key] = &[
     must(
         "endpoints",
@@ -332,6 +352,7 @@ pub(super) const FILE: &[Key] = &[
     key("balancer", Kind::Keys(BALANCER), "The balancer tier."),
     key("limits", Kind::Keys(LIMITS), "How much of the site one visitor may take."),
     key("database", Kind::Keys(DATABASE), "The database tier. The first database server is the primary."),
+    key("cache", Kind::Keys(REDIS), "Redis for the applications, which find it in REDIS_URL."),
     key(
         "store",
         Kind::Keys(STORE),

@@ -2,8 +2,8 @@
 
 use super::diagnostic::Errors;
 use super::reader::{At, Section, Span};
-use super::syntax::{domain_fault, prefix_fault, rate};
-use crate::model::{Limits, Per, Rate};
+use super::syntax::{domain_fault, prefix_fault, rate, seconds};
+use crate::model::{Ban, Limits, Per, Rate};
 
 pub(super) fn read(file: &Section<'_>, errors: &mut Errors) -> Limits {
     let Some((section, _)) = file.section("limits", "[limits]", errors) else { return Limits::default() };
@@ -35,9 +35,33 @@ fn one(section: &Section<'_>, span: &Span, errors: &mut Errors) -> Option<Rate> 
     if let Some((host, fault)) = host.as_ref().and_then(|host| Some((host, domain_fault(&host.value)?))) {
         errors.add(&host.span, format!("`{}` is no host name", host.value)).label(fault);
     }
+    let ban = ban(section, errors);
     let (requests, seconds) = parsed?;
     let prefix = prefix.map_or_else(|| "/".into(), |at| at.value);
-    Some(Rate { per: per?, host: host.map(|at| at.value), prefix, requests, seconds, burst: burst.unwrap_or(requests) })
+    let (host, burst) = (host.map(|at| at.value), burst.unwrap_or(requests));
+    Some(Rate { per: per?, host, prefix, requests, seconds, burst, ban })
+}
+
+fn ban(section: &Section<'_>, errors: &mut Errors) -> Option<Ban> {
+    let after = section.count("ban-after", errors);
+    let Some(at) = section.text("ban", errors) else {
+        if let Some(after) = after {
+            errors
+                .add(&after.span, "`ban-after` has no meaning without `ban`")
+                .label("bans nobody")
+                .hint("for example ban = \"10m\"");
+        }
+        return None;
+    };
+    let lasts = seconds(&at.value).filter(|lasts| Ban::LASTS.contains(lasts));
+    if lasts.is_none() {
+        errors
+            .add(&at.span, format!("`{}` is no time for a ban", at.value))
+            .label("from 1s to 24h")
+            .hint("for example ban = \"10m\"");
+    }
+    let refusals = after.and_then(|at| at.value.try_into().ok()).unwrap_or(Ban::REFUSALS);
+    Some(Ban { refusals, lasts: lasts? })
 }
 
 /// Who is counted as one.

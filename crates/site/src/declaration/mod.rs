@@ -1,7 +1,7 @@
 //! Text → [`Site`]. Every mistake is found at once, each with its place.
 //!
 //! `keys` is the one list of what may be written; `reader` gives typed access to it; `apps` with `folders`, `limits`,
-//! `records`, `servers`, `store`, `tiers` and `tls` read the sections; `rules` checks what must hold between them; `schema` says
+//! `records`, `redis`, `servers`, `store`, `tiers` and `tls` read the sections; `rules` checks what must hold between them; `schema` says
 //! the same to editors.
 
 mod apps;
@@ -12,6 +12,7 @@ mod keys;
 mod limits;
 mod reader;
 mod records;
+mod redis;
 mod rules;
 mod schema;
 mod servers;
@@ -27,11 +28,12 @@ use toml::de::DeTable;
 pub use diagnostic::{Diagnostic, Place};
 pub use schema::schema;
 
-use crate::model::{App, Balancer, Cluster, Database, Ports, Server, Site};
+use crate::model::{App, Balancer, Database, Ports, Server, Site};
 use crate::names::Role;
 use diagnostic::Errors;
 use reader::{At, Section};
 use rules::Draft;
+use tiers::BalancerDraft;
 
 /// What a declaration's paths lead to. Paths are relative to the declaration's folder.
 pub trait Disk {
@@ -94,6 +96,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     let balancer = tiers::balancer(file, errors);
     let limits = limits::read(file, errors);
     let database = tiers::database(file, errors);
+    let cache = redis::read(file, errors);
     let store = store::read(file, disk, errors);
     let tls = tls::read(file, disk, errors);
     let firewall = tiers::firewall(file, errors);
@@ -105,6 +108,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         apps: &apps,
         balancer: balancer.as_ref(),
         database: &database,
+        cache: cache.as_ref().map(|at| &at.span),
         monitor: monitor.as_ref().map(|at| &at.span),
         store: store.as_ref().map(|at| &at.span),
         servers: &servers,
@@ -115,21 +119,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
     rules::domain(&domain.value, &draft, errors);
 
     let count = |role: Role| servers.iter().filter(|server| server.value.has(role)).count();
-    let balancer = (count(Role::Balancer) > 0).then(|| Balancer {
-        algorithm: balancer.as_ref().map_or_else(Default::default, |draft| draft.algorithm),
-        sticky: balancer.as_ref().is_some_and(|draft| draft.sticky),
-        log: balancer.as_ref().map_or_else(Default::default, |draft| draft.log),
-        cache: balancer.as_ref().and_then(|draft| draft.cache),
-        hedge_ms: balancer.as_ref().and_then(|draft| draft.hedge_ms),
-        cluster: balancer.and_then(|draft| draft.cluster).map(|draft| Cluster {
-            addresses: draft.addresses.into_iter().map(|at| at.value).collect(),
-            mode: draft.mode,
-            interval: draft.interval,
-            preempt: draft.preempt,
-            multicast: draft.multicast,
-            signed: draft.signed,
-        }),
-    });
+    let balancer = (count(Role::Balancer) > 0).then(|| balancer.map_or_else(Balancer::default, BalancerDraft::settled));
     let database = (count(Role::Database) > 0).then(|| Database {
         failover: database.failover.map_or_else(Default::default, |at| at.value),
         durability: database.durability.map_or_else(Default::default, |at| at.value),
@@ -139,6 +129,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         backup: database.backup,
         binlog_keep: database.binlog_keep,
     });
+    let cache = (count(Role::Cache) > 0).then(|| cache.map_or_else(Default::default, |at| at.value));
     let monitor = (count(Role::Monitor) > 0).then(|| monitor.map_or_else(tiers::default_monitor, |at| at.value));
     Some(Site {
         domain: domain.value,
@@ -149,6 +140,7 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         balancer,
         limits,
         database,
+        cache,
         store: store.map(|at| at.value),
         tls,
         firewall,
@@ -156,6 +148,8 @@ fn read(file: &Section<'_>, start: &Range<usize>, disk: &dyn Disk, errors: &mut 
         servers: values::<Server>(servers),
         ports: Ports::default(),
         voters: Vec::new(),
+        coming_voters: Vec::new(),
+        former_voters: Vec::new(),
     })
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Draft<'d> {
     pub(super) apps: &'d [At<App>],
     pub(super) balancer: Option<&'d BalancerDraft>,
     pub(super) database: &'d DatabaseDraft,
+    pub(super) cache: Option<&'d Span>,
     pub(super) monitor: Option<&'d Span>,
     pub(super) store: Option<&'d Span>,
     pub(super) servers: &'d [At<Server>],
@@ -102,6 +103,7 @@ fn sections_have_servers(draft: &Draft<'_>, file: &Section<'_>, errors: &mut Err
     let sections = [
         ("balancer", Role::Balancer, draft.balancer.map(|at| &at.span)),
         ("database", Role::Database, draft.database.span.as_ref()),
+        ("cache", Role::Cache, draft.cache),
         ("monitor", Role::Monitor, draft.monitor),
     ];
     for (name, role, span) in sections {

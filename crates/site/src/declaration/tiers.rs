@@ -13,8 +13,8 @@ use super::reader::{At, Section, Span};
 use super::servers::parse_address;
 use super::syntax::{domain_fault, duration, moment, network_fault, size};
 use crate::model::{
-    Algorithm, Backup, BinlogKeep, Cache, Cluster, ClusterMode, Durability, Failover, Firewall, Lease, LogFormat,
-    Monitor, Reads, SemiSync, Web, Www,
+    Algorithm, Backup, Balancer, BinlogKeep, Cache, Cluster, ClusterMode, Durability, Failover, Firewall, Lease,
+    LogFormat, Monitor, Reads, SemiSync, Web, Www,
 };
 use crate::names::Domain;
 
@@ -134,6 +134,7 @@ pub(super) struct ClusterDraft {
     pub(super) addresses: Vec<At<IpAddr>>,
     pub(super) mode: ClusterMode,
     pub(super) interval: Duration,
+    pub(super) hook: Option<String>,
     pub(super) preempt: Option<bool>,
     pub(super) multicast: bool,
     pub(super) signed: bool,
@@ -148,6 +149,34 @@ pub(super) struct BalancerDraft {
     pub(super) cache: Option<Cache>,
     pub(super) hedge_ms: Option<u32>,
     pub(super) cluster: Option<ClusterDraft>,
+}
+
+impl ClusterDraft {
+    fn settled(self) -> Cluster {
+        Cluster {
+            addresses: self.addresses.into_iter().map(|at| at.value).collect(),
+            mode: self.mode,
+            interval: self.interval,
+            hook: self.hook,
+            preempt: self.preempt,
+            multicast: self.multicast,
+            signed: self.signed,
+        }
+    }
+}
+
+impl BalancerDraft {
+    /// What was written, found to be right.
+    pub(super) fn settled(self) -> Balancer {
+        Balancer {
+            algorithm: self.algorithm,
+            sticky: self.sticky,
+            log: self.log,
+            cache: self.cache,
+            hedge_ms: self.hedge_ms,
+            cluster: self.cluster.map(ClusterDraft::settled),
+        }
+    }
 }
 
 pub(super) fn balancer(file: &Section<'_>, errors: &mut Errors) -> Option<BalancerDraft> {
@@ -188,6 +217,7 @@ fn cluster(section: &Section<'_>, span: Span, errors: &mut Errors) -> ClusterDra
     let flag = |name, errors: &mut Errors| section.flag(name, errors).map(|at| at.value);
     ClusterDraft {
         interval: cluster_interval(section, errors),
+        hook: hook(section, errors),
         preempt: flag("preempt", errors),
         multicast: flag("multicast", errors).unwrap_or(false),
         signed: flag("signed", errors).unwrap_or(true),
@@ -195,6 +225,19 @@ fn cluster(section: &Section<'_>, span: Span, errors: &mut Errors) -> ClusterDra
         addresses,
         mode,
     }
+}
+
+/// Nothing is passed on to a shell: a path and no arguments.
+fn hook(section: &Section<'_>, errors: &mut Errors) -> Option<String> {
+    let at = section.text("hook", errors)?;
+    let plain = at.value.starts_with('/') && !at.value.ends_with('/') && !at.value.contains(char::is_whitespace);
+    if !plain {
+        errors
+            .add(&at.span, format!("`{}` is no program of a server", at.value))
+            .label("an absolute path, without arguments")
+            .hint("for example hook = \"/usr/local/lib/move-address\", which is called with `take` and the address");
+    }
+    plain.then_some(at.value)
 }
 
 fn cluster_interval(section: &Section<'_>, errors: &mut Errors) -> Duration {

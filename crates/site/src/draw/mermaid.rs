@@ -157,12 +157,19 @@ impl<'p> Chart<'p> {
         }
     }
 
-    /// What the dagger means, to be read on the page, below everything.
+    /// What is open, and what the dagger means, to be read on the page, below everything.
     fn notes(&mut self) {
-        if self.picture.notes.is_empty() {
+        let mut lines = Vec::new();
+        if !self.picture.open.is_empty() {
+            lines.push(format!("every server's firewall{} lets in only:", self.picture.shield_mark()));
+            lines.extend(self.picture.open.iter().map(|arrow| quoted(arrow)));
+        }
+        if !self.picture.notes.is_empty() {
+            lines.push("† declared, not enforced by this version of Mainstay:".to_owned());
+        }
+        if lines.is_empty() {
             return;
         }
-        let mut lines = vec!["† declared, not enforced by this version of Mainstay:".to_owned()];
         lines.extend(self.picture.notes.iter().map(|it| quoted(&format!("{}: {}", it.declared, it.instead))));
         let _ = writeln!(self.out, "  notes[\"{}\"]:::notes", lines.join("<br/>"));
         if let Some(last) = self.role(Role::Database).last().or(self.role(Role::App).last()) {

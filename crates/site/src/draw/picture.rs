@@ -1,6 +1,7 @@
 //! What is drawn: tiers, boxes and arrows, before anything has a place.
 
 use crate::findings::{Redundancy, notices, redundancy};
+use crate::firewall::{Arrow, arrows};
 use crate::model::{Algorithm, Certificate, ClusterMode, Durability, Failover, Inside, Server, Site};
 use crate::names::Role;
 use crate::plan::Notice;
@@ -60,6 +61,8 @@ pub(super) struct Picture<'s> {
     pub floating: Option<Floating>,
     /// What the replicas do, if there are any.
     pub replication: Option<String>,
+    /// What the servers' firewalls let in, an arrow a line; empty where nothing is filtered.
+    pub open: Vec<String>,
     /// What is drawn with a dagger, in words.
     pub notes: Vec<Notice>,
     /// How many roles are a single point of failure.
@@ -98,6 +101,9 @@ impl Picture<'_> {
         }
         for node in &self.monitors {
             out.push_str(&told(node));
+        }
+        if !self.open.is_empty() {
+            out.push_str(&format!("Connections that are let in: {}. ", self.open.join("; ")));
         }
         out.trim_end().to_owned()
     }
@@ -212,6 +218,7 @@ pub(super) fn picture(site: &Site) -> Picture<'_> {
         monitors: monitors.into_iter().map(|servers| sketch.node(servers)).collect(),
         floating: sketch.floating(),
         replication: sketch.replication(),
+        open: arrows(site).iter().map(Arrow::told).collect(),
         spofs: Role::ALL.iter().filter(|role| spof(site, **role).is_some()).count(),
         notes: sketch.notices,
     }
@@ -266,6 +273,7 @@ fn spof(site: &Site, role: Role) -> Option<Vec<&Server>> {
     match (redundancy(site, role), role) {
         (Redundancy::Absent | Redundancy::Redundant, _) => None,
         (Redundancy::Partial, Role::Database) => site.primary().map(|primary| vec![primary]),
+        (Redundancy::Partial, Role::Cache) => site.with_role(Role::Cache).next().map(|first| vec![first]),
         (Redundancy::Single | Redundancy::Partial, _) => Some(site.with_role(role).collect()),
     }
 }
@@ -314,13 +322,19 @@ impl<'s> Sketch<'s> {
             Role::Balancer => algorithm(self.site.balancer.as_ref().map_or_else(Default::default, |it| it.algorithm)),
             Role::Web => "files, forwards".into(),
             Role::App => self.applications(),
-            Role::Cache => self.marked("kept in memory", "the role `cache`"),
+            Role::Cache => self.kept(server),
             Role::Monitor => self.marked("metrics, alerts", "the role `monitor`"),
             Role::Database => return self.database(server),
             Role::Store => "votes".into(),
         };
         let title = if role == Role::Dns { "name server" } else { role.as_str() };
         (title.into(), detail)
+    }
+
+    fn kept(&self, server: &Server) -> String {
+        let first = self.site.with_role(Role::Cache).next().is_some_and(|it| it.name == server.name);
+        let bytes = self.site.cache.unwrap_or_default().memory_bytes;
+        if first { format!("Redis, {} MiB", bytes >> 20) } else { "Redis, a copy".into() }
     }
 
     fn name_server(&self, server: &Server) -> String {
@@ -375,6 +389,7 @@ impl<'s> Sketch<'s> {
                 cluster.is_some_and(|it| it.mode == ClusterMode::ActivePassive) && !first
             }
             Role::Web | Role::App => server.spare,
+            Role::Cache => self.site.with_role(Role::Cache).next().is_some_and(|it| it.name != server.name),
             _ => false,
         }
     }
@@ -389,7 +404,7 @@ impl<'s> Sketch<'s> {
             _ if role == self.site.front() => self.door(),
             Role::Balancer | Role::Web => self.inner(format!("HTTP {}", ports.web)),
             Role::App => self.inner(format!("HTTP {}", self.app_ports())),
-            Role::Cache => self.inner("Redis 6379".into()),
+            Role::Cache => self.inner(format!("Redis {}", ports.cache)),
             Role::Database => self.inner(format!("MySQL {}", ports.database)),
             Role::Monitor | Role::Store => Vec::new(),
         }

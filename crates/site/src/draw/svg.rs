@@ -71,10 +71,12 @@ impl Drawing<'_> {
         let legend = self.legend();
         let notes = self.notes();
         let tiers = MARGIN_LEFT + self.layout.width;
-        let small = notes.iter().chain(legend.iter().map(|(_, text)| text)).map(|text| width(text, 11) + 40);
+        let open = &self.picture.open;
+        let small =
+            notes.iter().chain(open).chain(legend.iter().map(|(_, text)| text)).map(|text| width(text, 11) + 52);
         let heading = width(self.picture.site.domain.as_str(), 24).max(width(&self.picture.headline(), 13));
         let inner = small.chain([tiers, heading]).max().unwrap_or(0);
-        let lines = i32::try_from(legend.len() + notes.len()).unwrap_or(i32::MAX / LINE);
+        let lines = i32::try_from(legend.len() + self.picture.open.len() + notes.len()).unwrap_or(i32::MAX / LINE);
         let below = HEADING + self.layout.height + 14;
         let height = below + lines * LINE + if lines > 0 { 10 } else { 0 };
         self.open(inner + 2 * EDGE, height + 2 * EDGE);
@@ -209,7 +211,10 @@ impl Drawing<'_> {
             legend.push(("standby", "stand-by: used only when the others cannot serve".to_owned()));
         }
         if self.picture.site.firewall.is_some() {
-            legend.push(("shield", format!("the server's own firewall{}", self.picture.shield_mark())));
+            legend.push((
+                "shield",
+                format!("the server's own firewall{}, which lets in only:", self.picture.shield_mark()),
+            ));
         }
         legend
     }
@@ -226,6 +231,10 @@ impl Drawing<'_> {
             y += LINE;
             parts::sign(&mut self.out, sign, EDGE, y);
             let _ = writeln!(self.out, "<text class=\"note\" x=\"{}\" y=\"{y}\">{}</text>", EDGE + 34, escape(text));
+        }
+        for text in &self.picture.open {
+            y += LINE;
+            let _ = writeln!(self.out, "<text class=\"note\" x=\"{}\" y=\"{y}\">{}</text>", EDGE + 46, escape(text));
         }
         for (place, text) in notes.iter().enumerate() {
             y += LINE;

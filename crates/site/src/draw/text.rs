@@ -135,7 +135,13 @@ fn foot(picture: &Picture<'_>, layout: &Layout<'_>) -> String {
         out.push_str("stand-by: used only when the others cannot serve\n");
     }
     if picture.site.firewall.is_some() {
-        out.push_str(&format!("every server has a firewall of its own{}\n", picture.shield_mark()));
+        out.push_str(&format!(
+            "every server has a firewall of its own{}, which lets in only:\n",
+            picture.shield_mark()
+        ));
+    }
+    for arrow in &picture.open {
+        out.push_str(&format!("  {arrow}\n"));
     }
     if !picture.notes.is_empty() {
         out.push_str("† declared, not enforced by this version of Mainstay:\n");

@@ -31,8 +31,15 @@ pub(super) fn loss(site: &Site, role: Role, server: &Server) -> String {
             "only static files are answered; every page that needs code is an error".into()
         }
         (Role::App, _) => format!("the web servers leave it out and {} {serve} on", others()),
-        (Role::Cache, Redundancy::Single) => "cached values are gone, and the database carries their load".into(),
-        (Role::Cache, _) => format!("{} {serve} on", others()),
+        (Role::Cache, Redundancy::Single) => {
+            "the applications do without: what it kept is gone, and the database carries its load".into()
+        }
+        (Role::Cache, _) if site.in_use(Role::Cache).next().is_some_and(|first| first.name == server.name) => format!(
+            "the applications do without until it is back, or until `mainstay maintain {}` has them ask {}",
+            server.name,
+            others()
+        ),
+        (Role::Cache, _) => "nobody notices: it only keeps a copy".into(),
         (Role::Monitor, Redundancy::Single) => "nobody is told of anything, its own failure included".into(),
         (Role::Monitor, _) => format!("{} {} on", others(), verb(site, role, "watch")),
         (Role::Store, _) => "the other members go on while they are the majority".into(),

@@ -107,6 +107,7 @@ pub fn redundancy(site: &Site, role: Role) -> Redundancy {
         (_, Role::Database) if site.database.as_ref().is_some_and(|it| it.failover == Failover::Manual) => {
             Redundancy::Partial
         }
+        (_, Role::Cache) => Redundancy::Partial,
         _ => Redundancy::Redundant,
     }
 }

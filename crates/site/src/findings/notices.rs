@@ -31,7 +31,7 @@ pub fn notices(site: &Site) -> Vec<Notice> {
             add("database.durability = \"galera\"".into(), "commits wait for one replica, as with semi-sync");
         }
     }
-    for role in [Role::Firewall, Role::Cache, Role::Monitor] {
+    for role in [Role::Firewall, Role::Monitor] {
         if site.count(role) > 0 {
             add(format!("the role `{role}`"), "its servers start and run nothing for it");
         }

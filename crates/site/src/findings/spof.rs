@@ -24,8 +24,8 @@ const LOSSES: [(Role, &str, &str); 7] = [
     (Role::App, "only static files are answered", "give a second server the role `app`"),
     (
         Role::Cache,
-        "sessions and cached values are lost, and the database carries their load",
-        "give a second server the role `cache`",
+        "what it keeps is lost, and the database carries its load until it is back",
+        "give a second server the role `cache`: it keeps a copy",
     ),
     (
         Role::Database,
@@ -112,6 +112,19 @@ fn partial(list: &mut List<'_>) {
             remedy: "add a server with the role `balancer`".into(),
         };
         list.add(Group::Spof, "front-door", webs, told);
+    }
+    if redundancy(site, Role::Cache) == Redundancy::Partial
+        && let Some(first) = site.with_role(Role::Cache).next()
+    {
+        let told = Told {
+            what: format!("{} is the only cache that the applications ask", first.name),
+            consequence:
+                "when it fails, they do without until it is back: the copies are kept warm, and nothing puts one in \
+                          its place by itself"
+                    .into(),
+            remedy: format!("take it out, which hands its place to a copy: mainstay maintain {}", first.name),
+        };
+        list.add(Group::Spof, "cache-primary", [first], told);
     }
     if redundancy(site, Role::Database) == Redundancy::Partial
         && let Some(primary) = site.primary()

@@ -24,6 +24,9 @@ pub struct Cluster {
     /// Adverts are signed, and others not believed.
     #[serde(default = "signed")]
     pub signed: bool,
+    /// A program on each balancer that is called when an address has come there: for networks that do not hear of it by ARP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
 }
 
 impl Cluster {

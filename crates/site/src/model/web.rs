@@ -1,5 +1,8 @@
 //! The web tier, what it keeps, and what a front door lets in.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Algorithm;
@@ -60,7 +63,8 @@ pub enum LogFormat {
     Combined,
 }
 
-/// How much of the site one visitor may take. The front door holds to it, each on its own.
+/// How much of the site one visitor may take. The front door holds to it: several servers to the rates together, to the
+/// connections each on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Connections of one address (of IPv6: of one network of 64 bits), this machine's own included; as the engine has it if
@@ -85,6 +89,29 @@ pub struct Rate {
     pub seconds: u32,
     /// Requests that may come at once after a pause.
     pub burst: u32,
+    /// Who goes on although he is refused is not let in at all for a while; `None`: he may go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ban: Option<Ban>,
+}
+
+/// When somebody is not let in at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Refusals within [`Ban::WITHIN`] that are too many.
+    pub refusals: u32,
+    /// For how long.
+    pub lasts: Duration,
+}
+
+impl Ban {
+    /// Refusals are counted over a minute: who comes back to a page that does not open gives up sooner.
+    pub const WITHIN: Duration = Duration::from_secs(60);
+
+    /// Unless declared: a page of thirty pictures that is opened three times in vain is no attack yet.
+    pub const REFUSALS: u32 = 100;
+
+    /// What can be declared. Addresses pass to others: tomorrow's visitor is somebody else.
+    pub const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 }
 
 /// Who is counted as one.

@@ -1,17 +1,20 @@
 //! [`Site`] → one [`Plan`] per server.
 
+mod data;
+pub use data::members;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::redis::{app_cache, primary};
 use super::vip::vip;
 use super::{
-    App, AppDatabase, Backend, Balancer, Config, Database, DatabaseRole, Dns, Door, Fellow, Flow, Health, Listen,
-    Member, NEVER_SENT, Plan, Pool, Redirect, Route, Service, Sql, Static, Store, Transport, Web,
+    App, AppDatabase, Backend, Balancer, Config, Dns, Door, Flow, Health, Hook, Listen, NEVER_SENT, Plan, Pool,
+    Redirect, Route, Service, Static, Transport, Web,
 };
 use crate::findings::notices;
 use crate::firewall::openings;
-use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Reads, Server, Site, Speaks, Tls};
-use crate::names::{Generation, ReleaseId, Role, SQL_USER, ServerName, ServiceName, VIP_USER};
-use crate::votes::votes;
+use crate::model::{self, Algorithm, AppKind, Codebase, FORMAT, Limits, LogFormat, Server, Site, Speaks, Tls};
+use crate::names::{Generation, HOOK_USER, ReleaseId, Role, ServerName, ServiceName, VIP_USER};
 
 /// The path that every tier answers by itself.
 const HEALTH_PATH: &str = "/.mainstay/health";
@@ -56,19 +59,20 @@ impl Tiers<'_> {
     /// From the bottom of the drawing to its top, so that nobody is started before those it asks.
     fn services(&self, server: &Server) -> Vec<Service> {
         let mut services: Vec<Service> = self.store(server).into_iter().collect();
-        for role in [Role::Database, Role::App, Role::Web, Role::Balancer, Role::Dns] {
+        for role in [Role::Database, Role::Cache, Role::App, Role::Web, Role::Balancer, Role::Dns] {
             if !server.has(role) {
                 continue;
             }
             match role {
                 Role::Database => services.push(self.database(server)),
+                Role::Cache => services.push(self.cache(server)),
                 Role::App => {
                     services.extend((!self.databases.is_empty()).then(|| self.sql(server)));
                     services.extend(self.site.apps.iter().enumerate().map(|(place, app)| self.app(place, app, server)));
                 }
                 Role::Web => services.push(self.web(server)),
                 Role::Balancer => {
-                    services.extend([Some(self.balancer(server)), self.vip(server)].into_iter().flatten())
+                    services.extend([Some(self.balancer(server)), self.vip(server), self.hook()].into_iter().flatten())
                 }
                 _ => services.push(self.dns(server)),
             }
@@ -114,8 +118,8 @@ impl Tiers<'_> {
         let floating = self.site.cluster().into_iter().flat_map(|cluster| &cluster.addresses);
         let floating = floating.flat_map(|address| self.doors(*address));
         let floating = floating.map(|listen| Listen { floating: true, ..listen });
-        let listens = self.doors(server.address).into_iter().chain(floating).collect();
-        let door = self.door(true, self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
+        let listens = self.doors(server.address).into_iter().chain(floating).chain(self.limits(server)).collect();
+        let door = self.door(Some(server), self.site.balancer.as_ref().map_or_else(Default::default, |it| it.log));
         let cache = self.site.balancer.as_ref().and_then(|it| it.cache);
         service("balancer", Role::Balancer, listens, talks, Config::Balancer(Balancer { pool, door, cache }))
     }
@@ -127,14 +131,43 @@ impl Tiers<'_> {
         Some(Service { user: VIP_USER, writes: vec!["data/vip".into()], ..service })
     }
 
-    fn door(&self, front: bool, log: LogFormat) -> Door {
+    /// Beside `vip`, and with nothing of it: what it does may take long or fail.
+    fn hook(&self) -> Option<Service> {
+        let cluster = self.site.cluster()?;
+        let config = Config::Hook(Hook { program: cluster.hook.clone()?, addresses: cluster.addresses.clone() });
+        let service = service("hook", Role::Balancer, Vec::new(), Vec::new(), config);
+        Some(Service { user: HOOK_USER, ..service })
+    }
+
+    /// Where a door hears what others have admitted.
+    fn limits(&self, server: &Server) -> Option<Listen> {
+        let address = self.limits_address(server);
+        let several = !self.site.limiters().is_empty();
+        several.then(|| Listen {
+            name: "limits".into(),
+            transport: Transport::Udp,
+            address,
+            per_core: false,
+            floating: false,
+        })
+    }
+
+    fn limits_address(&self, server: &Server) -> SocketAddr {
+        SocketAddr::new(server.address, self.site.ports.limits)
+    }
+
+    /// How `visited`, if visitors come there, and otherwise a tier behind it, is a door.
+    fn door(&self, visited: Option<&Server>, log: LogFormat) -> Door {
+        let front = visited.is_some();
+        let others = self.site.limiters().into_iter().filter(|it| visited.is_some_and(|own| own.name != it.name));
+        let fellows = others.map(|it| (it.name.clone(), self.limits_address(it))).collect();
         let limits = if front { self.site.limits.clone() } else { Limits::default() };
         let observers = self.site.servers.iter().map(|server| server.address).collect();
         let calls = self.site.apps.iter().any(|app| app.kind.speaks() == Speaks::Http2);
         let tls = self.site.tls.as_ref().filter(|_| front);
         let redirects = if tls.is_some_and(Tls::redirects) { self.redirects() } else { Vec::new() };
         let hsts_seconds = tls.and_then(|tls| tls.hsts_seconds);
-        Door { limits, log, observers, https: tls.is_some(), calls, redirects, hsts_seconds }
+        Door { limits, log, observers, https: tls.is_some(), calls, redirects, fellows, hsts_seconds }
     }
 
     /// Those that were published come first: where they are the same, that is how visitors come.
@@ -172,8 +205,12 @@ impl Tiers<'_> {
         }
         // As the applications are sorted: a host beats any host, a longer prefix a shorter.
         routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.prefix.len())));
-        let listens = if front { self.doors(server.address) } else { vec![http(server.address, self.site.ports.web)] };
-        let (door, cache) = (self.door(front, self.site.web.log), self.site.web.cache);
+        let listens = if front {
+            self.doors(server.address).into_iter().chain(self.limits(server)).collect()
+        } else {
+            vec![http(server.address, self.site.ports.web)]
+        };
+        let (door, cache) = (self.door(front.then_some(server), self.site.web.log), self.site.web.cache);
         service("web", Role::Web, listens, talks, Config::Web(Web { front, routes, door, cache }))
     }
 
@@ -259,7 +296,8 @@ impl Tiers<'_> {
             schema: schema(app),
         });
         let endpoints = database.iter().flat_map(|it| [Some(it.writer), Some(it.reader), it.fresh]).flatten();
-        let talks = endpoints.map(|address| flow(server, "sql", address, "MySQL")).collect();
+        let cache = primary(self.site).map(|(name, address)| cache_flow(&name, address, "Redis"));
+        let talks = endpoints.map(|address| flow(server, "sql", address, "MySQL")).chain(cache).collect();
         let mut writes: Vec<String> = vec![format!("data/{name}")];
         writes.extend(app.shared.iter().map(|path| shared(app, path)));
         let config = App {
@@ -275,132 +313,10 @@ impl Tiers<'_> {
             migrate: app.migrate.clone(),
             health: app.health.clone(),
             database,
+            cache: app_cache(self.site, app),
         };
         let listens = vec![http(server.address, self.site.ports.app_at(place))];
         Service { writes, ..service(&name, Role::App, listens, talks, Config::App(config)) }
-    }
-
-    fn sql(&self, server: &Server) -> Service {
-        let own = loopback(server.address);
-        let listen = |name: &str, port| Listen {
-            name: name.into(),
-            transport: Transport::Tcp,
-            address: SocketAddr::new(own, port),
-            per_core: false,
-            floating: false,
-        };
-        let at = |database: &&Server| (database.name.clone(), self.database_address(database));
-        let config = Sql {
-            primary: at(&self.databases[0]),
-            replicas: self.databases[1..].iter().map(at).collect(),
-            store: self.endpoints(),
-            max_lag_ms: self.site.database.as_ref().map_or_else(Reads::default, |it| it.reads).max_lag.as_millis()
-                as u64,
-        };
-        let databases = self.databases.iter().map(|it| flow(it, "database", self.database_address(it), "MySQL"));
-        let talks = databases.chain(self.votes()).collect();
-        let ports = &self.site.ports;
-        let listens = [("writer", ports.sql_writer), ("reader", ports.sql_reader), ("fresh", ports.sql_fresh)];
-        let listens = listens.into_iter().map(|(name, port)| listen(name, port)).collect();
-        Service { user: SQL_USER, ..service("sql", Role::App, listens, talks, Config::Sql(config)) }
-    }
-
-    /// The member of the store on `server`, if it has a vote.
-    fn store(&self, server: &Server) -> Option<Service> {
-        let members = self.members();
-        members.iter().find(|member| member.server == server.name)?;
-        let others = members.iter().filter(|member| member.server != server.name);
-        let talks = others.map(|member| store_flow(&member.server, member.peer, "Raft")).collect();
-        let databases = self.databases.iter().map(|server| server.name.clone()).collect();
-        let config = Store { members, databases, data: "data/store/etcd".into() };
-        let writes = vec!["data/store".into()];
-        Some(Service { writes, ..service("store", Role::Store, Vec::new(), talks, Config::Store(config)) })
-    }
-
-    fn members(&self) -> Vec<Member> {
-        let at = |server: &Server, port| SocketAddr::new(server.address, port);
-        let member = |server: &Server| Member {
-            server: server.name.clone(),
-            client: at(server, self.site.ports.store_client),
-            peer: at(server, self.site.ports.store_peer),
-        };
-        votes(self.site).into_iter().map(member).collect()
-    }
-
-    /// Where the servers agree: their own members, or another etcd.
-    fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
-        if let Some(foreign) = &self.site.store {
-            let named =
-                foreign.endpoints.iter().map(|address| (ServerName(format!("etcd at {}", address.ip())), *address));
-            return named.collect();
-        }
-        self.members().into_iter().map(|member| (member.server, member.client)).collect()
-    }
-
-    /// To every member of the store that is a server of the site.
-    fn votes(&self) -> impl Iterator<Item = Flow> {
-        self.members().into_iter().map(|member| store_flow(&member.server, member.client, "etcd"))
-    }
-
-    fn database_address(&self, server: &Server) -> SocketAddr {
-        SocketAddr::new(server.address, self.site.ports.database)
-    }
-
-    /// Where one without data is given a copy.
-    fn copies(&self, server: &Server) -> Listen {
-        let address = SocketAddr::new(server.address, self.site.ports.copies);
-        Listen { name: "copies".into(), transport: Transport::Tcp, address, per_core: false, floating: false }
-    }
-
-    /// Every database server, for each other.
-    fn fellows(&self) -> Vec<Fellow> {
-        let ports = &self.site.ports;
-        let servers = self.site.with_role(Role::Database);
-        let fellow = |server: &Server| Fellow {
-            server: server.name.clone(),
-            server_id: self.site.number(&server.name).unwrap_or_default(),
-            address: self.database_address(server),
-            replication: SocketAddr::new(server.address, ports.replication),
-            copies: SocketAddr::new(server.address, ports.copies),
-        };
-        servers.map(fellow).collect()
-    }
-
-    fn database(&self, server: &Server) -> Service {
-        let primary = self.databases[0];
-        let is_primary = primary.name == server.name;
-        let role = if is_primary {
-            DatabaseRole::Primary
-        } else {
-            DatabaseRole::Replica { of: primary.name.clone(), address: self.database_address(primary) }
-        };
-        let replicates = flow(primary, "database", self.database_address(primary), "replication");
-        let talks = (!is_primary).then_some(replicates).into_iter().chain(self.votes()).collect();
-        // The last is a replica as long as there are any and nobody has died: a backup then takes nothing from the primary.
-        let last = self.databases.last().is_some_and(|last| last.name == server.name);
-        let declared = self.site.database.as_ref();
-        let backup = declared.and_then(|it| it.backup.as_ref()).filter(|_| last);
-        let config = Database {
-            address: self.database_address(server),
-            server_id: self.site.number(&server.name).unwrap_or_default(),
-            role,
-            durability: declared.map_or_else(Default::default, |it| it.durability),
-            replicas: self.databases.len() - 1,
-            schemas: self.site.apps.iter().map(schema).collect(),
-            data: "data/database/mariadb".into(),
-            store: self.endpoints(),
-            members: self.fellows(),
-            failover: declared.map_or_else(Default::default, |it| it.failover),
-            semi_sync: declared.map_or_else(Default::default, |it| it.semi_sync),
-            lease_ms: declared.map_or_else(Default::default, |it| it.lease).0.as_millis() as u64,
-            applications: self.site.with_role(Role::App).map(|server| server.name.clone()).collect(),
-            backup: backup.cloned(),
-            binlog_keep: declared.map_or_else(Default::default, |it| it.binlog_keep),
-        };
-        let folder = backup.map(|backup| backup.to.clone());
-        let writes = ["data/database".into()].into_iter().chain(folder).collect();
-        let listens = if self.databases.len() > 1 { vec![self.copies(server)] } else { Vec::new() };
-        Service { writes, ..service("database", Role::Database, listens, talks, Config::Database(config)) }
     }
 }
 
@@ -441,6 +357,10 @@ fn flow(server: &Server, service: &str, address: SocketAddr, protocol: &str) -> 
 
 fn store_flow(server: &ServerName, address: SocketAddr, protocol: &str) -> Flow {
     Flow { server: server.clone(), service: "store".into(), address, protocol: protocol.into() }
+}
+
+fn cache_flow(server: &ServerName, address: SocketAddr, protocol: &str) -> Flow {
+    Flow { server: server.clone(), service: "cache".into(), address, protocol: protocol.into() }
 }
 
 fn flows(pool: &Pool, service: &str, protocol: &str) -> Vec<Flow> {

@@ -5,29 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::model::{Ports, Site};
 
 /// Ports that need no privilege. Servers have addresses of their own, so only services of one server must differ.
-const PORTS: Ports = Ports {
-    http: 8080,
-    https: 8443,
-    dns: 5300,
-    web: 8081,
-    app: 8100,
-    database: 3306,
-    replication: 3307,
-    copies: 3308,
-    sql_writer: 6446,
-    sql_reader: 6447,
-    sql_fresh: 6448,
-    store_client: 2379,
-    store_peer: 2380,
-    published: None,
-};
+fn ports() -> Ports {
+    Ports { http: 8080, https: 8443, dns: 5300, web: 8081, app: 8100, limits: 8082, ..Ports::default() }
+}
 
 impl Site {
     /// The site with every server on a loopback address of its own, 127.0.1.1 and up in the order of the file, and on
     /// ports that need no privilege. The floating addresses follow behind the servers'.
     pub fn on_loopback(&self) -> Site {
         let mut site = self.clone();
-        site.ports = PORTS;
+        site.ports = ports();
         for (place, server) in site.servers.iter_mut().enumerate() {
             server.address = address(place);
         }

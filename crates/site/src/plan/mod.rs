@@ -4,8 +4,10 @@
 //! the same bytes. It holds no secret; those are named, and kept by the server. Paths are relative to the server's
 //! state directory.
 
+mod data;
 mod derive;
 mod loopback;
+mod redis;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vip;
@@ -16,11 +18,13 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::firewall::Opening;
-use crate::model::{Algorithm, AppKind, Cache, Durability, Failover, Lease, Limits, LogFormat, SemiSync, Www};
+use crate::model::{Algorithm, AppKind, Cache, Limits, LogFormat, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
-pub use derive::derive;
-pub use vip::{Vip, VirtualRouter};
+pub use data::{Database, DatabaseRole, Fellow, Member, Sql, Store};
+pub use derive::{derive, members};
+pub use redis::{AppCache, DATABASES, Redis};
+pub use vip::{Hook, Vip, VirtualRouter};
 
 /// Suffixes of what is never sent as a file of a PHP application, whatever their case: what PHP runs or includes, and the
 /// copies that editors and people leave beside it, dumps and logs. They hold passwords.
@@ -136,6 +140,10 @@ pub enum Config {
     Store(Store),
     /// Who speaks for the floating addresses.
     Vip(Vip),
+    /// Who tells a cloud where a floating address has gone.
+    Hook(Hook),
+    /// Redis for the applications.
+    Cache(Redis),
 }
 
 /// The zone to answer for.
@@ -193,6 +201,9 @@ pub struct Door {
     /// By which ports visitors come in clear, and to which of HTTPS they are sent; none are if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirects: Vec<Redirect>,
+    /// The other doors of the site, which hold to the same rates and are told; none if there are none, or no rates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fellows: Vec<(ServerName, SocketAddr)>,
     /// Answers by HTTPS say for how many seconds browsers must not come otherwise (RFC 6797).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsts_seconds: Option<u32>,
@@ -333,6 +344,9 @@ pub struct App {
     pub health: String,
     /// The SQL endpoints and the schema; `None` without a database.
     pub database: Option<AppDatabase>,
+    /// Redis; `None` where no server has the role `cache`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<AppCache>,
 }
 
 /// How an application reaches its database. Account and password come from the server's secrets.
@@ -347,138 +361,6 @@ pub struct AppDatabase {
     pub fresh: Option<SocketAddr>,
     /// The schema; the account has the same name.
     pub schema: String,
-}
-
-/// The SQL endpoints of an application server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sql {
-    /// The declared primary.
-    pub primary: (ServerName, SocketAddr),
-    /// The declared replicas.
-    pub replicas: Vec<(ServerName, SocketAddr)>,
-    /// Where the servers agree on who the primary is; empty: it is the declared one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub store: Vec<(ServerName, SocketAddr)>,
-    /// Milliseconds; a replica further behind is not read from.
-    #[serde(default = "max_lag_ms")]
-    pub max_lag_ms: u64,
-}
-
-/// Of plans of before it could be declared.
-fn max_lag_ms() -> u64 {
-    crate::model::Reads::default().max_lag.as_millis() as u64
-}
-
-/// MariaDB on one server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Database {
-    /// MariaDB's own listener; it binds this itself.
-    pub address: SocketAddr,
-    /// Replication's identity, unique in the site: the server's place in the file, from 1.
-    pub server_id: u32,
-    /// What it is.
-    pub role: DatabaseRole,
-    /// What a commit waits for.
-    pub durability: Durability,
-    /// How many replicas the site has; semi-sync needs one.
-    pub replicas: usize,
-    /// One schema and account per application.
-    pub schemas: Vec<String>,
-    /// The data directory, relative to the state directory.
-    pub data: String,
-    /// Where the servers agree on who the primary is; empty: it is the declared one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub store: Vec<(ServerName, SocketAddr)>,
-    /// Every database server, this one too, in the order of the file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<Fellow>,
-    /// Who replaces a dead primary.
-    #[serde(default)]
-    pub failover: Failover,
-    /// What a commit does while no replica can acknowledge it.
-    #[serde(default)]
-    pub semi_sync: SemiSync,
-    /// Milliseconds that a leader leads without being heard of.
-    #[serde(default = "lease_ms")]
-    pub lease_ms: u64,
-    /// The application servers, whose requests are held while the primary's place is handed over.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub applications: Vec<ServerName>,
-    /// The backups that this server makes by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backup: Option<crate::model::Backup>,
-    /// For how long the binary logs are kept.
-    #[serde(default, skip_serializing_if = "crate::model::BinlogKeep::is_default")]
-    pub binlog_keep: crate::model::BinlogKeep,
-}
-
-/// Of plans of before it could be declared.
-fn lease_ms() -> u64 {
-    Lease::default().0.as_millis() as u64
-}
-
-/// One of the database servers, for the others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fellow {
-    /// Its name.
-    pub server: ServerName,
-    /// Its identity in replication.
-    pub server_id: u32,
-    /// Where clients reach it.
-    pub address: SocketAddr,
-    /// Where replicas ask for its log.
-    pub replication: SocketAddr,
-    /// Where its role gives its data to one that has none.
-    pub copies: SocketAddr,
-}
-
-/// What a database server is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "role", rename_all = "kebab-case")]
-pub enum DatabaseRole {
-    /// Takes the writes.
-    Primary,
-    /// Replays `of`.
-    Replica {
-        /// The primary's name.
-        of: ServerName,
-        /// The primary's listener.
-        address: SocketAddr,
-    },
-}
-
-/// A member of the etcd by which the servers agree. It binds its listeners itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Store {
-    /// Every member, this server's included, in the order of the file.
-    pub members: Vec<Member>,
-    /// The servers with a database: who has the primary shall not also lead the store.
-    pub databases: Vec<ServerName>,
-    /// The data directory, relative to the state directory.
-    pub data: String,
-}
-
-/// A member of the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Its server.
-    pub server: ServerName,
-    /// Where it is asked.
-    pub client: SocketAddr,
-    /// Where the other members reach it.
-    pub peer: SocketAddr,
-}
-
-impl Store {
-    /// The member on `server`.
-    pub fn member(&self, server: &ServerName) -> Option<&Member> {
-        self.members.iter().find(|member| member.server == *server)
-    }
-
-    /// Where it is asked, as whoever asks knows it.
-    pub fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
-        self.members.iter().map(|member| (member.server.clone(), member.client)).collect()
-    }
 }
 
 /// Something declared that this build does not enforce: said in `check`, `plan` and `status`, never passed over.

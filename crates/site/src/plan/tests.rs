@@ -37,6 +37,9 @@ fn sockets(plans: &[Plan], one_machine: bool) -> Vec<(Option<ServerName>, Transp
             if let Config::Database(database) = &service.config {
                 all.push((server(plan), Transport::Tcp, database.address));
             }
+            if let Config::Cache(redis) = &service.config {
+                all.push((server(plan), Transport::Tcp, redis.address));
+            }
             if let Config::Store(store) = &service.config {
                 let own = store.member(&plan.server).unwrap();
                 all.extend([own.client, own.peer].map(|address| (server(plan), Transport::Tcp, address)));
@@ -239,6 +242,7 @@ fn only_the_front_door_limits() {
         requests: 5,
         seconds: 60,
         burst: 5,
+        ban: None,
     };
     let declared = Limits { address_connections_max: Some(9), rates: vec![rate] };
     let doors = |tiers: &[(&str, usize, &str)]| {

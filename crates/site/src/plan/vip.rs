@@ -11,8 +11,6 @@ use crate::names::{Role, ServerName};
 
 /// The priority of the first in line: one less than the highest that is not the owner's, which leaves room above for nobody.
 const FIRST: usize = 254;
-/// The priority of one that takes an address only if nobody else is there.
-const LAST: u8 = 1;
 /// Between two in line: a fifth of an interval in which the next one would wait longer (RFC 9568 § 6.1, Skew_Time), more than
 /// packets take.
 const STEP: usize = 50;
@@ -36,6 +34,9 @@ pub struct Vip {
     pub signed: bool,
     /// The door of the balancer on this server, by which it is asked whether it serves.
     pub door: SocketAddr,
+    /// An operator works on it: it hands its addresses over, and takes one only if nobody else is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintained: bool,
 }
 
 impl Vip {
@@ -43,6 +44,15 @@ impl Vip {
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms)
     }
+}
+
+/// Who tells somebody outside that a floating address has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Called with `take` and the address; an absolute path on the server.
+    pub program: String,
+    /// The floating addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// One floating address.
@@ -63,9 +73,7 @@ pub(super) fn vip(site: &Site, cluster: &Cluster, server: &Server) -> Vip {
     let router = |(index, (number, address)): (usize, (u8, &IpAddr))| {
         // Each is first in line for one of them, and the next one follows.
         let rank = (place + balancers.len() - index % balancers.len()) % balancers.len();
-        // One that was taken out is last, and gives its addresses up when it starts anew with this.
-        let priority = if server.maintained { LAST } else { priority(rank, balancers.len()) };
-        VirtualRouter { number, address: *address, priority }
+        VirtualRouter { number, address: *address, priority: priority(rank, balancers.len()) }
     };
     let others = balancers.iter().filter(|it| it.name != server.name);
     Vip {
@@ -77,6 +85,7 @@ pub(super) fn vip(site: &Site, cluster: &Cluster, server: &Server) -> Vip {
         multicast: cluster.multicast,
         signed: cluster.signed,
         door: SocketAddr::new(server.address, site.ports.http),
+        maintained: server.maintained,
     }
 }
 

@@ -148,6 +148,7 @@ mod tests {
                 gtid_current: Position::parse("0-1-41").unwrap(),
                 gtid_received: Position::parse("0-1-42").unwrap(),
                 receiving: Receiving::Acknowledging,
+                adrift: false,
                 unfit: None,
                 beat: 3,
                 because: "follows db1".into(),

@@ -7,7 +7,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Door, What};
+use super::What;
+use crate::scenario::Door;
 
 /// Longer than any hold and any failover: who gave up earlier would count himself.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -69,10 +70,11 @@ impl Browser {
     fn request(&self, what: &What) -> String {
         let (line, body) = match what {
             What::Read => ("GET / HTTP/1.1", String::new()),
+            What::File => ("GET /static/style.css HTTP/1.1", String::new()),
             What::Post(number) => ("POST /messages HTTP/1.1", format!("name=Ada&text={}", What::text(*number))),
         };
         let host = &self.door.host;
-        let mut request = format!("{line}\r\nHost: {host}\r\nAccept: text/html\r\n");
+        let mut request = format!("{line}\r\nHost: {host}\r\nAccept: */*\r\n");
         if !self.cookies.is_empty() {
             let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request += &format!("Cookie: {}\r\n", cookies.join("; "));

@@ -6,8 +6,10 @@ use std::time::Duration;
 /// What a visitor asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The page.
+    /// The page, which the application makes.
     Read,
+    /// The page's style sheet, a file.
+    File,
     /// A message that nobody else writes.
     Post(u64),
 }
@@ -26,9 +28,19 @@ impl What {
     /// The status that a visitor is content with: a form is answered by a redirect (RFC 9110 § 15.4.4).
     pub(super) fn expects(&self) -> u16 {
         match self {
-            What::Read => 200,
+            What::Read | What::File => 200,
             What::Post(_) => 303,
         }
+    }
+
+    /// Whether it changes nothing, so that it may be asked again.
+    pub fn is_read(&self) -> bool {
+        !matches!(self, What::Post(_))
+    }
+
+    /// Whether the application answers it, and not only who keeps its files.
+    pub fn is_of_application(&self) -> bool {
+        *self != What::File
     }
 }
 
@@ -123,7 +135,7 @@ impl Visit {
 
 /// Between the first visit and the last.
 fn gap(visits: &[Visit]) -> Duration {
-    let posted = visits.iter().filter(|visit| visit.failed.is_none() && visit.what != What::Read);
+    let posted = visits.iter().filter(|visit| visit.failed.is_none() && !visit.what.is_read());
     let edges = [visits.iter().map(|visit| visit.sent).min(), visits.iter().map(|visit| visit.ended).max()];
     let mut times: Vec<Duration> = posted.map(|visit| visit.ended).chain(edges.into_iter().flatten()).collect();
     times.sort_unstable();

@@ -17,6 +17,9 @@ pub enum Fault {
     ResumeDb(usize),
     CutFromStore(usize),
     BackToStore(usize),
+    /// Changes of the cluster's record that it sends reach the store when it has given them up.
+    Late(usize),
+    InTime(usize),
     /// Nothing of the first reaches the second.
     CutOneWay(usize, usize),
     Isolate(usize),
@@ -51,6 +54,8 @@ impl World {
             Fault::ResumeDb(id) => self.pause_db(id, false),
             Fault::CutFromStore(id) => self.reach_store(id, false),
             Fault::BackToStore(id) => self.reach_store(id, true),
+            Fault::Late(id) => self.delay(id, true),
+            Fault::InTime(id) => self.delay(id, false),
             Fault::CutOneWay(from, to) => {
                 self.cut.insert((from, to));
             }

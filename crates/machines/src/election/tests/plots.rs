@@ -10,11 +10,11 @@ use crate::election::{Epoch, Mode};
 pub type Plot = &'static [(u64, u64, Fault)];
 
 use Fault::{
-    BackToStore, Corrupt, CutFromStore, CutOneWay, Isolate, Join, KillDb, KillRole, PauseRole, PowerOff, ResumeRole,
-    Served, StartRole, StartSql, StopSql, Switchover, Wipe,
+    BackToStore, Corrupt, CutFromStore, CutOneWay, Isolate, Join, KillDb, KillRole, Late, PauseDb, PauseRole, PowerOff,
+    ResumeRole, Served, StartRole, StartSql, StopSql, Switchover, Wipe,
 };
 
-pub const PLOTS: [(&str, Plot); 19] = [
+pub const PLOTS: [(&str, Plot); 20] = [
     (
         "the record is changed late by a leader that was deposed",
         &[
@@ -58,6 +58,18 @@ pub const PLOTS: [(&str, Plot); 19] = [
             (480, 300, CutFromStore(0)),
             (0, 0, Isolate(0)),
             (2_600, 1_500, PowerOff(0)),
+            (4_000, 0, Join(1)),
+        ],
+    ),
+    (
+        "a replica is lost while it is taken in, the primary goes on alone, and then the record has it",
+        &[
+            (0, 0, Isolate(1)),
+            (0, 0, Isolate(2)),
+            (2_500, 0, Late(0)),
+            (0, 0, Join(1)),
+            (900, 700, Isolate(1)),
+            (1_200, 1_200, PowerOff(0)),
             (4_000, 0, Join(1)),
         ],
     ),
@@ -211,4 +223,19 @@ fn they_begin_with_the_declared_primary_and_all_others_in_s() {
     let cluster = world.store.mirror.cluster.as_ref().map(|entry| entry.value.clone()).unwrap();
     assert!(cluster.epoch > Epoch::default());
     assert_eq!((cluster.primary, cluster.sync), ("db1".into(), ["db2".into(), "db3".into()].into()));
+}
+
+#[test]
+fn replicas_that_vanish_are_missed_though_nobody_writes() {
+    let mut world = World::new(1, Weather { lost: 0, latency_ms: 2, failing: 0 }, true, Mode::Available, None);
+    world.run(3_000);
+    world.writing = false;
+    world.run(1_000);
+    // Their connections stay: a machine that is off says nothing.
+    for fault in [PauseRole(1), PauseDb(1), PauseRole(2), PauseDb(2)] {
+        world.befall(fault);
+    }
+    world.run(8_000);
+    let sync = world.store.mirror.cluster.as_ref().map(|entry| entry.value.sync.clone()).unwrap();
+    assert_eq!((sync, world.broken), (Default::default(), None));
 }

@@ -19,7 +19,7 @@ pub struct Tally {
 fn some_fault(dice: &mut Dice) -> Fault {
     let id = dice.below(NODES as u64) as usize;
     let other = dice.below(NODES as u64) as usize;
-    match dice.below(24) {
+    match dice.below(25) {
         0..=2 => Fault::KillDb(id),
         3 => Fault::KillRole(id),
         4..=6 => Fault::StartRole(id),
@@ -49,6 +49,13 @@ fn some_fault(dice: &mut Dice) -> Fault {
         }
         20 | 21 => Fault::Switchover(dice.one_in(2).then_some(id)),
         22 => {
+            if dice.one_in(2) {
+                Fault::Late(id)
+            } else {
+                Fault::InTime(id)
+            }
+        }
+        23 => {
             if dice.one_in(2) {
                 Fault::Failover
             } else {

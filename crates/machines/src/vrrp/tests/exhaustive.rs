@@ -7,7 +7,7 @@ use crate::vrrp::flaw::Flaw;
 use crate::vrrp::{Fitness, Input};
 
 /// What may happen to a machine; each is followed by a pause of one of two lengths.
-const EVENTS: [fn(&mut World, usize); 9] = [
+const EVENTS: [fn(&mut World, usize); 11] = [
     |world, node| world.power_off(node),
     |world, node| world.power_on(node),
     |world, node| world.pause(node, Pause::Frozen),
@@ -21,6 +21,8 @@ const EVENTS: [fn(&mut World, usize); 9] = [
         }
     },
     |world, node| world.tell(node, Input::Yield),
+    |world, node| world.assess(node, Fitness::Maintained),
+    |world, node| world.tell(node, Input::Return),
 ];
 
 const PAUSES: [Duration; 2] = [Duration::from_millis(130), Duration::from_millis(900)];
@@ -55,7 +57,7 @@ fn play(number: u64, length: u32, choices: u64, flaw: Option<Flaw>) -> Result<()
         match event {
             // A new life knows of no order.
             0 => yielded[node] = false,
-            8 => yielded[node] |= awake || world.nodes[node].pause == Some(Pause::Frozen),
+            8 | 10 if awake || world.nodes[node].pause == Some(Pause::Frozen) => yielded[node] = event == 8,
             _ => {}
         }
         world.run(PAUSES[pause]);
@@ -71,8 +73,8 @@ fn right(world: &World, yielded: [bool; 2]) -> Result<(), String> {
         it.on && it.pause.is_none() && !it.unplugged && !yielded[node]
     };
     let able: Vec<usize> = (0..2).filter(|node| awake(*node)).collect();
-    let fit: Vec<usize> = able.iter().copied().filter(|node| world.nodes[*node].fitness == Fitness::Fit).collect();
-    let best = if fit.is_empty() { &able } else { &fit };
+    let fittest = able.iter().map(|node| world.nodes[*node].fitness).max();
+    let best: Vec<usize> = able.into_iter().filter(|node| Some(world.nodes[*node].fitness) == fittest).collect();
     let holders = world.holders();
     let right = if best.is_empty() { holders.is_empty() } else { holders.len() == 1 && best.contains(&holders[0]) };
     if !right {

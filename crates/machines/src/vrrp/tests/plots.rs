@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use super::world::{DELAY, INTERVAL, Pause, World, settings};
+use super::world::{DELAY, INTERVAL, Pause, World, address, settings};
 use crate::Time;
 use crate::vrrp::flaw::Flaw;
-use crate::vrrp::{Fitness, Input, PATIENCE, Settings, State};
+use crate::vrrp::{ANNOUNCE_EVERY, Fitness, Input, PATIENCE, Settings, State};
 
 pub(super) type Plot = fn(Option<Flaw>) -> Result<(), String>;
 
 /// Every plot with what it is called.
-pub(super) const PLOTS: [(&str, Plot); 16] = [
+pub(super) const PLOTS: [(&str, Plot); 27] = [
     ("the first one takes it", first),
     ("power cut", power_cut),
+    ("several heirs", heirs),
     ("the master is frozen", |flaw| frozen(flaw, Pause::Frozen)),
     ("the master is suspended", |flaw| frozen(flaw, Pause::Suspended)),
     ("the backup is suspended", backup_suspended),
@@ -24,9 +25,19 @@ pub(super) const PLOTS: [(&str, Plot); 16] = [
     ("the backup is deaf", deaf),
     ("the cable is pulled and put back", cable),
     ("planned hand-over", hand_over),
+    ("maintained", maintained),
+    ("connections are inherited from who is still there", inherited),
+    ("and from nobody else", not_inherited),
     ("who preempts", preempts),
     ("restarted at once", restarted),
     ("a fitter one has just begun", just_begun),
+    ("who is not fit does not preempt", unfit_preempts_not),
+    ("the backup is deaf and cannot serve", deaf_and_empty),
+    ("somebody else says farewell", farewell_of_another),
+    ("farewell over and over", farewell_again),
+    ("an order is taken back", taken_back),
+    ("nobody is there to take it", nobody_there),
+    ("the wire is told for ever", told_for_ever),
 ];
 
 /// After the last change, with everybody fit.
@@ -70,10 +81,27 @@ fn power_cut(flaw: Option<Flaw>) -> Result<(), String> {
     world.power_off(0);
     world.run(BOUND);
     master_is(1, &world)?;
-    expect(world.vacant <= INTERVAL * 3 + INTERVAL / 4 + DELAY, "too long", &world)?;
+    // It is the only heir, and waits for nobody.
+    expect(world.vacant <= INTERVAL * 3 + INTERVAL / 64 + DELAY, "too long", &world)?;
     world.power_on(0);
     world.run(BOUND * 2);
     master_is(1, &world)
+}
+
+/// One after the other takes over, and never two at once.
+fn heirs(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = World::new(4, true, 7, flaw);
+    world.run(BOUND * 2);
+    for (gone, heir) in [(0, 1), (1, 2), (2, 3)] {
+        let before: usize = world.nodes.iter().map(|node| node.takeovers).sum();
+        world.power_off(gone);
+        world.run(BOUND);
+        master_is(heir, &world)?;
+        let after: usize = world.nodes.iter().map(|node| node.takeovers).sum();
+        expect(after == before + 1, "only one takes it over", &world)?;
+        world.run(BOUND);
+    }
+    Ok(())
 }
 
 fn frozen(flaw: Option<Flaw>, pause: Pause) -> Result<(), String> {
@@ -183,8 +211,10 @@ fn deaf(flaw: Option<Flaw>) -> Result<(), String> {
 }
 
 fn cable(flaw: Option<Flaw>) -> Result<(), String> {
-    for away in 0..12 {
+    // Whatever the other one is at when it is pulled, and when it is put back.
+    for (pulled, away) in (0..8).flat_map(|pulled| (0..12).map(move |away| (pulled, away))) {
         let mut world = ready(flaw);
+        world.run(INTERVAL * pulled / 8);
         world.unplug(0);
         world.run(BOUND * 2 + INTERVAL * away / 4);
         expect(world.holders() == [1], "the other one has it", &world)?;
@@ -214,6 +244,65 @@ fn hand_over(flaw: Option<Flaw>) -> Result<(), String> {
     world.run(BOUND * 2);
     expect(world.holders().is_empty(), "it leaves all the same", &world)?;
     not_shared(&world)
+}
+
+fn maintained(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = ready(flaw);
+    world.assess(0, Fitness::Maintained);
+    world.run(INTERVAL);
+    master_is(1, &world)?;
+    expect(world.vacant == Duration::ZERO, "nobody was without it", &world)?;
+    // Nobody else is there: better it than nobody. And when there is somebody again, that one.
+    world.power_off(1);
+    world.run(BOUND * 2);
+    master_is(0, &world)?;
+    world.power_on(1);
+    world.run(BOUND * 2);
+    master_is(1, &world)?;
+    world.assess(0, Fitness::Fit);
+    world.run(BOUND);
+    master_is(1, &world)?;
+    not_shared(&world)
+}
+
+/// Who handed over answers its connections, and who has the address sends on what belongs to them.
+fn inherited(flaw: Option<Flaw>) -> Result<(), String> {
+    for change in [Input::Yield, Input::Fitness(Fitness::Maintained)] {
+        let mut world = ready(flaw);
+        world.tell(0, change);
+        world.run(INTERVAL);
+        let [old, new] = &world.nodes[..] else { return Err("there are two".into()) };
+        expect(new.inherited == [address(0)] && old.released_to == Some(address(1)), "it is inherited", &world)?;
+    }
+    let lower = Settings { priority: 100, preempt: true, ..settings(0, true) };
+    let higher = Settings { priority: 150, preempt: true, ..settings(1, true) };
+    let mut world = World::of(vec![lower, higher], 5, flaw);
+    world.power_off(1);
+    world.run(BOUND);
+    world.power_on(1);
+    world.run(BOUND);
+    let [old, new] = &world.nodes[..] else { return Err("there are two".into()) };
+    expect(new.inherited == [address(0)] && old.released_to == Some(address(1)), "so by who preempts", &world)
+}
+
+fn not_inherited(flaw: Option<Flaw>) -> Result<(), String> {
+    type Change = fn(&mut World);
+    let kinds: [(bool, Change); 3] = [
+        (true, |world| world.power_off(0)),
+        (true, |world| world.assess(0, Fitness::Empty)),
+        // Others do not answer at an address that they gave up.
+        (false, |world| world.tell(0, Input::Yield)),
+    ];
+    for (kin, change) in kinds {
+        let mut world = World::new(2, kin, 7, flaw);
+        world.run(BOUND * 2);
+        change(&mut world);
+        world.run(BOUND * 2);
+        expect(world.masters() == [1], "the other one has it", &world)?;
+        let [old, new] = &world.nodes[..] else { return Err("there are two".into()) };
+        expect(new.inherited.is_empty() && old.released_to.is_none(), "nothing is inherited", &world)?;
+    }
+    Ok(())
 }
 
 fn preempts(flaw: Option<Flaw>) -> Result<(), String> {
@@ -259,6 +348,96 @@ fn just_begun(flaw: Option<Flaw>) -> Result<(), String> {
     world.run(BOUND * 2);
     master_is(1, &world)?;
     expect(world.nodes[0].takeovers == before, "it waits for who is fitter", &world)
+}
+
+fn unfit_preempts_not(flaw: Option<Flaw>) -> Result<(), String> {
+    // Among strangers, who do not say that they are fitter.
+    let lower = Settings { priority: 1, preempt: true, ..settings(0, false) };
+    let higher = Settings { priority: 250, preempt: true, ..settings(1, false) };
+    let mut world = World::of(vec![lower, higher], 5, flaw);
+    world.assess(1, Fitness::Empty);
+    // It tries it once: nobody says that he is fitter.
+    world.run(BOUND * 3);
+    master_is(0, &world)?;
+    let before = world.nodes[1].takeovers;
+    world.run(BOUND * 4);
+    master_is(0, &world)?;
+    expect(world.nodes[1].takeovers == before, "who cannot serve takes it from nobody", &world)?;
+    world.assess(1, Fitness::Fit);
+    world.run(BOUND);
+    master_is(1, &world)
+}
+
+fn deaf_and_empty(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = ready(flaw);
+    world.assess(1, Fitness::Empty);
+    world.cut(0, 1);
+    world.run(BOUND + INTERVAL * (PATIENCE + 4));
+    expect(world.masters().contains(&0), "who serves does not give way to who cannot", &world)?;
+    world.heal();
+    world.run(INTERVAL * 2);
+    master_is(0, &world)
+}
+
+fn farewell_of_another(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = World::new(3, true, 7, flaw);
+    world.run(BOUND * 2);
+    let farewell =
+        Input::Advert { from: address(1), priority: 0, interval: INTERVAL, fitness: Some(Fitness::Maintained) };
+    for _ in 0..10 {
+        world.tell(2, farewell.clone());
+        world.run(INTERVAL * 11 / 10);
+    }
+    master_is(0, &world)?;
+    expect(world.nodes[2].takeovers == 0, "its master is still there", &world)
+}
+
+fn farewell_again(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = World::new(3, true, 7, flaw);
+    world.run(BOUND * 2);
+    let farewell = Input::Advert { from: address(0), priority: 0, interval: INTERVAL, fitness: Some(Fitness::Fit) };
+    world.power_off(0);
+    for _ in 0..20 {
+        world.tell(1, farewell.clone());
+        world.run(INTERVAL / 20);
+    }
+    master_is(1, &world)
+}
+
+/// An order, or a bad state, that is over before anybody acted on it.
+fn taken_back(flaw: Option<Flaw>) -> Result<(), String> {
+    let kinds = [[Input::Yield, Input::Return], [Input::Fitness(Fitness::Maintained), Input::Fitness(Fitness::Fit)]];
+    for [order, back] in kinds {
+        // With three there is a skew, in which it is taken back.
+        let mut world = World::new(3, true, 7, flaw);
+        world.run(BOUND * 2);
+        world.tell(0, order);
+        world.run(DELAY * 2);
+        world.tell(0, back);
+        world.run(BOUND * 2);
+        master_is(0, &world)?;
+        expect(world.nodes[1].takeovers + world.nodes[2].takeovers == 0, "nobody else took it", &world)?;
+    }
+    Ok(())
+}
+
+/// Whoever is the last holds the address until he leaves.
+fn nobody_there(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = ready(flaw);
+    world.power_off(1);
+    world.tell(0, Input::Yield);
+    world.run(INTERVAL * 15 / 4);
+    expect(world.holders() == [0], "it gives others time to take it", &world)?;
+    world.run(INTERVAL);
+    expect(world.holders().is_empty(), "it leaves all the same", &world)
+}
+
+fn told_for_ever(flaw: Option<Flaw>) -> Result<(), String> {
+    let mut world = ready(flaw);
+    world.run(Duration::from_secs(100));
+    let last = world.nodes[0].announced.iter().rev().take(3).map(|at| world.now.since(*at)).max();
+    let recent = last.is_some_and(|last| last <= ANNOUNCE_EVERY * 3);
+    expect(recent && world.nodes[0].announced.len() >= 7, "what aged out is mended", &world)
 }
 
 #[test]

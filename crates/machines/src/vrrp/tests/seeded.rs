@@ -25,14 +25,19 @@ pub(super) fn play(seed: u64, flaw: Option<Flaw>, tally: &mut Tally) -> Result<(
     let mut world = World::new(count, true, seed, flaw);
     world.run(BOUND);
     tally.histories += 1;
+    let mut was_calm = true;
     for _ in 0..dice.below(8) + 3 {
         tally.changes += 1;
+        world.shared = Duration::ZERO;
         let calm = change(&mut world, &mut dice, tally);
         world.run(Duration::from_millis(dice.below(1_500)));
         if calm {
             world.run(BOUND);
-            settled(&world).map_err(|wrong| format!("seed {seed}, {count} machines: {wrong}"))?;
+            let right = settled(&world).and_then(|()| if was_calm { apart(&world) } else { Ok(()) });
+            right.map_err(|wrong| format!("seed {seed}, {count} machines: {wrong}"))?;
         }
+        was_calm = calm;
+        world.wrong.take().map_or(Ok(()), |wrong| Err(format!("seed {seed}, {count} machines: {wrong}")))?;
     }
     mend(&mut world);
     world.run(BOUND);
@@ -57,7 +62,7 @@ fn mend(world: &mut World) {
 fn change(world: &mut World, dice: &mut Dice, tally: &mut Tally) -> bool {
     let count = world.nodes.len();
     let (one, other) = (dice.below(count as u64) as usize, dice.below(count as u64) as usize);
-    match dice.below(12) {
+    match dice.below(14) {
         0 | 1 => world.power_off(one),
         2 => world.power_on(one),
         3 => world.pause(one, if dice.below(2) == 0 { Pause::Frozen } else { Pause::Suspended }),
@@ -83,8 +88,10 @@ fn change(world: &mut World, dice: &mut Dice, tally: &mut Tally) -> bool {
             world.loss = dice.below(20);
             return false;
         }
+        11 => world.tell(one, Input::Yield),
+        12 => world.tell(one, Input::Return),
         _ => {
-            let fitness = Fitness::ALL[1 + dice.below(3) as usize];
+            let fitness = Fitness::ALL[1 + dice.below(4) as usize];
             world.assess(one, fitness);
             return false;
         }
@@ -100,7 +107,7 @@ fn all_fit(world: &World) -> bool {
 fn settled(world: &World) -> Result<(), String> {
     let takes_part = |node: &usize| {
         let node = &world.nodes[*node];
-        node.on && node.pause.is_none() && !node.unplugged
+        node.on && node.pause.is_none() && !node.unplugged && !node.vrrp.is_away()
     };
     let able: Vec<usize> = (0..world.nodes.len()).filter(takes_part).collect();
     let masters: Vec<usize> =
@@ -109,6 +116,12 @@ fn settled(world: &World) -> Result<(), String> {
     let right = if able.is_empty() { holders.is_empty() } else { masters.len() == 1 && holders == masters };
     let told = || format!("of {able:?} masters are {masters:?}, the address is at {holders:?} at {:?}", world.now);
     if right { Ok(()) } else { Err(told()) }
+}
+
+/// From one calm state to the next no two that hear each other have it for longer than it takes to hear each other.
+fn apart(world: &World) -> Result<(), String> {
+    let told = || format!("two had the address for {:?} until {:?}", world.shared, world.now);
+    if world.shared <= DELAY * 8 { Ok(()) } else { Err(told()) }
 }
 
 #[test]

@@ -48,7 +48,12 @@ pub(super) struct Node {
     /// Taken over so often.
     pub(super) takeovers: usize,
     pub(super) announced: Vec<Time>,
+    /// From whom it took over while that one was still there, and to whom it last gave the address.
+    pub(super) inherited: Vec<IpAddr>,
+    pub(super) released_to: Option<IpAddr>,
     pub(super) advertised: usize,
+    /// When it was last there to answer.
+    pub(super) answered: Time,
 }
 
 impl Node {
@@ -71,6 +76,8 @@ pub(super) struct World {
     pub(super) shared: Duration,
     /// How long nobody had it.
     pub(super) vacant: Duration,
+    /// What must never be.
+    pub(super) wrong: Option<String>,
 }
 
 pub(super) fn address(node: usize) -> IpAddr {
@@ -102,7 +109,10 @@ impl World {
                 waiting: Vec::new(),
                 takeovers: 0,
                 announced: Vec::new(),
+                inherited: Vec::new(),
+                released_to: None,
                 advertised: 0,
+                answered: Time::ZERO,
             }
         };
         let mut world = World {
@@ -114,6 +124,7 @@ impl World {
             packets: Vec::new(),
             shared: Duration::ZERO,
             vacant: Duration::ZERO,
+            wrong: None,
         };
         (0..count).for_each(|node| world.tell(node, Input::Fitness(Fitness::Fit)));
         world
@@ -150,7 +161,11 @@ impl World {
             let fitness = self.nodes[node].seen();
             match output {
                 Output::Hold { until } => self.nodes[node].held = Some(until),
-                Output::Release => self.nodes[node].held = None,
+                Output::Release { to } => {
+                    self.nodes[node].held = None;
+                    self.nodes[node].released_to = to;
+                }
+                Output::Inherit { from } => self.inherit(node, from),
                 Output::Announce => {
                     let now = self.now;
                     self.nodes[node].announced.push(now);
@@ -166,6 +181,16 @@ impl World {
                 Output::Enter { state, .. } => self.nodes[node].takeovers += usize::from(state == State::Master),
             }
         }
+    }
+
+    /// Whoever has connections sent on to another one has heard him lately.
+    fn inherit(&mut self, node: usize, from: IpAddr) {
+        let before = (0..self.nodes.len()).find(|other| address(*other) == from);
+        let silent = before.map(|before| self.now.since(self.nodes[before].answered));
+        if silent.is_none_or(|silent| silent > INTERVAL * 3 + DELAY) {
+            self.wrong = Some(format!("{node} sends on to {from}, which has been silent for {silent:?}"));
+        }
+        self.nodes[node].inherited.push(from);
     }
 
     fn send(&mut self, from: usize, packet: &Input) {
@@ -263,6 +288,9 @@ impl World {
         self.shared += if shared { took } else { Duration::ZERO };
         self.vacant += if holders.is_empty() { took } else { Duration::ZERO };
         self.now = self.now.max(until);
+        let now = self.now;
+        let answers = |node: &&mut Node| node.on && node.pause.is_none() && !node.unplugged;
+        self.nodes.iter_mut().filter(answers).for_each(|node| node.answered = now);
     }
 
     fn step(&mut self) {

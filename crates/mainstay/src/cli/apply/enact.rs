@@ -13,7 +13,7 @@ use mainstay_site::plan::{Plan, derive};
 use mainstay_site::wire::rollout::{Progress, Proposal, Record};
 
 use super::fleet::{Fleet, Now};
-use super::{difference, disk, refuse};
+use super::{bridge, difference, disk, refuse};
 use crate::cli::db::ask::confirm;
 use crate::cli::declaration::Declaration;
 use crate::cli::exit::FAILED;
@@ -59,12 +59,44 @@ pub async fn enact(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> a
     }
     refuse(&now.site, &change.site)?;
     let generation = Generation(now.last.0 + 1);
-    let plans = derive(&change.site, &change.codebases, generation);
-    show(now, &plans, generation);
+    show(now, &derive(&change.site, &change.codebases, generation), generation);
+    let first = bridge::bridge(&now.site, &change.site);
+    if !first.is_empty() {
+        say(&bridge::told(&now.site, &change.site));
+    }
     if how.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     confirm(&format!("{} then follows generation {generation}.", change.site.domain), how.yes)?;
+    if first.is_empty() {
+        bridge::can_go(fleet, &now.site, &change.site).await?;
+        return step(fleet, now, change, how).await;
+    }
+    by_way_of(fleet, first, change, how).await
+}
+
+/// First the generations that have the old and the new, then the one that is wanted.
+async fn by_way_of(fleet: &Fleet, first: Vec<Site>, change: Change<'_>, how: &How) -> anyhow::Result<ExitCode> {
+    let wait = How { wait: true, ..how.clone() };
+    for (site, how_far) in first.into_iter().zip(["beside what was", "beside what was, the votes moved"]) {
+        let what = format!("{}, {how_far}", change.what);
+        let both = Change { site, codebases: change.codebases.clone(), what, retreats: false, source: change.source };
+        let code = step(fleet, &fleet.now().await?, both, &wait).await?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+        bridge::ready(fleet, &change.site).await?;
+    }
+    let now = fleet.now().await?;
+    let mut site = change.site;
+    site.continues(&now.site);
+    step(fleet, &now, Change { site, ..change }, how).await
+}
+
+/// One generation.
+async fn step(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> anyhow::Result<ExitCode> {
+    let generation = Generation(now.last.0 + 1);
+    let plans = derive(&change.site, &change.codebases, generation);
     disk::prepare(fleet, now, &change, &plans)?;
     let both = both(&now.site, &change.site);
     disk::note(&fleet.running.folder, &both)?;
@@ -85,7 +117,7 @@ pub async fn enact(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> a
     if !how.wait && !fleet.must_be_led(&change.site).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    end(fleet, generation, patience).await
+    end(fleet, generation, Duration::from_secs(how.timeout)).await
 }
 
 /// Nothing is different; what is under way is waited for.

@@ -58,12 +58,18 @@ impl Fleet {
     /// What the servers say; the one that knows of the newest generation, and for servers without a common store what each
     /// says of itself.
     pub async fn view(&self) -> anyhow::Result<View> {
+        self.view_of(None).await
+    }
+
+    /// The same; servers that have a common store need not all be asked once one knows of `enough`.
+    async fn view_of(&self, enough: Option<Generation>) -> anyhow::Result<View> {
         let mut best: Option<View> = None;
         let mut own = Vec::new();
         let mut last = None;
         for (name, client) in &self.clients {
             match client.rollout().await {
                 Ok(View { unreachable: Some(because), .. }) => last = Some(format!("{name}: {because}")),
+                Ok(view) if enough.is_some() && view.led && view.target >= enough => return Ok(view),
                 Ok(view) => {
                     own.extend(view.servers.iter().filter(|it| it.server == *name).cloned());
                     if best.as_ref().is_none_or(|best| (best.target, best.led) < (view.target, view.led)) {
@@ -140,6 +146,9 @@ impl Fleet {
                 Err(error) => last = Some((name.clone(), error)),
             }
         }
+        if led && self.is_target(&proposal.record).await {
+            return Ok(());
+        }
         match last {
             // Who is away finds out when it is back and somebody applies again.
             Some((name, error)) if written => say(&format!("{name} was not told: {error}")),
@@ -149,13 +158,19 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether what is followed is this: whoever wrote it may have died before it could say so.
+    async fn is_target(&self, record: &Record) -> bool {
+        let target = self.view().await.ok().and_then(|view| view.target);
+        target == Some(record.generation) && self.record(record.generation).await.is_ok_and(|known| known == *record)
+    }
+
     /// Waits until the servers follow `generation`, or cannot; gives the turns where nobody else does.
     pub async fn follow(&self, generation: Generation, patience: Duration) -> anyhow::Result<Outcome> {
         let (begun, mut told) = (Instant::now(), String::new());
         let mut changing = BTreeMap::new();
         loop {
             // While a store moves or elects, nobody knows.
-            if let Ok(view) = self.view().await {
+            if let Ok(view) = self.view_of(Some(generation)).await {
                 if view.target.is_some_and(|target| target > generation) {
                     let because = self.record(view.target.unwrap_or_default()).await.map(|record| record.what);
                     let because = because.unwrap_or_else(|_| "another generation came".into());

@@ -1,5 +1,6 @@
 //! `mainstay apply`: another declaration for a site that runs.
 
+mod bridge;
 mod difference;
 mod disk;
 pub mod enact;
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use mainstay_node::release::identify;
-use mainstay_site::model::{Codebase, Site};
+use mainstay_site::model::{Codebase, Server, Site};
+use mainstay_site::names::Role;
 use mainstay_site::votes::votes;
 
 use super::declaration::{Declaration, File};
@@ -93,13 +95,13 @@ pub fn refuse(before: &Site, after: &Site) -> anyhow::Result<()> {
             server.name
         );
     }
-    let kept = |site: &Site| -> Vec<_> {
-        site.with_role(mainstay_site::names::Role::Database).map(|it| it.name.clone()).collect()
-    };
-    let (databases, then) = (kept(before), kept(after));
+    let has_data = |server: &&Server| server.has(Role::Database);
+    let (databases, then) = (before.servers.iter().filter(has_data), after.servers.iter().filter(has_data));
+    let stays = |server: &Server| after.server(&server.name).is_some_and(|it| it.has(Role::Database));
     ensure!(
-        databases.is_empty() || then.is_empty() || databases.iter().any(|name| then.contains(name)),
-        "none of the database servers stays, so nobody would have the data: apply a declaration that has old and new ones first"
+        databases.clone().next().is_none() || then.count() == 0 || databases.clone().any(stays) || votes(after),
+        "none of the database servers stays, and without a store of the servers' own nobody could hand the data over: apply a \
+         declaration that has old and new ones first"
     );
     Ok(())
 }

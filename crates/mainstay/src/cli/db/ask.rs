@@ -63,16 +63,13 @@ impl Databases {
         client.ask_database(ask).await.map_err(|why| anyhow!("{server} cannot do it: {why}"))
     }
 
-    /// Looks at all of them.
+    /// Looks at all of them at once: one that does not answer costs its seconds once.
     pub async fn look(&self) -> Seen {
+        let asked: Vec<_> =
+            self.servers.iter().map(|(name, client)| (name.clone(), tokio::spawn(view(client.clone())))).collect();
         let mut seen = Vec::new();
-        for (name, client) in &self.servers {
-            let view = match client.ask_database(&Ask::View).await {
-                Ok(Told::View(view)) => Ok(*view),
-                Ok(_) => Err("it answers something else: it is of another version".into()),
-                Err(error) => Err(error.to_string()),
-            };
-            seen.push((name.clone(), view));
+        for (name, view) in asked {
+            seen.push((name, view.await.unwrap_or_else(|ended| Err(ended.to_string()))));
         }
         seen
     }
@@ -94,6 +91,14 @@ impl Databases {
     }
 }
 
+async fn view(client: Client) -> Result<View, String> {
+    match client.ask_database(&Ask::View).await {
+        Ok(Told::View(view)) => Ok(*view),
+        Ok(_) => Err("it answers something else: it is of another version".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// What the servers agree on, as the first says it that reaches the store.
 pub fn agreed(seen: &Seen) -> Option<&mainstay_site::wire::upkeep::Agreed> {
     let stores = || seen.iter().filter_map(|(_, view)| view.as_ref().ok()?.store.as_ref());
@@ -108,8 +113,17 @@ pub fn primary(seen: &Seen) -> Option<ServerName> {
     }
 }
 
-/// Why nothing can be ordered now: the store has no majority. `None` if it answers.
+/// Whether any of them said how it is.
+pub fn answers(seen: &Seen) -> bool {
+    seen.iter().any(|(_, view)| view.is_ok())
+}
+
+/// Why nothing can be ordered now: nobody answers, or the store has no majority. `None` if it answers.
 pub fn lost(databases: &Databases, seen: &Seen) -> Option<anyhow::Error> {
+    if !answers(seen) {
+        let told = seen.iter().filter_map(|(name, view)| Some(format!("{name}: {}", view.as_ref().err()?)));
+        return Some(anyhow!("no database server answers\n  {}", told.collect::<Vec<_>>().join("\n  ")));
+    }
     let why = agreed(seen)?.unreachable.as_ref()?;
     Some(anyhow!("{}; {why}", without_votes(&databases.running.site)))
 }

@@ -38,10 +38,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let to = args.to.as_deref().map(|to| databases.known(to)).transpose()?;
     runtime()?.block_on(async {
         let seen = databases.look().await;
-        let now = agreed(&seen).context("the servers of this site agree on nothing: there is nobody to promote")?;
         if let Some(lost) = lost(&databases, &seen) {
             return Err(lost);
         }
+        let now = agreed(&seen).context("the servers of this site agree on nothing: there is nobody to promote")?;
         if let Some((leader, _)) = &now.leader {
             anyhow::bail!("{} leads: `mainstay db switchover` moves the primary without loss", leader.server);
         }

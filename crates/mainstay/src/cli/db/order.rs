@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use mainstay_site::model::FORMAT;
-use mainstay_site::wire::database::Wish;
-use mainstay_site::wire::upkeep::{Agreed, Ask};
+use mainstay_site::model::{Durability, FORMAT};
+use mainstay_site::wire::database::{Receiving, Server, Wish};
+use mainstay_site::wire::upkeep::{Agreed, Ask, View};
 use serde::Serialize;
 
 use super::ask::{Databases, Seen, agreed, lost};
@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(150);
 const LEADS: Duration = Duration::from_secs(40);
 /// Nobody asks for the lead though an order said so: it is not going to happen.
 const NOBODY: Duration = Duration::from_secs(3);
+/// Until a replica reads the primary's log: one that has just handed over begins within a second.
+const READS: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -60,6 +62,28 @@ pub async fn carry_out(databases: &Databases, wish: Wish) -> anyhow::Result<Seen
     }
 }
 
+/// Has the primary's place handed over, to `to` or to whoever is furthest: once there is somebody who reads the primary's log, or
+/// after a while all the same, since the primary says best why it does not hand over.
+pub async fn switch_over(databases: &Databases, to: Option<Server>) -> anyhow::Result<Seen> {
+    let declared = databases.running.site.database.as_ref().map(|it| it.durability).unwrap_or_default();
+    let least = if declared == Durability::Async { Receiving::Silently } else { Receiving::Acknowledging };
+    let start = Instant::now();
+    while start.elapsed() < READS && !reads(&databases.look().await, to.as_ref(), least) {
+        tokio::time::sleep(LOOK).await;
+    }
+    carry_out(databases, Wish::Switchover { to }).await
+}
+
+/// Whether there is a replica, the one that is meant if there is one, that reads the log of who is the primary now, as it must to
+/// take its place.
+fn reads(seen: &Seen, to: Option<&Server>, least: Receiving) -> bool {
+    let Some((agreed, cluster)) = agreed(seen).and_then(|agreed| Some((agreed, agreed.cluster.as_ref()?))) else {
+        return false;
+    };
+    let mut meant = agreed.members.iter().filter(|(name, _)| to.is_none_or(|to| to.0 == **name));
+    meant.any(|(_, member)| member.epoch == cluster.epoch && member.receiving >= least)
+}
+
 /// Waits until somebody leads who is recorded as the primary, and takes writes.
 pub async fn led(databases: &Databases, before: Option<String>) -> anyhow::Result<Changed> {
     let start = Instant::now();
@@ -92,8 +116,14 @@ fn open(seen: &Seen) -> Option<(String, u64)> {
 fn reasons(seen: &Seen) -> String {
     let members = |agreed: &Agreed| {
         let line = |(name, member): (&String, &mainstay_site::wire::database::Member)| {
-            let silent = seen.iter().any(|(one, view)| one.as_str() == name && view.is_err());
-            let because = if silent { "cannot be reached" } else { member.because.as_str() };
+            let view = seen.iter().find(|(one, _)| one.as_str() == name).map(|(_, view)| view.as_ref());
+            let lost = |view: &View| view.store.as_ref().is_some_and(|store| store.unreachable.is_some());
+            let because = match view {
+                Some(Err(_)) => "cannot be reached",
+                // What it said there last is no longer so.
+                Some(Ok(view)) if lost(view) => "is cut off from the store",
+                _ => member.because.as_str(),
+            };
             format!("\n  {name}: {because}")
         };
         agreed.members.iter().map(line).collect::<String>()

@@ -11,7 +11,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Of;
-use super::ask::{Databases, Seen, agreed, primary, without_votes};
+use super::ask::{Databases, Seen, agreed, answers, primary, without_votes};
 use crate::cli::exit::UNWELL;
 use crate::cli::help;
 use crate::cli::up::runtime;
@@ -69,9 +69,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn table(databases: &Databases, seen: &Seen, paint: &Paint) -> String {
     let site = &databases.running.site.domain;
-    let leader = primary(seen).map_or_else(|| paint.red("nobody is the primary"), |name| format!("primary: {name}"));
+    let leader = match primary(seen) {
+        Some(name) => format!("primary: {name}"),
+        None if answers(seen) => paint.red("nobody is the primary"),
+        None => paint.red("no database server answers: whether there is a primary is not known"),
+    };
     let mut out = format!("{}  {leader}", paint.bold(site.as_str()));
     match agreed(seen) {
+        None if !answers(seen) => out.push('\n'),
         None => out += "  (declared; the servers agree on nothing, and nobody is promoted)\n",
         Some(agreed) => out += &told(agreed, databases, paint),
     }

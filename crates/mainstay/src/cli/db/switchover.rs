@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
-use mainstay_site::wire::database::{Server, Wish};
+use mainstay_site::wire::database::Server;
 
 use super::Of;
 use super::ask::{Databases, Seen, leading};
@@ -33,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         let to = args.to.as_deref().map(|to| databases.known(to)).transpose()?;
         ensure!(to.as_ref().is_none_or(|to| to.as_str() != before), "{before} is the primary already");
         let to = to.as_ref().map(Server::from);
-        let seen = order::carry_out(&databases, Wish::Switchover { to }).await?;
+        let seen = order::switch_over(&databases, to).await?;
         let changed = order::led(&databases, Some(before.clone())).await?;
         if changed.primary == before {
             bail!("{before} is still the primary{}", refusal(&seen, &before));

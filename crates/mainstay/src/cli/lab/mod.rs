@@ -1,10 +1,14 @@
 //! `mainstay lab`: what the lab can show of Mainstay itself.
 
+mod charge;
 mod database;
 mod ground;
+mod left;
+mod scaled;
 mod scenario;
 mod site;
 mod stage;
+mod table;
 mod vip;
 
 use std::process::ExitCode;

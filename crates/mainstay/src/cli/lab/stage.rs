@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use mainstay_lab::scenario::{Inside, Target};
+use anyhow::{Context, ensure};
+use mainstay_lab::scenario::{Inside, Target, processes};
 use mainstay_lab::{Lab, Mode, Options, Place, Wires};
 use mainstay_node::control::Client;
 use mainstay_site::model::Site;
@@ -13,17 +13,19 @@ use mainstay_site::names::{Role, ServerName};
 use mainstay_site::plan::{Config, Plan};
 use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::ServiceStatus;
+use rustix::process::Signal;
 
 use super::ground::{Ground, Laid};
+use super::left;
 use crate::cli::db::ask::{Databases, Seen, agreed};
 use crate::cli::declaration::File;
 use crate::cli::site_folder::SiteFolder;
-use crate::cli::up::{boot, prepare, runtime};
+use crate::cli::up::{Prepared, boot, prepare_all, runtime, say};
 
 /// What a cold start of four servers may take.
 const START: Duration = Duration::from_secs(120);
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The declaration; three votes, so that one server may go.
 const DECLARATION: &str = r#"
@@ -58,8 +60,10 @@ pub struct Stage {
     pub site: Site,
     plans: Vec<Plan>,
     secrets: Secrets,
-    folder: SiteFolder,
-    root: PathBuf,
+    pub folder: SiteFolder,
+    pub root: PathBuf,
+    /// What it was brought up with.
+    pub prepared: Prepared,
     pub databases: Databases,
     pub runtime: tokio::runtime::Runtime,
     pub ground: Ground,
@@ -94,7 +98,7 @@ impl Stage {
         ground: Ground,
     ) -> anyhow::Result<Stage> {
         let number = std::process::id();
-        let root = std::env::temp_dir().join(format!("ms-lab-{name}-{number}"));
+        let root = left::root(name, number);
         fs::create_dir_all(&root).with_context(|| format!("{} cannot be made", root.display()))?;
         lay(&root.join("code")).with_context(|| format!("{} cannot be made", root.join("code").display()))?;
         let file = File { file: root.join("site.toml") };
@@ -102,7 +106,8 @@ impl Stage {
         let declaration = file.load()?;
         let site = declaration.site.clone();
         let folder = SiteFolder(root.join("state"));
-        let plans = prepare(&declaration, &site, &folder)?;
+        let prepared = prepare_all(&declaration, &site, &folder)?;
+        let plans = prepared.plans.clone();
         let secrets: Secrets = folder.read("secrets.json")?.context("the site has no secrets")?;
         let place = Place::usual(&site.domain);
         let held = place.hold()?.context("this site is up already")?;
@@ -114,8 +119,19 @@ impl Stage {
             lab.power_on(&server.name, boot(Mode::Namespaces, &folder, &server.name)?)?;
         }
         let databases = Databases::named(site.domain.as_str())?;
-        let stage =
-            Stage { lab: Some(lab), site, plans, secrets, folder, root, databases, runtime: runtime()?, ground, laid };
+        let stage = Stage {
+            lab: Some(lab),
+            site,
+            plans,
+            secrets,
+            folder,
+            root,
+            prepared,
+            databases,
+            runtime: runtime()?,
+            ground,
+            laid,
+        };
         stage.settle(START).context("the site does not come up")?;
         Ok(stage)
     }
@@ -230,17 +246,34 @@ impl Stage {
         if self.servers().is_empty() {
             return Ok(());
         }
+        self.until(patience, || Ok(unsettled(&self.runtime.block_on(self.databases.look()))))
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, time: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
+    /// Looks again and again until nothing is `amiss` any more.
+    pub fn until(
+        &self,
+        patience: Duration,
+        mut amiss: impl FnMut() -> anyhow::Result<Option<String>>,
+    ) -> anyhow::Result<()> {
         let begun = Instant::now();
-        self.runtime.block_on(async {
-            loop {
-                let seen = self.databases.look().await;
-                let Some(unsettled) = unsettled(&seen) else { return Ok(()) };
-                if begun.elapsed() > patience {
-                    bail!("not settled after {} s: {unsettled}", patience.as_secs());
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        })
+        while let Some(what) = amiss()? {
+            ensure!(begun.elapsed() <= patience, "after {} s: {what}", patience.as_secs());
+            self.wait(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Signals every process of a server whose command line has these words; one at least.
+    pub fn signal(&self, server: &ServerName, words: &[&str], signal: Signal) -> anyhow::Result<()> {
+        let found = processes(&self.namespace(server)?, words);
+        ensure!(!found.is_empty(), "{server} runs no {}", words.join(" "));
+        found.iter().for_each(|process| process.signal(signal));
+        Ok(())
     }
 }
 
@@ -271,12 +304,32 @@ fn unsettled(seen: &Seen) -> Option<String> {
     })
 }
 
+impl Stage {
+    /// Copies the logs of every server, as they are now, to where they outlive the stage: for who looks into what went wrong.
+    pub fn keep_logs(&self) {
+        let kept = self.root.with_extension("logs");
+        let copied = self.site.servers.iter().try_for_each(|server| {
+            let to = kept.join(server.name.as_str());
+            fs::create_dir_all(&to)?;
+            fs::read_dir(self.folder.server(&server.name).join("log"))?.try_for_each(|log| {
+                let log = log?;
+                fs::copy(log.path(), to.join(log.file_name())).map(drop)
+            })
+        });
+        match copied {
+            Ok(()) => say(&format!("  the logs are kept in {}", kept.display())),
+            Err(error) => say(&format!("  the logs cannot be kept in {}: {error}", kept.display())),
+        }
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         drop(self.lab.take());
         // What is mounted below the folder goes before it, or the next stage finds what this one left.
         self.laid = Laid::default();
-        // What is left below /tmp is only in the way of nobody.
+        // What is left below /tmp and /run is only in the way of nobody.
         let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all(Place::usual(&self.site.domain).folder());
     }
 }

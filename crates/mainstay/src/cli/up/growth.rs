@@ -13,7 +13,7 @@ use mainstay_node::page::{Observer, Overview, Page};
 use mainstay_site::findings::findings;
 use mainstay_site::model::{FORMAT, Site};
 use mainstay_site::names::{Generation, Role, ServerName};
-use mainstay_site::plan::derive;
+use mainstay_site::plan::{Plan, derive};
 use mainstay_site::wire::State;
 use mainstay_site::wire::rollout::{Proposal, Record};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,42 @@ fn serve(page: &Page, listener: &TcpListener) -> anyhow::Result<tokio::task::Joi
             say(&format!("the status page is gone: {error}"));
         }
     }))
+}
+
+/// Writes the generation with which a site was brought up into the books of `servers`; whether it is in all of them.
+pub async fn book_first(
+    folder: &SiteFolder,
+    site: &Site,
+    prepared: &Prepared,
+    what: &str,
+    servers: impl Iterator<Item = &ServerName>,
+) -> bool {
+    let generation = prepared.plans.iter().map(|plan| plan.generation).max().unwrap_or_default();
+    let record = Record {
+        format: FORMAT,
+        generation,
+        at_ms: mainstay_node::clock::unix_ms(),
+        what: what.to_owned(),
+        site: site.clone(),
+        codebases: prepared.codebases.clone(),
+        before: None,
+        retreats: false,
+    };
+    let mut missing = false;
+    for server in servers {
+        let client = Client::new(folder.server(server).join("control.sock"));
+        let Ok(view) = client.rollout().await else {
+            missing = true;
+            continue;
+        };
+        if view.unreachable.is_some() {
+            missing = true;
+        } else if view.target.is_none_or(|target| target < generation) {
+            let record = Record { before: view.target, ..record.clone() };
+            missing |= client.propose(&Proposal { record, plans: prepared.plans.clone() }).await.is_err();
+        }
+    }
+    !missing
 }
 
 /// See the module.
@@ -129,32 +165,8 @@ impl<'u> Growth<'u> {
     /// Writes the generation with which the site was brought up into the servers' books, once they are open.
     async fn record(&mut self, seen: &Overview) {
         let Some((prepared, what)) = self.begun.take() else { return };
-        let generation = prepared.plans.iter().map(|plan| plan.generation).max().unwrap_or_default();
-        let record = Record {
-            format: FORMAT,
-            generation,
-            at_ms: mainstay_node::clock::unix_ms(),
-            what: what.clone(),
-            site: Site::clone(&self.site),
-            codebases: prepared.codebases.clone(),
-            before: None,
-            retreats: false,
-        };
-        let mut missing = false;
-        for sight in &seen.servers {
-            let client = Client::new(self.up.folder.server(&sight.server).join("control.sock"));
-            let Ok(view) = client.rollout().await else {
-                missing = true;
-                continue;
-            };
-            if view.unreachable.is_some() {
-                missing = true;
-            } else if view.target.is_none_or(|target| target < generation) {
-                let record = Record { before: view.target, ..record.clone() };
-                missing |= client.propose(&Proposal { record, plans: prepared.plans.clone() }).await.is_err();
-            }
-        }
-        if missing {
+        let servers = seen.servers.iter().map(|sight| &sight.server);
+        if !book_first(&self.up.folder, &self.site, &prepared, &what, servers).await {
             self.begun = Some((prepared, what));
         }
     }
@@ -189,10 +201,14 @@ impl<'u> Growth<'u> {
         self.become_site(site, lab, observer)
     }
 
-    /// Leads visitors to the servers that serve as the site is now.
+    /// Leads visitors to the servers that serve as the site is now, and not to who leaves: the others' filters cut it off before
+    /// it is switched off.
     fn lead(&self, seen: &Overview) {
+        let leaving = self.up.folder.read::<Leaving>(LEAVING).ok().flatten();
+        let leaves = |name: &ServerName| leaving.as_ref().is_some_and(|leaving| leaving.servers.contains(name));
         // Addresses alone are read from these; no release changes them.
-        let plans = derive(&self.site, &[], Generation(0));
+        let plans: Vec<Plan> =
+            derive(&self.site, &[], Generation(0)).into_iter().filter(|plan| !leaves(&plan.server)).collect();
         let serves = |server: &ServerName, role: Role| {
             let sight = seen.servers.iter().find(|sight| sight.server == *server);
             let services = sight.iter().filter_map(|sight| sight.status.as_ref()).flat_map(|status| &status.services);

@@ -18,8 +18,9 @@ use mainstay_site::findings::{Group, findings};
 use mainstay_site::model::Site;
 
 pub use growth::Leaving;
+pub use growth::book_first;
 pub use live::boot;
-pub use prepare::{install_releases, make_secrets, prepare, releases};
+pub use prepare::{Prepared, install_releases, make_secrets, prepare_all, releases};
 pub use progress::{say, sign};
 
 use super::apply::apply;

@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::Context;
 use mainstay_node::release::{Release, build, install};
 use mainstay_node::store::Embedded;
-use mainstay_node::{authority, certificate};
+use mainstay_node::{authority, certificate, etcd};
 use mainstay_site::model::{App, Codebase, Site};
 use mainstay_site::names::{Generation, Role, ServerName};
-use mainstay_site::plan::{Plan, derive};
+use mainstay_site::plan::{Config, Plan, derive};
 use mainstay_site::secrets::Secrets;
 
 use super::progress;
@@ -25,11 +25,6 @@ pub struct Prepared {
 }
 
 /// Builds, completes, derives; leaves every server's state directory ready to be switched on.
-pub fn prepare(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> anyhow::Result<Vec<Plan>> {
-    prepare_all(declaration, site, folder).map(|prepared| prepared.plans)
-}
-
-/// The same, with what it was made of.
 pub fn prepare_all(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> anyhow::Result<Prepared> {
     folder.make()?;
     let releases = releases(declaration, site, &folder.common().join("builds"))?;
@@ -37,9 +32,28 @@ pub fn prepare_all(declaration: &Declaration, site: &Site, folder: &SiteFolder) 
     let plans = plans(site, &codebases, folder)?;
     install_releases(site, &releases, folder)?;
     make_secrets(site, &declaration.folder, folder)?;
+    note_first(&plans, folder)?;
     folder.write("site.json", site, 0o644)?;
     folder.write("plans.json", &plans, 0o644)?;
     Ok(Prepared { plans, codebases })
+}
+
+/// Spares the members of a store that is nowhere yet the search for it.
+fn note_first(plans: &[Plan], folder: &SiteFolder) -> anyhow::Result<()> {
+    if plans.iter().any(|plan| folder.server(&plan.server).join("store.redb").exists()) {
+        return Ok(());
+    }
+    for plan in plans {
+        let store = plan.services.iter().find_map(|service| match &service.config {
+            Config::Store(store) => Some(store),
+            _ => None,
+        });
+        let state = folder.server(&plan.server);
+        store
+            .map_or(Ok(()), |store| etcd::note_first(&state, store))
+            .with_context(|| format!("{} cannot be written", state.display()))?;
+    }
+    Ok(())
 }
 
 /// Releases into the state directories of the servers that run them or serve their files: the web tier does so itself.

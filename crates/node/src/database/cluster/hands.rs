@@ -18,12 +18,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::look::{self, Around};
+use crate::clock::unix_ms;
 use crate::database::admin::{Admin, Fault};
 use crate::database::crashes::Crashes;
 use crate::database::engine::{Engine, Seen, Start};
 use crate::database::errors::{self, Errors};
 use crate::database::places::Places;
-use crate::database::process::{Process, now_ms};
+use crate::database::process::Process;
 use crate::database::{Error, accounts, clone, configuration, follow, install, rescue};
 use crate::fence::{Answer, Fence};
 use crate::store::boot_time;
@@ -38,8 +39,9 @@ const STOP: Duration = Duration::from_secs(7);
 const KILL: Duration = Duration::from_secs(2);
 /// For ending a statement that was given up.
 const ABANDON: Duration = Duration::from_millis(300);
-/// A commit that waits this long while a replica is connected is helped by another one behind it.
-const NUDGE_AFTER: Duration = Duration::from_millis(500);
+/// A commit that waits this long while a replica is connected is helped by another one behind it. That is seen at the second of
+/// two looks, a quarter of a second apart; after 1.5 s the replica would be taken out of S for not acknowledging.
+const NUDGE_AFTER: Duration = Duration::from_millis(200);
 
 /// What is asked of the hands.
 pub struct Act {
@@ -118,6 +120,11 @@ impl Hands {
                     Some(act) => { self.carry_out(act).await; self.look().await; }
                     None => break,
                 },
+                // Who was to look in a quarter of a second may be waited for now.
+                Ok(()) = self.pace.changed() => {
+                    next = next.min(Instant::now() + self.pause());
+                    continue;
+                }
                 () = sleep_until(next) => self.look().await,
             }
             let _ = errors.forward();
@@ -137,11 +144,11 @@ impl Hands {
         let Ok(Some(process)) = Process::find(&self.places) else { return };
         let text = configuration::render(&self.config, &self.places);
         if std::fs::read_to_string(&self.places.configuration).is_ok_and(|known| known == text) {
-            tracing::info!(pid = process.pid, "adopted the running mariadbd");
+            tracing::info!(pid = process.pid(), "adopted the running mariadbd");
             self.state.process = Some(process);
             return;
         }
-        tracing::info!(pid = process.pid, "the configuration changed: mariadbd is ended and started again");
+        tracing::info!(pid = process.pid(), "the configuration changed: mariadbd is ended and started again");
         self.state.process = Some(process);
         self.stop().await;
     }
@@ -183,7 +190,7 @@ impl Hands {
         let answers = process == election::Process::Running;
         self.glance.send_modify(|glance| {
             glance.seen = answers.then(|| state.last.clone());
-            glance.process = state.process.as_ref().map(|process| (process.pid, process.since_ms));
+            glance.process = state.process.as_ref().map(|process| (process.pid(), process.since_ms));
             (glance.ends, glance.last_end) = (state.crashes.total, state.crashes.cause.clone());
         });
         let _ = self.inputs.send(Input::Observed(Box::new(observed))).await;
@@ -225,7 +232,7 @@ impl Hands {
             return "it took too long".into();
         }
         if let Some(process) = self.state.process.take() {
-            tracing::warn!(pid = process.pid, "mariadbd may still be about to {step}: it is killed");
+            tracing::warn!(pid = process.pid(), "mariadbd may still be about to {step}: it is killed");
             let _ = process.kill(KILL).await;
         }
         "it took too long, and mariadbd was killed so that it does not happen later".into()
@@ -284,12 +291,19 @@ impl Hands {
                 // Before there is anybody who waits for it to open.
                 admin.write_as(self.config.server_id).await?;
             }
+            Step::TakeOver => {
+                let received = admin.freeze().await?;
+                admin.drain(&received, follow::DRAIN).await?;
+                admin.leave_source().await?;
+                admin.write_as(self.config.server_id).await?;
+            }
             Step::Follow { source, acknowledge } => {
                 follow::follow(&self.config, &self.secrets, source, *acknowledge, admin).await?;
                 self.free_fence().await;
             }
             Step::Block(server) => admin.expel(&ServerName::from(server)).await?,
             Step::Unblock(server) => admin.admit(&ServerName::from(server)).await?,
+            Step::Nudge => self.nudge(),
             Step::Start(_) | Step::Kill | Step::Clone { .. } => {}
         }
         Ok(())
@@ -299,7 +313,7 @@ impl Hands {
         if self.state.process.is_some() {
             return Ok(());
         }
-        let wait = self.state.crashes.wait(std::time::Instant::now());
+        let wait = self.state.crashes.wait(boot_time());
         if !wait.is_zero() {
             let cause = self.state.crashes.cause.clone().unwrap_or_default();
             return Err(Error::Crashed { cause, wait_s: wait.as_secs() + 1 });
@@ -393,11 +407,15 @@ impl Hands {
             Some((before, since)) if before == done => {
                 if since.elapsed() >= NUDGE_AFTER {
                     self.state.waiting_since = Some((done, Instant::now()));
-                    tokio::spawn(nudge(self.places.clone(), self.secrets.database_admin.clone()));
+                    self.nudge();
                 }
             }
             _ => self.state.waiting_since = Some((done, Instant::now())),
         }
+    }
+
+    fn nudge(&self) {
+        tokio::spawn(nudge(self.places.clone(), self.secrets.database_admin.clone()));
     }
 
     fn note_unread(&self) {
@@ -407,12 +425,12 @@ impl Hands {
     fn note_end(&mut self, how: String, errors: &mut Errors) {
         let _ = errors.forward();
         let Some(process) = self.state.process.take() else { return };
-        let lived_ms = now_ms().saturating_sub(process.since_ms);
+        let lived_ms = unix_ms().saturating_sub(process.since_ms);
         let last_words = errors.cause();
         let cause = if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") };
-        tracing::error!(pid = process.pid, lived_ms, remedy = errors::remedy(&cause), "{cause}");
+        tracing::error!(pid = process.pid(), lived_ms, remedy = errors::remedy(&cause), "{cause}");
         self.state.admin = None;
-        self.state.crashes.note(std::time::Instant::now(), Duration::from_millis(lived_ms), cause);
+        self.state.crashes.note(boot_time(), Duration::from_millis(lived_ms), cause);
     }
 }
 

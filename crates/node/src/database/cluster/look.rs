@@ -5,9 +5,9 @@ use std::path::Path;
 
 use mainstay_machines::database::Thread;
 use mainstay_machines::election::{Observed, Process, Replication, Server, StepId, Trouble};
-use mainstay_site::plan::{self, Fellow};
+use mainstay_site::plan;
 
-use crate::database::engine::{self, Seen, replication_account};
+use crate::database::engine::{self, Seen};
 
 /// With less room than this on its disk MariaDB is about to stop writing: a segment of the binary log does not fit any more.
 const FREE_BYTES_MIN: u64 = 8 << 20;
@@ -39,10 +39,13 @@ pub fn observed(config: &plan::Database, data: &Path, around: Around, seen: &See
         acknowledged: seen.number("Rpl_semi_sync_master_yes_tx"),
         current: seen.variables.position.clone(),
         received: seen.received(),
-        replication: replication.map(|it| replication_of(config, it, seen.acknowledges())),
+        replication: replication.map(|it| Replication {
+            drained: it.drained || if still { around.rescued } else { seen.has_applied_all() },
+            ..replication_of(config, it, seen.acknowledges())
+        }),
         stranded: still && !around.rescued,
-        connected: members(config, |account| seen.replicas.iter().any(|it| it.account == account && !it.stuck)),
-        blocked: members(config, |account| seen.blocked.iter().any(|blocked| blocked == account)),
+        connected: servers(seen.replicas.iter().filter(|it| !it.stuck).map(|it| it.account.as_str())),
+        blocked: servers(seen.blocked.iter().map(String::as_str)),
         unable: unable(data),
     }
 }
@@ -70,9 +73,9 @@ fn trouble(seen: &engine::Replication) -> Option<Trouble> {
     Some(if seen.contradicts() { Trouble::Diverged(why) } else { Trouble::Apply(why) })
 }
 
-fn members(config: &plan::Database, is: impl Fn(&str) -> bool) -> BTreeSet<Server> {
-    let those = config.members.iter().filter(|member: &&Fellow| is(&replication_account(&member.server)));
-    those.map(|member| Server::from(&member.server)).collect()
+/// Whose accounts these are, whether or not the plan has them still: one that has left the site is cut off like another.
+fn servers<'a>(accounts: impl Iterator<Item = &'a str>) -> BTreeSet<Server> {
+    accounts.filter_map(engine::replica_of).map(Server::from).collect()
 }
 
 fn unable(data: &Path) -> Option<String> {

@@ -53,7 +53,7 @@ const INPUTS_MAX: usize = 64;
 /// Looks after the server until asked to end.
 ///
 /// # Errors
-/// Only what no waiting mends: certificates that cannot be used, a thread that cannot be made.
+/// Only what no waiting mends: certificates that cannot be used, a thread that cannot be made, a task that ended by itself.
 pub async fn serve(context: Context, config: &plan::Database, places: Places) -> Result<(), Error> {
     let Context { launch, mut sockets, reporter, mut shutdown, .. } = context;
     let no_store = || Error::Store(store::Error::Refused("the plan names none".into()));
@@ -82,7 +82,10 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
         glance,
         state: Body::default(),
     };
-    let working = tokio::spawn(hands.work(asked));
+    let mut working = tokio::spawn(hands.work(asked));
+    // A task of its own: what it waits for must not begin anew whenever something else happens.
+    let (tell, told) = mpsc::channel(HEARD_MAX);
+    let following = tokio::spawn(Following::new(store.clone()).tell(tell));
     let mut role = Role {
         election: Election::new(settings, boot_time()),
         view: report::View::new(places),
@@ -98,8 +101,11 @@ pub async fn serve(context: Context, config: &plan::Database, places: Places) ->
         obstacle: None,
     };
     tokio::select! {
-        () = role.run(received) => {}
+        () = role.run(received, told) => {}
         () = shutdown.requested() => {}
+        // Without them the role would be deaf or lame and seem to live.
+        _ = &mut working => return Err(Error::Ended("acts on MariaDB")),
+        _ = following => return Err(Error::Ended("hears what the store says")),
     }
     role.end(working).await;
     Ok(())
@@ -150,10 +156,7 @@ struct Role {
 
 impl Role {
     /// For ever.
-    async fn run(&mut self, mut received: mpsc::Receiver<Input>) {
-        // A task of its own: what it waits for must not begin anew whenever something else happens.
-        let (tell, mut told) = mpsc::channel(HEARD_MAX);
-        let following = tokio::spawn(Following::new(self.store.clone()).tell(tell));
+    async fn run(&mut self, mut received: mpsc::Receiver<Input>, mut told: mpsc::Receiver<Heard>) {
         loop {
             let until = self.election.deadline().since(boot_time()).min(ROUND);
             let input = tokio::select! {
@@ -163,7 +166,6 @@ impl Role {
                 Some(heard) = told.recv() => self.heard(heard, &mut told),
                 () = sleep_until(Instant::now() + until) => Some(Input::Tick),
             };
-            debug_assert!(!following.is_finished(), "it ends with its listener");
             if let Some(input) = input {
                 self.handle(input);
             }
@@ -177,7 +179,8 @@ impl Role {
         }
         let open_until = self.election.open_until();
         self.open_until.send_replace(open_until);
-        self.pace.send_replace(self.election.pace());
+        let pace = self.election.pace();
+        self.pace.send_if_modified(|known| std::mem::replace(known, pace) != pace);
         self.holder.sign(boot_time(), open_until.is_some());
         self.mind_lease();
         let report = self.view.report(&self.election, &self.glanced.borrow(), self.obstacle.as_deref());

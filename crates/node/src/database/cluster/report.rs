@@ -8,9 +8,9 @@ use mainstay_machines::election::{self, Cluster, Election, Mode, Reason};
 use mainstay_site::wire::{Part, Report, State};
 
 use super::hands::Glance;
+use crate::clock::unix_ms;
 use crate::database::engine::{Replication, Seen};
 use crate::database::places::Places;
-use crate::database::process::now_ms;
 use crate::database::report::{clock, counters, free_bytes, megabytes};
 use crate::fence::Answer;
 
@@ -34,16 +34,16 @@ pub const REFUSED: &str = "order refused";
 impl View {
     /// Of a member that has done nothing yet.
     pub fn new(places: Places) -> View {
-        View { places, since_ms: now_ms(), state: election::State::Booting, last: None, refused: None }
+        View { places, since_ms: unix_ms(), state: election::State::Booting, last: None, refused: None }
     }
 
     /// Takes note of a transition.
     pub fn note(&mut self, state: election::State, because: &Reason) {
         if matches!(because, Reason::OrderRefused { .. } | Reason::HandoverFailed { .. }) {
-            self.refused = Some(format!("{} {because}", clock(now_ms())));
+            self.refused = Some(format!("{} {because}", clock(unix_ms())));
         }
         if self.state != state {
-            self.since_ms = now_ms();
+            self.since_ms = unix_ms();
             self.last =
                 Some(format!("{} {} → {}: {because}", clock(self.since_ms), self.state.as_str(), state.as_str()));
             self.state = state;

@@ -54,6 +54,7 @@ impl Private {
             // It is thrown away: nothing need reach the disk.
             .args(["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--innodb-buffer-pool-size=64M"])
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", scratch.display()))
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--pid-file={}", scratch.join("pid").display()))
             .stdout(output.try_clone().at(&errors)?)

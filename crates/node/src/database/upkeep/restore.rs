@@ -29,8 +29,9 @@ pub async fn run(scene: &Scene, folder: &Folder, until_s: u64) -> Result<Vec<(St
     let full = newest_before(folder, until_s)?;
     let private = Private::start(scene, folder, &full).await?;
     let done = bring_back(scene, folder, &full, &private, until_s).await;
-    private.end().await?;
+    let ended = private.end().await;
     let schemas = done?;
+    ended?;
     Ok(vec![
         ("restored".into(), schemas.join(", ")),
         ("as of".into(), format!("{} UTC", spoken(until_s))),

@@ -1,9 +1,12 @@
 //! MariaDB's own programs, run to their end. They end with us.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::error::Error;
 use crate::database::programs;
@@ -24,6 +27,9 @@ pub const CLIENT: Tool = Tool("mariadb", "mariadb-client-core");
 /// The server.
 pub const SERVER: Tool = Tool("mariadbd", "mariadb-server-core");
 
+/// What one program may take: a day reads or writes some terabytes, and then the next backup is due. What hangs must not keep
+/// the only place for jobs for ever.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// Lines that make a cause.
 const LAST_WORDS: usize = 3;
 
@@ -52,7 +58,7 @@ fn command(path: &Path) -> Command {
 /// # Errors
 /// [`Error::Program`].
 pub async fn run(mut command: Command, what: &'static str) -> Result<(), Error> {
-    let output = command.output().await.map_err(|why| Error::Program { what, why: why.to_string() })?;
+    let output = within(what, command.output()).await?;
     if output.status.success() { Ok(()) } else { Err(Error::Program { what, why: last_words(&output.stderr) }) }
 }
 
@@ -67,13 +73,21 @@ pub async fn pipe(mut from: Command, mut to: Command, what: &'static str) -> Res
     let to_child = to.stdin(reader).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     // They hold ends of the pipe too, and its end would never come.
     drop((from, to));
-    let (wrote, read) = tokio::try_join!(from_child.wait_with_output(), to_child.wait_with_output()).map_err(failed)?;
+    let both = async { tokio::try_join!(from_child.wait_with_output(), to_child.wait_with_output()) };
+    let (wrote, read) = within(what, both).await?;
     for output in [read, wrote] {
         if !output.status.success() {
             return Err(Error::Program { what, why: last_words(&output.stderr) });
         }
     }
     Ok(())
+}
+
+/// What is given up is killed, since nobody holds it any more.
+async fn within<T>(what: &'static str, work: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
+    let slow = format!("it did not end within {} h and was killed", LONGEST.as_secs() / 3_600);
+    let done = timeout(LONGEST, work).await.map_err(|_| Error::Program { what, why: slow })?;
+    done.map_err(|why| Error::Program { what, why: why.to_string() })
 }
 
 /// Copies a folder, sharing its blocks where the file system can.

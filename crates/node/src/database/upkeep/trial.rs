@@ -19,8 +19,9 @@ pub async fn run(scene: &Scene, folder: &Folder, full: &Full) -> Result<String, 
     own.close().await;
     let private = Private::start(scene, folder, full).await?;
     let tried = attempt(scene, folder, full, &private).await;
-    private.end().await?;
+    let ended = private.end().await;
     let tables = tried?;
+    ended?;
     let tested = format!("{tables} tables are whole; it took {} s", begun.elapsed().as_secs());
     let mut full = full.clone();
     full.about.tested = Some(tested.clone());

@@ -101,7 +101,7 @@ impl Books {
             let store = self.store().map_err(|refused| refused.to_string())?;
             let (entries, _) = store.list(PREFIX).await.map_err(|error| error.to_string())?;
             let last = store.get(LAST).await.map_err(|error| error.to_string())?;
-            let scene = Scene::read(&entries);
+            let scene = Scene::read(entries.iter().map(|(key, entry)| (key, entry)));
             let mut servers = scene.standings;
             for standing in &mut servers {
                 if !scene.present.contains(&standing.server) {
@@ -182,7 +182,9 @@ pub(super) async fn propose(store: &Store, proposal: &Proposal, also: &[Compare]
     if store.transact(&compares, &[write(TARGET.into(), &generation)]).await? == Swap::Conflict {
         return Ok(Propose::Conflict(generation));
     }
-    forget(store, generation).await?;
+    if let Err(error) = forget(store, generation).await {
+        tracing::warn!("the generation before the last {KEPT} stays in the store: {error}");
+    }
     Ok(Propose::Done)
 }
 

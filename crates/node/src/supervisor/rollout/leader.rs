@@ -6,16 +6,19 @@ use std::time::Duration;
 use mainstay_machines::rollout::{Decision, Member, next};
 use mainstay_site::names::{Generation, ServerName};
 use mainstay_site::rollout::{members, retreat};
-use mainstay_site::wire::rollout::{LEADER, OUTCOME, Outcome, Progress, Record, TURNS, record_key};
+use mainstay_site::wire::rollout::{LEADER, OUTCOME, Outcome, Progress, Record, SERVERS, TURNS, record_key};
 use tokio::time::Instant;
 
 use super::books::{Propose, propose};
 use super::scene::Scene;
 use crate::clock::unix_ms;
-use crate::store::{Compare, Error, LeaseId, Store, Write};
+use crate::store::{Compare, Error, LeaseId, Store, Swap, Write};
 
 /// How long servers have to say what a new target changes for them before they are taken to be changed by it.
 const LOOKS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A transaction of etcd has at most 128 parts, and there are two keys for each.
+const FORGOTTEN_AT_ONCE: usize = 32;
 
 /// What it remembers; another one that remembers nothing only waits longer.
 #[derive(Default)]
@@ -59,7 +62,10 @@ impl Leader {
                 // A transaction of etcd has at most 128 parts.
                 for some in told.chunks(64) {
                     let puts: Vec<Write> = some.iter().map(put).collect();
-                    store.transact(std::slice::from_ref(&ours), &puts).await?;
+                    if store.transact(std::slice::from_ref(&ours), &puts).await? == Swap::Conflict {
+                        // Somebody else leads meanwhile.
+                        return Ok(true);
+                    }
                 }
                 (Progress::Converging, format!("told to follow: {}", told.join(", ")))
             }
@@ -70,6 +76,7 @@ impl Leader {
                 }
                 (Progress::Stopped, format!("{server}: {because}"))
             }
+            Decision::Done { .. } if self.forget(store, scene, &record, &ours).await? => return Ok(true),
             Decision::Done { away } if away.is_empty() => (Progress::Converged, "every server follows it".to_owned()),
             Decision::Done { away } => {
                 (Progress::Converged, format!("every server that is there follows it; away: {}", away.join(", ")))
@@ -117,6 +124,16 @@ impl Leader {
             }
         }
         Some(members)
+    }
+
+    /// Deletes what servers said that have left the site, once they are gone; whether there were any.
+    async fn forget(&self, store: &Store, scene: &Scene, record: &Record, ours: &Compare) -> Result<bool, Error> {
+        let left = scene.standings.iter().map(|standing| &standing.server);
+        let left = left.filter(|server| record.site.server(server).is_none() && !scene.present.contains(*server));
+        let keys =
+            left.take(FORGOTTEN_AT_ONCE).flat_map(|server| [format!("{SERVERS}{server}"), format!("{TURNS}{server}")]);
+        let deletes: Vec<Write> = keys.map(Write::Delete).collect();
+        Ok(!deletes.is_empty() && store.transact(std::slice::from_ref(ours), &deletes).await? != Swap::Conflict)
     }
 
     /// Makes what was before the next generation.

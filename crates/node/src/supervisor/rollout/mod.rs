@@ -7,6 +7,7 @@
 mod books;
 mod leader;
 mod scene;
+mod sight;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use tokio::time::{Instant, sleep};
 
 use super::house::House;
 use super::post::{Handle, Refused};
-use crate::store::{Error, Lease, Store, Watch, Write};
+use crate::store::{Error, Lease, Store, Write};
 pub(super) use books::Books;
 use leader::Leader;
 use scene::Scene;
+use sight::Sight;
 
 /// Between two looks while somebody is on its way: the services of a server are well again within milliseconds.
 const LOOK_BUSY: Duration = Duration::from_millis(50);
@@ -40,7 +42,7 @@ pub(super) struct Follower {
     house: Arc<House>,
     books: Arc<Books>,
     store: Option<(Store, bool)>,
-    watch: Option<Watch>,
+    sight: Option<Sight>,
     lease: Option<(Lease, Instant)>,
     applying: Option<(Generation, JoinHandle<Result<(), Refused>>)>,
     refused: Option<(Generation, String)>,
@@ -58,7 +60,7 @@ impl Follower {
             house,
             books,
             store: None,
-            watch: None,
+            sight: None,
             lease: None,
             applying: None,
             refused: None,
@@ -80,8 +82,8 @@ impl Follower {
                 }
             };
             let woken = async {
-                match &mut self.watch {
-                    Some(watch) => drop(watch.next().await),
+                match &mut self.sight {
+                    Some(sight) => sight.changed().await,
                     None => std::future::pending().await,
                 }
             };
@@ -95,12 +97,8 @@ impl Follower {
     /// Looks, and does what is to be done; whether there is more to come soon.
     async fn step(&mut self) -> Result<bool, Error> {
         let Some((store, shared)) = self.open().await? else { return Ok(false) };
-        let (entries, revision) = store.list(mainstay_site::wire::rollout::PREFIX).await?;
-        if self.watch.is_none() {
-            self.watch = Some(store.watch(mainstay_site::wire::rollout::PREFIX, revision));
-        }
+        let scene = self.scene(&store).await?;
         self.books.unreachable(None);
-        let scene = Scene::read(&entries);
         self.beat(&store).await?;
         self.take_turn(&store, &scene).await?;
         let standing = self.standing(&store, &scene).await?;
@@ -113,6 +111,20 @@ impl Follower {
         let Some((lease, _)) = &self.lease else { return Ok(busy) };
         let leads = self.leader.lead(&store, &scene, &self.house.server, lease.id(), shared).await?;
         Ok(busy || leads)
+    }
+
+    /// How things are. Whoever leads decides by it, so he asks.
+    async fn scene(&mut self, store: &Store) -> Result<Scene, Error> {
+        let sight = match &mut self.sight {
+            Some(sight) => sight,
+            none => none.insert(Sight::new(store).await?),
+        };
+        let scene = Scene::read(sight.look(store, false).await?);
+        let own = self.lease.as_ref().map(|(lease, _)| lease.id());
+        match scene.leader {
+            Some((leader, _)) if leader != own => Ok(scene),
+            _ => Ok(Scene::read(sight.look(store, true).await?)),
+        }
     }
 
     /// The store of the plan in force: the servers', or this one's own; whether it is the servers'.
@@ -135,7 +147,7 @@ impl Follower {
         if shared {
             self.books.move_to(&store).await?;
         }
-        (self.watch, self.lease, self.leader) = (None, None, Leader::default());
+        (self.sight, self.lease, self.leader) = (None, None, Leader::default());
         self.books.open(&plan.store, &store, shared);
         self.store = Some((store.clone(), shared));
         Ok(Some((store, shared)))

@@ -20,7 +20,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    pub(super) fn read(entries: &[(String, Entry)]) -> Scene {
+    pub(super) fn read<'e>(entries: impl IntoIterator<Item = (&'e String, &'e Entry)>) -> Scene {
         let mut scene = Scene::default();
         for (key, entry) in entries {
             let value = &entry.value;

@@ -3,7 +3,7 @@
 use super::super::Scene;
 use super::super::sentence::{names, verb};
 use super::{Component, Here, absent};
-use crate::model::{Limits, Per, Rate};
+use crate::model::{Ban, Limits, Per, Rate};
 use crate::names::Role;
 
 pub(super) const PAGE_CACHE: Component = Component {
@@ -53,7 +53,12 @@ fn limits(scene: &Scene<'_>) -> Here {
         return absent("Nobody takes visitors' connections here: a server with the role `web` or `balancer` would.");
     }
     let who = names(site.with_role(front));
-    let alone = if count == 1 { "" } else { " Each counts alone: who comes to all of them may take so much of each." };
+    let alone = if count == 1 {
+        ""
+    } else {
+        " They tell each other what they have admitted, ten times a second: who comes to all of them in turn gets the burst of each \
+             once, and then no more than the rate. Connections are counted by each alone."
+    };
     let text = format!(
         "{who} {} to them. {} {}{alone} Always on are bounds for what comes too slowly or is too large, and requests that can be \
          understood in two ways are refused.",
@@ -83,6 +88,16 @@ fn rates(rates: &[Rate]) -> String {
     rates.iter().map(rate).collect::<Vec<_>>().join(" ")
 }
 
+fn ban(ban: Ban) -> String {
+    let seconds = ban.lasts.as_secs();
+    let lasts = match (seconds % 3600, seconds % 60) {
+        (0, _) => format!("{} h", seconds / 3600),
+        (_, 0) => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    };
+    format!(" Who is refused {} times within a minute gets nothing for {lasts}.", ban.refusals)
+}
+
 fn rate(rate: &Rate) -> String {
     let who = match &rate.per {
         Per::Address => "an address".into(),
@@ -98,7 +113,10 @@ fn rate(rate: &Rate) -> String {
     let host = rate.host.as_deref().unwrap_or_default();
     format!(
         "Below {host}{} {who} may ask {} times a {length}, {} at once after a pause; then the answer is 429 and says when to \
-         come again.",
-        rate.prefix, rate.requests, rate.burst
+         come again.{}",
+        rate.prefix,
+        rate.requests,
+        rate.burst,
+        rate.ban.map(ban).unwrap_or_default()
     )
 }

@@ -217,7 +217,11 @@ fn floating(scene: &Scene<'_>) -> Here {
         ClusterMode::ActivePassive => "One of them serves, the others wait (active-passive).",
         ClusterMode::ActiveActive => "Each serves at an address of its own and backs the others up (active-active).",
     };
-    let text = format!("{who} share {}. {mode}", list(&addresses));
+    let hook = cluster
+        .hook
+        .as_ref()
+        .map(|hook| format!(" Whoever takes it over calls `{hook}`, which moves it in the cloud."));
+    let text = format!("{who} share {}. {mode}{}", list(&addresses), hook.unwrap_or_default());
     let talks = vec![
         format!("visitors come to {}, which leads to a balancer", list(&addresses)),
         "the balancers tell each other that they are alive".into(),

@@ -196,12 +196,22 @@ fn cache(scene: &Scene<'_>) -> Here {
         );
     };
     let who = names(site.with_role(Role::Cache));
-    let verb = verb(site.count(Role::Cache), "keep");
+    let copies = names(site.with_role(Role::Cache).skip(1));
+    let copies = if site.count(Role::Cache) > 1 {
+        format!(" {copies} {} a copy.", verb(site.count(Role::Cache) - 1, "keep"))
+    } else {
+        String::new()
+    };
+    let mebibytes = site.cache.unwrap_or_default().memory_bytes >> 20;
     Here {
-        text: format!("{who} {verb} values for the applications."),
-        talks: vec!["the applications ask it".into()],
+        text: format!(
+            "{} runs Redis for the applications, which find it in REDIS_URL, each with a database of its own. It keeps {mebibytes} MiB, \
+             then what was not used for longest goes; nothing is written to a disk.{copies}",
+            server.name
+        ),
+        talks: scene.arrows.sentences("cache", None),
         fails: fails(scene, Role::Cache, server),
-        notices: scene.notices(&["the role `cache`"]),
+        notices: Vec::new(),
         who: Some(who),
     }
 }

@@ -9,6 +9,14 @@ use crate::election::{Change, StepId, Swap, Transaction, Write};
 impl World {
     pub(super) fn send(&mut self, id: usize, life: u64, step_id: StepId, transaction: Transaction) {
         let sent = self.now;
+        let records = transaction.writes.iter().any(|write| matches!(write, Write::Cluster(_)));
+        if records && self.nodes[id].late {
+            // It is given up at one second.
+            let ms = 1_000 + self.dice.below(1_500);
+            self.at(ms, Event::Request(id, life, step_id, transaction, sent));
+            self.at(1_000, Event::Response(id, life, step_id, Swap::Unknown, None));
+            return;
+        }
         let lost = !self.nodes[id].store || !self.store_up || self.dice.one_in(self.weather.lost);
         // What is lost for the sender may still arrive, much later.
         let ms = if !lost {

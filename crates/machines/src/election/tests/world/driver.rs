@@ -81,21 +81,25 @@ impl World {
     pub(super) fn act(&mut self, id: usize, step: &Step) -> Result<(), &'static str> {
         let answers = self.dbs[id].answers();
         match step {
-            Step::Start(_) if self.dbs[id].corrupt => return Err("it ends at once"),
+            Step::Start(_) if self.dbs[id].corrupt => Err("it ends at once"),
             Step::Start(recovery) => {
                 self.check_start(id, *recovery);
                 self.dbs[id].start(*recovery);
                 self.at(40, Event::Up(id));
-                return Ok(());
+                Ok(())
             }
             Step::Kill => {
                 self.kill_db(id);
-                return Ok(());
+                Ok(())
             }
-            Step::Clone { from } => return self.clone_from(id, number(from)),
-            _ if !answers => return Err("MariaDB does not answer"),
-            _ => {}
+            Step::Clone { from } => self.clone_from(id, number(from)),
+            _ if !answers => Err("MariaDB does not answer"),
+            _ => self.act_on(id, step),
         }
+    }
+
+    /// On a server that answers.
+    fn act_on(&mut self, id: usize, step: &Step) -> Result<(), &'static str> {
         let (mut done, mut thrown_away) = (Vec::new(), 0);
         let db = &mut self.dbs[id];
         match step {
@@ -110,11 +114,20 @@ impl World {
                 }
             }
             Step::Prepare => self.nodes[id].prepared = true,
-            Step::Freeze | Step::Follow { .. } if db.stranded => thrown_away = db.relay.len(),
+            Step::Freeze | Step::TakeOver | Step::Follow { .. } if db.stranded => thrown_away = db.relay.len(),
             Step::Freeze => db.freeze(),
             Step::Rescue => db.rescue(),
             Step::Promote if !db.relay.is_empty() => thrown_away = db.relay.len(),
             Step::Promote => db.promote(),
+            Step::TakeOver => {
+                db.freeze();
+                if db.sql_broken && !db.relay.is_empty() {
+                    self.cut_connections(id);
+                    return Err("what was received is not applied");
+                }
+                db.apply(usize::MAX);
+                db.promote();
+            }
             Step::Follow { source, acknowledge } => db.follow(number(source), *acknowledge),
             Step::Block(server) => {
                 db.blocked.insert(number(server));
@@ -123,10 +136,14 @@ impl World {
             Step::Unblock(server) => {
                 db.blocked.remove(&number(server));
             }
+            Step::Nudge => {
+                self.writes += 1;
+                db.write(self.writes);
+            }
             Step::Start(_) | Step::Kill | Step::Clone { .. } => {}
         }
         match step {
-            Step::Freeze | Step::Promote | Step::Follow { .. } => self.cut_connections(id),
+            Step::Freeze | Step::Promote | Step::TakeOver | Step::Follow { .. } => self.cut_connections(id),
             Step::Open => self.open(id),
             _ => {}
         }

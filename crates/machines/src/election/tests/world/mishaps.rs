@@ -87,6 +87,10 @@ impl World {
         }
     }
 
+    pub fn delay(&mut self, id: usize, late: bool) {
+        self.nodes[id].late = late;
+    }
+
     pub fn set_store(&mut self, up: bool) {
         self.store_up = up;
         // Whoever leads the store anew has leases begin anew.
@@ -122,6 +126,7 @@ impl World {
             self.pause_role(id, false);
             self.pause_db(id, false);
             self.break_sql(id, false);
+            self.delay(id, false);
             if !self.nodes[id].store {
                 self.reach_store(id, true);
             }

@@ -63,6 +63,8 @@ struct Node {
     watched_at: Time,
     tick_at: Time,
     store: bool,
+    /// Its changes of the record come late.
+    late: bool,
 }
 
 /// How bad the network is: one message in so many is lost (0: none), and the most that one takes.
@@ -119,6 +121,7 @@ impl World {
             watched_at: Time::ZERO,
             tick_at: Time::NEVER,
             store: true,
+            late: false,
         };
         let mut world = World {
             now: Time::from_millis(1),

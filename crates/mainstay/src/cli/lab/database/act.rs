@@ -1,9 +1,9 @@
 //! What a scenario can do to a site, and ask of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use mainstay_lab::scenario::{Workload, all_processes, processes};
+use anyhow::Context;
+use mainstay_lab::scenario::{Workload, all_processes};
 use mainstay_site::names::ServerName;
 use mainstay_site::wire::database::Wish;
 use mainstay_site::wire::upkeep::{Agreed, Ask};
@@ -20,8 +20,6 @@ pub const OVER_THE_LEASE: Duration = Duration::from_secs(7);
 const GOES_ON: Duration = Duration::from_secs(60);
 /// Writes that go on are so many.
 const SOME: u64 = 20;
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The command line of a database server, and of what looks after it.
 pub const MARIADBD: &[&str] = &["mariadbd"];
@@ -35,6 +33,8 @@ pub const ETCD: &[&str] = &["etcd"];
 pub struct Promised {
     pub gap_max: Option<Duration>,
     pub read_gap_max: Option<Duration>,
+    /// The longest that one statement may be waited for.
+    pub answer_max: Option<Duration>,
     pub broken: Vec<String>,
 }
 
@@ -47,11 +47,6 @@ pub struct Act<'a> {
     pub promised: Promised,
 }
 
-/// Lets time pass.
-pub fn wait(stage: &Stage, time: Duration) {
-    stage.runtime.block_on(async { tokio::time::sleep(time).await });
-}
-
 impl<'a> Act<'a> {
     pub fn new(stage: &'a mut Stage, primary: ServerName, workload: &'a Workload) -> Act<'a> {
         Act { stage, primary, workload, promised: Promised::default() }
@@ -62,7 +57,7 @@ impl<'a> Act<'a> {
     }
 
     pub fn wait(&self, time: Duration) {
-        wait(self.stage, time);
+        self.stage.wait(time);
     }
 
     /// Notes `otherwise`, unless it was kept.
@@ -93,14 +88,7 @@ impl<'a> Act<'a> {
         otherwise: impl Fn() -> String,
         is: impl Fn(&Act<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while !is(self)? {
-            if begun.elapsed() > patience {
-                bail!("{} for {} s", otherwise(), patience.as_secs());
-            }
-            self.wait(LOOK);
-        }
-        Ok(())
+        self.stage.until(patience, || Ok((!is(self)?).then(&otherwise)))
     }
 
     /// What the servers agree on.
@@ -128,10 +116,7 @@ impl<'a> Act<'a> {
     }
 
     pub fn signal(&self, server: &ServerName, words: &[&str], signal: Signal) -> anyhow::Result<()> {
-        let found = processes(&self.stage.namespace(server)?, words);
-        ensure!(!found.is_empty(), "{server} runs no {}", words.join(" "));
-        found.iter().for_each(|process| process.signal(signal));
-        Ok(())
+        self.stage.signal(server, words, signal)
     }
 
     pub fn signal_all(&self, server: &ServerName, signal: Signal) -> anyhow::Result<()> {

@@ -22,9 +22,10 @@ use self::act::Act;
 use self::row::Row;
 use self::run::Outcome;
 use super::ground::Ground;
+use super::scenario::Asked;
 use super::stage::Stage;
+use super::table::table;
 use crate::cli::up::say;
-use crate::render;
 
 /// A scenario.
 pub struct Scenario {
@@ -69,27 +70,16 @@ pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     all().map(|scenario| (scenario.name, scenario.about))
 }
 
-/// Whether it is one of these.
-pub fn is_one(name: &str) -> bool {
-    all().any(|scenario| scenario.name == name)
-}
-
 /// Runs those that are named, a line each; whether what is promised was kept in all.
 ///
 /// One site serves all runs on the same ground; after a run that did not come to its end it is brought up anew.
-pub fn run(wanted: &[String], runs: u32, json: bool) -> anyhow::Result<bool> {
-    if !json {
-        render::print(&row::head());
-    }
-    let (mut well, mut stage) = (true, None);
-    for scenario in wanted.iter().filter_map(|name| all().find(|scenario| scenario.name == *name)) {
-        let outcomes =
-            (1..=runs).map(|number| once(&mut stage, scenario, (number, runs))).collect::<anyhow::Result<Vec<_>>>()?;
-        let row = Row::new(scenario.name, &outcomes);
-        well &= row.is_well();
-        if json { render::print_json(&row)? } else { render::print(&row::line(&row)) }
-    }
-    Ok(well)
+pub fn run(wanted: &[String], Asked { runs, json, .. }: Asked) -> anyhow::Result<bool> {
+    let mut stage = None;
+    let wanted = wanted.iter().filter_map(|name| all().find(|scenario| scenario.name == *name));
+    table(&row::head(), wanted, json, |scenario| {
+        let outcomes = (1..=runs).map(|number| once(&mut stage, scenario, (number, runs)));
+        Ok(Row::new(scenario.name, &outcomes.collect::<anyhow::Result<Vec<_>>>()?))
+    })
 }
 
 fn once(stage: &mut Option<Stage>, scenario: &Scenario, (number, runs): (u32, u32)) -> anyhow::Result<Outcome> {
@@ -98,13 +88,7 @@ fn once(stage: &mut Option<Stage>, scenario: &Scenario, (number, runs): (u32, u3
         Some(ready) => ready,
         None => Stage::on(scenario.ground).context("no scenario can be played")?,
     };
-    let outcome = match run::play(&mut ready, scenario) {
-        Ok(outcome) => {
-            *stage = outcome.diverged.is_none().then_some(ready);
-            outcome
-        }
-        Err(error) => Outcome::broken_off(&error),
-    };
+    let outcome = run::play(&mut ready, scenario).unwrap_or_else(|error| Outcome::broken_off(&error));
     say(&format!(
         "{} {number}/{runs}: gap {} ms, {} acknowledged, {} lost",
         scenario.name,
@@ -113,5 +97,9 @@ fn once(stage: &mut Option<Stage>, scenario: &Scenario, (number, runs): (u32, u3
         outcome.verdict.lost
     ));
     outcome.complaints().take(8).for_each(|complaint| say(&format!("  {complaint}")));
+    if outcome.complaints().next().is_some() {
+        ready.keep_logs();
+    }
+    *stage = outcome.diverged.is_none().then_some(ready);
     Ok(outcome)
 }

@@ -1,13 +1,13 @@
 //! One run: clients write, something fails, all is mended, and what they were told is compared with what is there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use mainstay_lab::scenario::{Contents, Verdict, Workload, check};
 
 use super::super::stage::Stage;
 use super::Scenario;
-use super::act::{Act, Promised, wait};
+use super::act::{Act, Promised};
 
 /// Clients write for so long before anything fails, and after writes go on again.
 const WARM: Duration = Duration::from_secs(2);
@@ -15,8 +15,6 @@ const WARM: Duration = Duration::from_secs(2);
 const SETTLES: Duration = Duration::from_secs(90);
 /// Until all have the same contents once nobody writes.
 const CONVERGES: Duration = Duration::from_secs(30);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What a run showed.
 #[derive(Debug, Default)]
@@ -47,7 +45,7 @@ pub fn play(stage: &mut Stage, scenario: &Scenario) -> anyhow::Result<Outcome> {
     let target = stage.target()?;
     let schema = target.name.clone();
     let workload = Workload::start(target)?;
-    wait(stage, WARM);
+    stage.wait(WARM);
     let mut act = Act::new(stage, primary, &workload);
     let played = befall(&mut act, scenario);
     let promised = act.end();
@@ -65,6 +63,14 @@ pub fn play(stage: &mut Stage, scenario: &Scenario) -> anyhow::Result<Outcome> {
     let found = stage.runtime.block_on(stage.inside(&primary, &schema).found())?;
     let verdict = check(&history, &found);
     broken.extend(late(&promised, &verdict));
+    let slowest = history.ops.iter().map(|op| op.ended.saturating_sub(op.sent)).max().unwrap_or_default();
+    broken.extend(promised.answer_max.filter(|most| slowest > *most).map(|most| {
+        format!(
+            "a statement was waited for {} ms, and at most {} ms are promised",
+            slowest.as_millis(),
+            most.as_millis()
+        )
+    }));
     Ok(Outcome { verdict, broken, diverged })
 }
 
@@ -89,24 +95,21 @@ fn late(promised: &Promised, verdict: &Verdict) -> impl Iterator<Item = String> 
 
 /// How the servers' contents differ, once they have had time to become the same.
 fn differ(stage: &Stage, schema: &str) -> anyhow::Result<Option<String>> {
-    let begun = Instant::now();
-    loop {
+    let mut errant = None;
+    let same = stage.until(CONVERGES, || {
         let all = contents(stage, schema)?;
-        let errant = all.iter().find(|(_, contents)| !contents.errant.is_empty());
-        if let Some((server, contents)) = errant {
-            return Ok(Some(format!("{server} wrote while it followed: {}", contents.errant.join(", "))));
-        }
-        if all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        let wrote = all.iter().find(|(_, contents)| !contents.errant.is_empty());
+        errant =
+            wrote.map(|(server, contents)| format!("{server} wrote while it followed: {}", contents.errant.join(", ")));
+        if errant.is_some() || all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
             return Ok(None);
         }
-        if begun.elapsed() > CONVERGES {
-            let told = all
-                .iter()
-                .map(|(server, contents)| format!("{server} at {} with {:?}", contents.position, contents.checksums));
-            return Ok(Some(format!("the servers differ: {}", told.collect::<Vec<_>>().join("; "))));
-        }
-        wait(stage, LOOK);
-    }
+        let told = all
+            .iter()
+            .map(|(server, contents)| format!("{server} at {} with {:?}", contents.position, contents.checksums));
+        Ok(Some(format!("the servers differ: {}", told.collect::<Vec<_>>().join("; "))))
+    });
+    Ok(errant.or(same.err().map(|error| format!("{error:#}"))))
 }
 
 fn contents(stage: &Stage, schema: &str) -> anyhow::Result<Vec<(String, Contents)>> {

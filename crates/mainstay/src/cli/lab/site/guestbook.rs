@@ -13,6 +13,7 @@ const FILES: &[(&str, &str)] = files![
     "guestbook.py",
     "migrate.py",
     "requirements.txt",
+    "sessions.py",
     "storage.py",
     "static/style.css",
     "templates/away.html",
@@ -58,3 +59,30 @@ roles = ["web", "app", "database"]
 address = "10.80.0.12"
 roles = ["web", "app", "database"]
 "#;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What the example has, without what Python leaves behind.
+    fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = format!("{below}{}", entry.file_name().to_string_lossy());
+            match entry.path().is_dir() {
+                true if name == "__pycache__" => {}
+                true => files(&entry.path(), &format!("{name}/"), found),
+                false => drop(found.insert(name)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_guestbook_is_whole() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/guestbook-flask");
+        let mut there = BTreeSet::new();
+        files(&example, "", &mut there);
+        assert_eq!(FILES.iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<_>>(), there);
+    }
+}

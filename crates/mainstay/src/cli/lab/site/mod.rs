@@ -1,6 +1,6 @@
 //! Scenarios of a whole site: visitors post to the guestbook while something happens behind it.
 
-mod guestbook;
+pub mod guestbook;
 mod play;
 mod restore;
 mod row;
@@ -8,10 +8,12 @@ mod row;
 use anyhow::Context;
 
 use self::play::Outcome;
+pub use self::play::{differ, empty, goes_on, open, posts};
 use self::row::Row;
+use super::scenario::Asked;
 use super::stage::Stage;
+use super::table::table;
 use crate::cli::up::say;
-use crate::render;
 
 /// A scenario.
 pub struct Scenario {
@@ -44,32 +46,19 @@ pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     SCENARIOS.iter().map(|scenario| (scenario.name, scenario.about))
 }
 
-/// Whether it is one of these.
-pub fn is_one(name: &str) -> bool {
-    SCENARIOS.iter().any(|scenario| scenario.name == name)
-}
-
 /// Runs those that are named, a line each; whether what is promised was kept in all.
-pub fn run(wanted: &[String], runs: u32, json: bool) -> anyhow::Result<bool> {
+pub fn run(wanted: &[String], Asked { runs, json, .. }: Asked) -> anyhow::Result<bool> {
     let mut stage = Stage::of("guestbook", guestbook::DECLARATION, guestbook::lay)?;
     play::open(&stage)?;
-    if !json {
-        render::print(&row::head());
-    }
-    let mut well = true;
-    for scenario in wanted.iter().filter_map(|name| SCENARIOS.iter().find(|scenario| scenario.name == *name)) {
-        let outcomes = repeat(&mut stage, scenario, runs)?;
-        let row = Row::new(scenario.name, &outcomes);
-        well &= row.is_well();
-        if json { render::print_json(&row)? } else { render::print(&row::line(&row)) }
-    }
-    Ok(well)
+    let wanted = wanted.iter().filter_map(|name| SCENARIOS.iter().find(|scenario| scenario.name == *name));
+    table(&row::head(), wanted, json, |scenario| Ok(Row::new(scenario.name, &repeat(&mut stage, scenario, runs)?)))
 }
 
 fn repeat(stage: &mut Stage, scenario: &Scenario, runs: u32) -> anyhow::Result<Vec<Outcome>> {
     (1..=runs)
         .map(|number| {
-            let run = (scenario.play)(stage).with_context(|| format!("{}, run {number}", scenario.name))?;
+            let run = (scenario.play)(stage).inspect_err(|_| stage.keep_logs());
+            let run = run.with_context(|| format!("{}, run {number}", scenario.name))?;
             let Outcome { tally, .. } = &run;
             say(&format!(
                 "{} {number}/{runs}: {} requests, {} failed ({} under way at the fault), gap {} ms, slowest {} ms, {} posts, {} lost",
@@ -83,6 +72,9 @@ fn repeat(stage: &mut Stage, scenario: &Scenario, runs: u32) -> anyhow::Result<V
                 tally.lost
             ));
             run.complaints().take(8).for_each(|complaint| say(&format!("  {complaint}")));
+            if run.complaints().next().is_some() {
+                stage.keep_logs();
+            }
             Ok(run)
         })
         .collect()

@@ -1,13 +1,12 @@
 //! One run: visitors come, something happens, all is mended, and what they were told is compared with what is there.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use mainstay_lab::scenario::{Door, Moment, Tally, Visitors, What, tally};
 use mainstay_site::names::{Role, ServerName};
 use mainstay_site::wire::State;
-use mainstay_site::wire::database::Wish;
 
 use super::super::stage::Stage;
 use crate::cli::db::order;
@@ -24,8 +23,6 @@ const SETTLES: Duration = Duration::from_secs(90);
 const CONVERGES: Duration = Duration::from_secs(30);
 /// Posts that go on are so many.
 const SOME: u64 = 10;
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What a run showed.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ pub fn power_off(stage: &mut Stage) -> anyhow::Result<Outcome> {
         stage.lab()?.black_out(&primary)?;
         let moment = Moment { from, to: visitors.now() };
         goes_on(stage, visitors)?;
-        wait(stage, OFF);
+        stage.wait(OFF);
         stage.lab()?.power_on_again(&primary)?;
         Ok(Some(moment))
     })
@@ -60,7 +57,7 @@ pub fn power_off(stage: &mut Stage) -> anyhow::Result<Outcome> {
 pub fn switchover(stage: &mut Stage) -> anyhow::Result<Outcome> {
     run(stage, |stage, visitors| {
         let before = stage.primary()?;
-        stage.runtime.block_on(order::carry_out(&stage.databases, Wish::Switchover { to: None }))?;
+        stage.runtime.block_on(order::switch_over(&stage.databases, None))?;
         let changed = stage.runtime.block_on(order::led(&stage.databases, None))?;
         ensure!(changed.primary != before.0, "{before} did not hand over");
         goes_on(stage, visitors)?;
@@ -71,14 +68,7 @@ pub fn switchover(stage: &mut Stage) -> anyhow::Result<Outcome> {
 /// Waits until the whole site serves.
 pub fn open(stage: &Stage) -> anyhow::Result<()> {
     stage.settle(SETTLES)?;
-    let begun = Instant::now();
-    loop {
-        let Some(unwell) = stage.runtime.block_on(unwell(stage)) else { return Ok(()) };
-        if begun.elapsed() > SETTLES {
-            bail!("the site does not serve after {} s: {unwell}", SETTLES.as_secs());
-        }
-        wait(stage, LOOK);
-    }
+    stage.until(SETTLES, || Ok(stage.runtime.block_on(unwell(stage))))
 }
 
 async fn unwell(stage: &Stage) -> Option<String> {
@@ -105,9 +95,9 @@ pub fn run(
     empty(stage)?;
     let visitors = Visitors::start(door(stage)?);
     goes_on(stage, &visitors)?;
-    wait(stage, WARM);
+    stage.wait(WARM);
     let happened = happen(stage, &visitors);
-    wait(stage, WARM);
+    stage.wait(WARM);
     // Whatever went wrong: the visitors go first.
     let visits = visitors.end()?;
     let moment = happened?;
@@ -126,27 +116,19 @@ pub fn door(stage: &Stage) -> anyhow::Result<Door> {
     Ok(Door { namespace, address, host: format!("www.{}", stage.site.domain) })
 }
 
-pub fn wait(stage: &Stage, time: Duration) {
-    stage.runtime.block_on(async { tokio::time::sleep(time).await });
-}
-
 /// Waits until some more posts are acknowledged.
 pub fn goes_on(stage: &Stage, visitors: &Visitors) -> anyhow::Result<()> {
-    let (begun, before) = (Instant::now(), visitors.acknowledged());
-    while visitors.acknowledged() < before + SOME {
-        ensure!(begun.elapsed() < GOES_ON, "no posts for {} s", GOES_ON.as_secs());
-        wait(stage, LOOK);
-    }
-    Ok(())
+    let before = visitors.acknowledged();
+    stage.until(GOES_ON, || Ok((visitors.acknowledged() < before + SOME).then(|| "no posts are taken".into())))
 }
 
 /// Deletes the posts of a run before.
-fn empty(stage: &Stage) -> anyhow::Result<()> {
+pub fn empty(stage: &Stage) -> anyhow::Result<()> {
     ask(stage, &stage.primary()?, "DELETE FROM site.messages").map(drop)
 }
 
 /// The numbers of all posts that are there.
-fn posts(stage: &Stage) -> anyhow::Result<Vec<u64>> {
+pub fn posts(stage: &Stage) -> anyhow::Result<Vec<u64>> {
     let texts = ask(stage, &stage.primary()?, "SELECT text FROM site.messages")?;
     Ok(texts.iter().filter_map(|text| What::number(text)).collect())
 }
@@ -158,19 +140,13 @@ pub fn ask(stage: &Stage, server: &ServerName, query: &str) -> anyhow::Result<Ve
 
 /// How the servers' contents differ, once they have had time to become the same.
 pub fn differ(stage: &Stage) -> anyhow::Result<Option<String>> {
-    let begun = Instant::now();
-    loop {
-        let contents = |server: &ServerName| {
-            let query = "SELECT CONCAT(@@gtid_current_pos, ' ', COUNT(*), ' ', COALESCE(SUM(CRC32(text)), 0)) FROM site.messages";
-            Ok((server.clone(), ask(stage, server, query)?))
-        };
+    let query =
+        "SELECT CONCAT(@@gtid_current_pos, ' ', COUNT(*), ' ', COALESCE(SUM(CRC32(text)), 0)) FROM site.messages";
+    let same = stage.until(CONVERGES, || {
+        let contents = |server: &ServerName| Ok((server.clone(), ask(stage, server, query)?));
         let all = stage.servers().iter().map(contents).collect::<anyhow::Result<Vec<_>>>()?;
-        if all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
-            return Ok(None);
-        }
-        if begun.elapsed() > CONVERGES {
-            return Ok(Some(format!("the servers differ: {all:?}")));
-        }
-        wait(stage, LOOK);
-    }
+        let alike = all.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        Ok((!alike).then(|| format!("the servers differ: {all:?}")))
+    });
+    Ok(same.err().map(|error| format!("{error:#}")))
 }

@@ -7,7 +7,7 @@ use mainstay_lab::scenario::{Tally, Visitors, What, tally};
 use mainstay_site::wire::upkeep::{Ask, Job, Outcome as Ended, Told};
 
 use super::super::stage::Stage;
-use super::play::{Outcome, ask, differ, door, goes_on, open, wait};
+use super::play::{Outcome, ask, differ, door, goes_on, open};
 
 /// A backup or a restore of some megabytes takes seconds.
 const JOB: Duration = Duration::from_secs(120);
@@ -75,7 +75,7 @@ fn next_second(stage: &Stage) -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let before = now();
     while now() == before {
-        wait(stage, LOOK);
+        stage.wait(LOOK);
     }
     now()
 }

@@ -13,7 +13,8 @@ use mainstay_site::wire::vip::Wish;
 use rustix::process::Signal;
 
 use super::super::stage::Stage;
-use super::play::{self, Scene, goes_on, wait};
+use super::play::{self, Scene, goes_on};
+use super::{SECOND, STRANGER};
 
 /// Names the program where it is not in its usual place.
 const VARIABLE: &str = "MAINSTAY_KEEPALIVED";
@@ -36,37 +37,42 @@ pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
     // Who keeps out does not come back by himself; the other one gives it to nobody, for as long as it takes.
     play::wish(stage, &scene.other, Wish::Yield)?;
     play::wish(stage, &scene.master, Wish::Yield)?;
+    // An address that is taken away from it makes it step down.
+    stage.until(TAKES, || Ok(play::holders(stage)?.pop().map(|server| format!("{server} keeps the address"))))?;
     start(stage, &scene.master, &scene.other, 254)?;
-    start(stage, &scene.other, &scene.master, 204)?;
     until_held_by(stage, &scene.master)?;
+    start(stage, &scene.other, &scene.master, SECOND)?;
     goes_on(stage, scene)?;
-    wait(stage, Duration::from_secs(1));
+    stage.wait(Duration::from_secs(1));
     // What came before was the change from us to it.
     scene.counted_from.set(scene.callers.now());
-    wait(stage, Duration::from_millis(500));
-    stage.lab()?.black_out(&scene.master)?;
+    stage.wait(Duration::from_millis(500));
+    play::cut(stage, scene)?;
     end(stage, &scene.master, Signal::KILL)?;
     goes_on(stage, scene)?;
-    wait(stage, Duration::from_secs(1));
+    stage.wait(Duration::from_secs(1));
+    let wrong = play::moved(stage, scene);
+    // What comes now is the change from it to us.
+    scene.counted_to.set(Some(scene.callers.now()));
     end(stage, &scene.other, Signal::TERM)?;
     play::wish(stage, &scene.other, Wish::Return)?;
     stage.lab()?.power_on_again(&scene.master)?;
-    Ok(Vec::new())
+    Ok(wrong)
 }
 
 /// It takes over from us.
 pub fn as_backup(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     play::wish(stage, &scene.other, Wish::Yield)?;
-    start(stage, &scene.other, &scene.master, 100)?;
-    wait(stage, Duration::from_secs(2));
+    start(stage, &scene.other, &scene.master, STRANGER)?;
+    stage.wait(Duration::from_secs(2));
     let mut wrong = play::stayed(stage, scene);
     stage.lab()?.black_out(&scene.master)?;
     goes_on(stage, scene)?;
-    wait(stage, Duration::from_secs(2));
+    stage.wait(Duration::from_secs(2));
     wrong.extend(play::moved(stage, scene));
     // And back: it says farewell, and we hear it.
     stage.lab()?.power_on_again(&scene.master)?;
-    wait(stage, Duration::from_secs(4));
+    stage.wait(Duration::from_secs(4));
     wrong.extend(play::moved(stage, scene));
     end(stage, &scene.other, Signal::TERM)?;
     goes_on(stage, scene)?;
@@ -82,20 +88,20 @@ pub fn as_master(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
     start(stage, &scene.other, &scene.master, 200)?;
     until_held_by(stage, &scene.other)?;
     play::wish(stage, &scene.master, Wish::Return)?;
-    wait(stage, Duration::from_secs(2));
+    stage.wait(Duration::from_secs(2));
     let mut wrong = play::moved(stage, scene);
     // What it leaves behind when it is killed is its address: nobody would find ours. So its server loses its network too.
     end(stage, &scene.other, Signal::KILL)?;
     stage.lab()?.black_out(&scene.other)?;
     goes_on(stage, scene)?;
-    wait(stage, Duration::from_secs(1));
+    stage.wait(Duration::from_secs(1));
     wrong.extend(play::stayed(stage, scene));
     remove(stage, &scene.other)?;
     stage.lab()?.power_on_again(&scene.other)?;
     Ok(wrong)
 }
 
-fn start(stage: &Stage, server: &ServerName, peer: &ServerName, priority: u8) -> anyhow::Result<()> {
+fn start(stage: &Stage, server: &ServerName, peer: &ServerName, priority: u64) -> anyhow::Result<()> {
     let program = program().context("there is no keepalived: install the Debian package (its daemon need not run)")?;
     let own = |name: &ServerName| stage.site.server(name).map(|server| server.address).context("no such server");
     let floating = play::address(stage)?;
@@ -104,7 +110,7 @@ fn start(stage: &Stage, server: &ServerName, peer: &ServerName, priority: u8) ->
         IpAddr::V4(address) => address.octets()[3],
         IpAddr::V6(address) => address.octets()[15],
     };
-    let folder = std::env::temp_dir().join(format!("ms-keepalived-{}-{server}", std::process::id()));
+    let folder = folder(stage, server);
     std::fs::create_dir_all(&folder)?;
     let configuration = format!(
         "global_defs {{\n vrrp_version 3\n router_id {server}\n}}\nvrrp_instance site {{\n state BACKUP\n nopreempt\n \
@@ -125,6 +131,11 @@ fn start(stage: &Stage, server: &ServerName, peer: &ServerName, priority: u8) ->
     .context("keepalived cannot be started")
 }
 
+/// Its files, which go with the stage.
+fn folder(stage: &Stage, server: &ServerName) -> PathBuf {
+    stage.root.join(format!("keepalived-{server}"))
+}
+
 /// Its processes of a server, all of them, and waits until they have ended.
 fn end(stage: &Stage, server: &ServerName, signal: Signal) -> anyhow::Result<()> {
     let namespace = stage.namespace(server)?;
@@ -136,8 +147,7 @@ fn end(stage: &Stage, server: &ServerName, signal: Signal) -> anyhow::Result<()>
             bail!("keepalived on {server} does not end");
         }
     }
-    let _ =
-        std::fs::remove_dir_all(std::env::temp_dir().join(format!("ms-keepalived-{}-{server}", std::process::id())));
+    let _ = std::fs::remove_dir_all(folder(stage, server));
     if signal == Signal::KILL { remove(stage, server) } else { Ok(()) }
 }
 
@@ -153,12 +163,8 @@ fn remove(stage: &Stage, server: &ServerName) -> anyhow::Result<()> {
 }
 
 fn until_held_by(stage: &Stage, server: &ServerName) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    while play::holders(stage)? != [server.clone()] {
-        if begun.elapsed() > TAKES {
-            bail!("the address does not come to {server}");
-        }
-        wait(stage, Duration::from_millis(20));
-    }
-    Ok(())
+    stage.until(TAKES, || {
+        let has_it = play::holders(stage)? == [server.clone()];
+        Ok((!has_it).then(|| format!("the address does not come to {server}")))
+    })
 }

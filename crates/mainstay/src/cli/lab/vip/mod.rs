@@ -1,6 +1,8 @@
 //! Scenarios of the floating address: visitors call while something happens to the balancer that has it.
 
 mod keepalived;
+mod mended;
+mod moments;
 mod play;
 mod row;
 mod tricks;
@@ -8,12 +10,14 @@ mod tricks;
 use std::time::Duration;
 
 use anyhow::Context;
-use mainstay_lab::scenario::Toll;
+use mainstay_lab::scenario::{Callers, Toll};
 
+pub use self::play::holders;
 use self::row::Row;
+use super::scenario::Asked;
 use super::stage::Stage;
+use super::table::table;
 use crate::cli::up::say;
-use crate::render;
 
 /// A scenario.
 pub struct Scenario {
@@ -23,12 +27,28 @@ pub struct Scenario {
     declares: &'static str,
     /// The longest time for which nobody may be answered.
     gap_max: Duration,
-    /// Whether nobody at all may fail.
-    none_fails: bool,
+    /// Whether the gap is over within a second: then it is held against the longest gap of the second before, since two busy
+    /// cores may be away for longer than is promised without anything having happened.
+    short: bool,
+    /// Whose request may fail.
+    may_fail: MayFail,
+    /// Whether all addresses are of IPv6.
+    six: bool,
     /// What happens; gives what is wrong besides.
     act: Act,
     /// Played by keepalived too, for comparison.
     beside: Option<Act>,
+}
+
+/// Whose request may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MayFail {
+    /// Whatever was under way, and what was sent to who is gone.
+    Anybodys,
+    /// What was under way; whoever comes finds somebody who listens.
+    UnderWay,
+    /// Nobody's.
+    Nobodys,
 }
 
 type Act = fn(&mut Stage, &play::Scene<'_>) -> anyhow::Result<Vec<String>>;
@@ -37,10 +57,14 @@ type Act = fn(&mut Stage, &play::Scene<'_>) -> anyhow::Result<Vec<String>>;
 #[derive(Debug)]
 pub struct Outcome {
     toll: Toll,
+    /// The longest time between two answers in the second before anything happened: what the machine adds by itself.
+    calm: Duration,
     beside: Option<Toll>,
     wrong: Vec<String>,
 }
 
+/// What callers ask for comes from the web server: an application of Python, on two cores that do other things too, would be what they
+/// measure.
 const DECLARATION: &str = r#"
 format = 1
 [site]
@@ -49,6 +73,9 @@ domain = "DOMAIN"
 path = "code"
 kind = "http"
 command = "exec python3 -m http.server --bind $HOST $PORT"
+route = "/app/"
+[web]
+static = { "/" = "page" }
 [balancer]
 cluster = { address = "10.80.0.100" CLUSTER }
 [servers.lb1]
@@ -62,20 +89,29 @@ address = "10.80.0.21"
 roles = ["web", "app"]
 "#;
 
-/// Three intervals and a skew, with what two busy cores and the callers' own clocks add.
-const fn after(interval_ms: u64) -> Duration {
-    Duration::from_millis(interval_ms * 4 + 150)
+/// The priorities of the second balancer, and of keepalived where it stands behind ours.
+const SECOND: u64 = 204;
+const STRANGER: u64 = 100;
+
+/// Three intervals and the skew of who takes over (RFC 9568 § 6.1), with what two busy cores and the callers' own clocks add.
+const fn after(interval_ms: u64, priority: u64) -> Duration {
+    Duration::from_millis(interval_ms * 3 + interval_ms * (256 - priority) / 256 + 150)
 }
 
 const PLAIN: Scenario = Scenario {
     name: "",
     about: "",
     declares: "",
-    gap_max: after(250),
-    none_fails: false,
+    gap_max: after(250, SECOND),
+    short: false,
+    may_fail: MayFail::Anybodys,
+    six: false,
     act: play::power_off,
     beside: None,
 };
+
+/// Callers call so long before anything is counted.
+const FIRST: Duration = Duration::from_secs(3);
 
 /// Every scenario.
 const SCENARIOS: &[Scenario] = &[
@@ -89,7 +125,7 @@ const SCENARIOS: &[Scenario] = &[
         name: "vip-power-off-1s",
         about: "the same with adverts each second",
         declares: ", interval = \"1s\"",
-        gap_max: after(1_000),
+        gap_max: after(1_000, SECOND),
         beside: Some(keepalived::power_off),
         ..PLAIN
     },
@@ -97,7 +133,7 @@ const SCENARIOS: &[Scenario] = &[
         name: "vip-power-off-300ms",
         about: "the same with adverts each 0.3 s",
         declares: ", interval = \"300ms\"",
-        gap_max: after(300),
+        gap_max: after(300, SECOND),
         beside: Some(keepalived::power_off),
         ..PLAIN
     },
@@ -105,14 +141,15 @@ const SCENARIOS: &[Scenario] = &[
         name: "vip-power-off-100ms",
         about: "the same with adverts each 0.1 s",
         declares: ", interval = \"100ms\"",
-        gap_max: after(100),
+        gap_max: after(100, SECOND),
         beside: Some(keepalived::power_off),
         ..PLAIN
     },
     Scenario {
         name: "vip-kill-proxy",
-        about: "kill -9 of the proxy behind the address",
+        about: "kill -9 of the proxy behind the address; nobody is refused",
         gap_max: Duration::from_millis(300),
+        may_fail: MayFail::UnderWay,
         act: play::kill_proxy,
         ..PLAIN
     },
@@ -120,15 +157,40 @@ const SCENARIOS: &[Scenario] = &[
         name: "vip-kill-vip",
         about: "kill -9 of the service that speaks for the address",
         gap_max: Duration::from_millis(100),
-        none_fails: true,
+        may_fail: MayFail::Nobodys,
         act: play::kill_vip,
         ..PLAIN
     },
     Scenario {
-        name: "vip-hand-over",
-        about: "an operator has the address handed over",
+        name: "vip-kill-supervisor",
+        about: "kill -9 of the supervisor that holds the address; its successor goes on, and a hand-over breaks nothing",
         gap_max: Duration::from_millis(100),
-        act: play::hand_over,
+        may_fail: MayFail::Nobodys,
+        act: play::kill_supervisor,
+        ..PLAIN
+    },
+    Scenario {
+        name: "vip-hand-over",
+        about: "an operator has the address handed over; connections are answered to their end",
+        gap_max: Duration::from_millis(20),
+        short: true,
+        may_fail: MayFail::Nobodys,
+        act: mended::hand_over,
+        ..PLAIN
+    },
+    Scenario {
+        name: "vip-there-and-back",
+        about: "the address is handed over and back within a second, with connections from before",
+        gap_max: Duration::from_millis(20),
+        short: true,
+        may_fail: MayFail::Nobodys,
+        act: mended::there_and_back,
+        ..PLAIN
+    },
+    Scenario {
+        name: "vip-strays",
+        about: "a connection to a balancer that was powered off is reset by its heir, and does not hang",
+        act: mended::strays,
         ..PLAIN
     },
     Scenario {
@@ -153,8 +215,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "vip-forged",
         about: "somebody says with the highest priority that he has the address; nobody believes it",
         gap_max: Duration::from_millis(100),
-        none_fails: true,
+        may_fail: MayFail::Nobodys,
         act: tricks::forged,
+        ..PLAIN
+    },
+    Scenario {
+        name: "vip-storm",
+        about: "adverts that nobody signed, as many as a core sends, for two seconds; the address stays and is answered at",
+        gap_max: Duration::from_millis(250),
+        may_fail: MayFail::Nobodys,
+        act: tricks::storm,
         ..PLAIN
     },
     Scenario {
@@ -164,9 +234,34 @@ const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "vip-multicast",
+        about: "power cut, with adverts to the standard's group",
+        declares: ", multicast = true",
+        ..PLAIN
+    },
+    Scenario { name: "vip-six", about: "power cut, all over IPv6", six: true, ..PLAIN },
+    Scenario {
+        name: "vip-six-hand-over",
+        about: "hand-over, all over IPv6",
+        gap_max: Duration::from_millis(20),
+        short: true,
+        may_fail: MayFail::Nobodys,
+        six: true,
+        act: mended::hand_over,
+        ..PLAIN
+    },
+    Scenario {
+        name: "vip-six-multicast",
+        about: "power cut over IPv6, with adverts to the standard's group",
+        declares: ", multicast = true",
+        six: true,
+        ..PLAIN
+    },
+    Scenario {
         name: "vip-keepalived-backup",
         about: "keepalived stands behind us, and takes over when we are powered off",
         declares: ", signed = false",
+        gap_max: after(250, STRANGER),
         act: keepalived::as_backup,
         ..PLAIN
     },
@@ -184,58 +279,65 @@ pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     SCENARIOS.iter().map(|scenario| (scenario.name, scenario.about))
 }
 
-/// Whether it is one of these.
-pub fn is_one(name: &str) -> bool {
-    SCENARIOS.iter().any(|scenario| scenario.name == name)
-}
-
 /// Runs those that are named, a line each; whether what is promised was kept in all.
-pub fn run(wanted: &[String], runs: u32, json: bool) -> anyhow::Result<bool> {
-    if !json {
-        render::print(&row::head());
+pub fn run(wanted: &[String], asked: Asked) -> anyhow::Result<bool> {
+    let mut raised: Option<((&str, bool), Stage)> = None;
+    let wanted = wanted.iter().filter_map(|name| SCENARIOS.iter().find(|scenario| scenario.name == *name));
+    let wanted: Vec<&Scenario> = wanted.collect();
+    say(&format!("moments of power cuts are drawn with --seed {}", asked.seed));
+    if wanted.iter().any(|scenario| scenario.beside.is_some()) && !keepalived::is_there() {
+        say("there is no keepalived to compare with: `bin/keepalived` unpacks Debian's, and says how to name it");
     }
-    let mut well = true;
-    let mut raised: Option<(&str, Stage)> = None;
-    for scenario in wanted.iter().filter_map(|name| SCENARIOS.iter().find(|scenario| scenario.name == *name)) {
+    table(&row::head(), wanted.into_iter(), asked.json, |scenario| {
         // One after the other: they would have the same name.
-        if raised.as_ref().is_some_and(|(declares, _)| *declares != scenario.declares) {
+        let wanted = (scenario.declares, scenario.six);
+        if raised.as_ref().is_some_and(|(is, _)| *is != wanted) {
             drop(raised.take());
         }
         let (_, stage) = match &mut raised {
             Some(raised) => raised,
-            none => none.insert((scenario.declares, raise(scenario.declares)?)),
+            none => none.insert((wanted, raise(wanted)?)),
         };
-        let outcomes = repeat(stage, scenario, runs)?;
-        let row = Row::new(scenario.name, &outcomes);
-        well &= row.is_well();
-        if json { render::print_json(&row)? } else { render::print(&row::line(&row)) }
-    }
-    Ok(well)
+        Ok(Row::new(scenario.name, asked.seed, &repeat(stage, scenario, asked)?))
+    })
 }
 
-fn raise(declares: &str) -> anyhow::Result<Stage> {
+fn raise((declares, six): (&str, bool)) -> anyhow::Result<Stage> {
     let lay = |code: &std::path::Path| {
-        std::fs::create_dir_all(code)?;
-        std::fs::write(code.join("index.html"), "somebody is here\n")
+        std::fs::create_dir_all(code.join("page"))?;
+        std::fs::write(code.join("page/index.html"), "somebody is here\n")
     };
-    Stage::of("c-vip", &DECLARATION.replace("CLUSTER", declares), lay)
+    let declared = DECLARATION.replace("CLUSTER", declares);
+    let declared = if six { declared.replace("10.80.0.", "fd00:80::") } else { declared };
+    let stage = Stage::of("vip", &declared, lay)?;
+    // The first requests of a site's life wait for what is read from the disk.
+    let callers = Callers::start(play::door(&stage)?);
+    stage.wait(FIRST);
+    callers.end()?;
+    Ok(stage)
 }
 
-fn repeat(stage: &mut Stage, scenario: &Scenario, runs: u32) -> anyhow::Result<Vec<Outcome>> {
+fn repeat(stage: &mut Stage, scenario: &Scenario, Asked { runs, seed, .. }: Asked) -> anyhow::Result<Vec<Outcome>> {
     (1..=runs)
-        .map(|number| {
-            let run = play::play(stage, scenario).with_context(|| format!("{}, run {number}", scenario.name))?;
-            let Toll { asked, failed, gap, gap_kept } = run.toll;
+        .zip(moments::drawn(seed, runs))
+        .map(|(number, moment)| {
+            // Whoever is compared has the first turn in every other run.
+            let run = play::play(stage, scenario, moment, number % 2 == 0).with_context(|| format!("{}, run {number}", scenario.name))?;
+            let Toll { asked, failed, gap, gap_kept, .. } = run.toll;
             let beside =
                 run.beside.map(|it| format!("; keepalived: gap {} ms, {} failed", it.gap.as_millis(), it.failed));
             say(&format!(
-                "{} {number}/{runs}: gap {} ms, {} ms on the kept connection, {asked} requests, {failed} failed{}",
+                "{} {number}/{runs}, moment {moment:.3}: gap {} ms (calm {}), {} ms on the kept connection, {asked} requests, {failed} failed{}",
                 scenario.name,
                 gap.as_millis(),
+                run.calm.as_millis(),
                 gap_kept.as_millis(),
                 beside.unwrap_or_default()
             ));
             run.wrong.iter().take(8).for_each(|wrong| say(&format!("  {wrong}")));
+            if !run.wrong.is_empty() {
+                stage.keep_logs();
+            }
             Ok(run)
         })
         .collect()

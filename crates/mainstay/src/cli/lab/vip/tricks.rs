@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mainstay_lab::Cable;
@@ -10,7 +10,7 @@ use mainstay_lab::scenario::forger;
 use mainstay_site::names::ServerName;
 
 use super::super::stage::Stage;
-use super::play::{Scene, goes_on, moved, stayed, wait};
+use super::play::{Scene, goes_on, moved, stayed};
 
 /// Adverts that say what is not so.
 const LIES: usize = 200;
@@ -29,7 +29,7 @@ pub fn forged(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String
     forger::send(&stage.namespace(&scene.other)?, from, to, &lies)?;
     goes_on(stage, scene)?;
     // Figures are published each second.
-    wait(stage, Duration::from_millis(2_500));
+    stage.wait(Duration::from_millis(2_500));
     let mut wrong = stayed(stage, scene);
     let after = counters(stage, &scene.master)?;
     for name in ["refused_unsigned_total", "refused_forged_total"] {
@@ -38,6 +38,26 @@ pub fn forged(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String
         if counted != LIES as u64 / 2 {
             wrong.push(format!("{counted} of {} are counted as {name}", LIES / 2));
         }
+    }
+    Ok(wrong)
+}
+
+/// As many as a core sends: whoever hears them must read and refuse each, and say in time what it has to say itself.
+pub fn storm(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
+    const LASTS: Duration = Duration::from_secs(2);
+    let (from, to) = (own(stage, &scene.other)?, own(stage, &scene.master)?);
+    let IpAddr::V4(floating) = super::play::address(stage)? else { bail!("the stage's address is of IPv4") };
+    let namespace = stage.namespace(&scene.other)?;
+    let lies = vec![forger::claim(floating, from, to); LIES];
+    let (begun, mut sent) = (Instant::now(), 0);
+    while begun.elapsed() < LASTS {
+        forger::send(&namespace, from, to, &lies)?;
+        sent += LIES;
+    }
+    goes_on(stage, scene)?;
+    let mut wrong = stayed(stage, scene);
+    if sent < 5_000 {
+        wrong.push(format!("{sent} adverts in {LASTS:?} are no storm"));
     }
     Ok(wrong)
 }
@@ -53,17 +73,17 @@ pub fn replayed(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Stri
     stage.wires()?.cable(&scene.master, Cable::Plugged)?;
     for packet in said.iter().cycle().take(60) {
         forger::send(&namespace, from, to, std::slice::from_ref(packet))?;
-        wait(stage, Duration::from_millis(25));
+        stage.wait(Duration::from_millis(25));
     }
     goes_on(stage, scene)?;
-    wait(stage, Duration::from_millis(1_500));
+    stage.wait(Duration::from_millis(1_500));
     let mut wrong = moved(stage, scene);
     let after = counters(stage, &scene.other)?;
     let of = |counters: &BTreeMap<String, u64>| counters.get("refused_replayed_total").copied().unwrap_or(0);
     if said.is_empty() || of(&after) - of(&before) != 60 {
         wrong.push(format!("{} of 60 are counted as replayed, of {} recorded", of(&after) - of(&before), said.len()));
     }
-    wait(stage, Duration::from_secs(2));
+    stage.wait(Duration::from_secs(2));
     stage.lab()?.power_on_again(&scene.master)?;
     Ok(wrong)
 }
