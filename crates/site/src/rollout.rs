@@ -2,7 +2,7 @@
 
 pub use mainstay_machines::rollout::{Decision, Member, Standing as Known, next};
 
-use crate::model::Site;
+use crate::model::{Server, Site};
 use crate::names::{Generation, Role};
 use crate::plan::{Plan, derive};
 use crate::wire::rollout::{Following, Proposal, Record, Standing};
@@ -23,9 +23,9 @@ pub fn members(site: &Site, target: Generation, said: &[Standing], present: &dyn
     let mut servers: Vec<_> = site.servers.iter().collect();
     let rank = |roles: &[Role]| ORDER.iter().position(|role| *role != Role::Dns && roles.contains(role));
     // Who gives its vote away goes last: those that get one learn everything from it.
-    let leaves = |server: &&crate::model::Server| site.former_voters.contains(&server.name);
+    let leaves = |server: &&Server| site.former_voters.contains(&server.name);
     servers.sort_by_key(|server| (leaves(server), rank(&server.roles).unwrap_or(ORDER.len())));
-    let member = |server: &&crate::model::Server| {
+    let member = |server: &&Server| {
         let standing = said.iter().find(|standing| standing.server == server.name);
         Member {
             name: server.name.to_string(),

@@ -133,6 +133,11 @@ impl Seen {
         self.replication.as_ref().is_some_and(|replication| self.variables.position.covers(&replication.received))
     }
 
+    /// The accounts of the replicas that read its log.
+    pub fn connected(&self) -> impl Iterator<Item = &str> {
+        self.replicas.iter().filter(|replica| !replica.stuck).map(|replica| replica.account.as_str())
+    }
+
     /// Whether it sends acknowledgements: it does so for as long as its receiving thread lives, whatever the variable says.
     pub fn acknowledges(&self) -> bool {
         let receives = self.replication.as_ref().is_some_and(|replication| replication.io != Thread::Stopped);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mainstay_machines::Time;
+use mainstay_machines::{Time, membership};
 use mainstay_site::names::{Generation, ServerName};
 use mainstay_site::plan::{self, Member};
 use mainstay_site::wire::rollout::{Record, TARGET, record_key};
@@ -58,22 +58,21 @@ impl Duties {
     }
 
     async fn put_out(&mut self, scene: &Scene<'_>) -> Result<(), Error> {
-        let roster = scene.etcd.roster().await?;
         let members = members(async |key| Coordination::get(scene.etcd, key).await)
             .await?
             .unwrap_or_else(|| scene.config.members.clone());
-        let Some(strange) = scene.in_the_way(&members, &roster).await else {
+        let Some(id) = scene.in_the_way(&members).await? else {
             self.strange = None;
             return Ok(());
         };
         match self.strange {
-            Some((id, since)) if id == strange.id => {
+            Some((same, since)) if same == id => {
                 if scene.now.since(since) >= STRANGE {
-                    tracing::info!("{} is no member any more, does not answer and is put out", strange.name);
+                    tracing::info!("a member that is none any more, {id:x}, does not answer and is put out");
                     scene.etcd.put_out(id).await?;
                 }
             }
-            _ => self.strange = Some((strange.id, scene.now)),
+            _ => self.strange = Some((id, scene.now)),
         }
         Ok(())
     }
@@ -88,14 +87,14 @@ pub async fn leave(etcd: &Etcd, places: &Places) -> Result<bool, Error> {
         return Ok(false);
     }
     let agreed = members(async |key| Coordination::get(etcd, key).await).await?;
-    let Some(members) = agreed.filter(|agreed| !agreed.is_empty() && gives_away(agreed)) else { return Ok(false) };
+    let Some(members) = agreed.filter(gives_away) else { return Ok(false) };
     let roster = etcd.roster().await?;
-    let all_are_in = members.iter().all(|member| roster.iter().any(|listed| is(member, listed)));
-    let own = roster.iter().find(|listed| is(&places.own, listed)).filter(|_| all_are_in);
-    match own {
-        Some(own) => etcd.put_out(own.id).await.map(|()| true),
-        None => Ok(false),
+    let Some(own) = roster.iter().find(|listed| is(&places.own, listed)) else { return Ok(false) };
+    let seen: Vec<_> = roster.iter().map(|listed| seen(listed, &members, true)).collect();
+    if !membership::may_leave(own.id, members.len(), &seen) {
+        return Ok(false);
     }
+    etcd.put_out(own.id).await.map(|()| true)
 }
 
 /// The members as the generation has them that the servers are to follow: a server's own plan may be of before. `None` if no
@@ -103,7 +102,7 @@ pub async fn leave(etcd: &Etcd, places: &Places) -> Result<bool, Error> {
 async fn members(read: impl AsyncFn(&str) -> Result<Option<Entry>, Error>) -> Result<Option<Vec<Member>>, Error> {
     let Some(target) = parsed::<Generation>(read(TARGET).await?) else { return Ok(None) };
     let record: Option<Record> = parsed(read(&record_key(target)).await?);
-    Ok(record.map(|record| plan::members(&record.site)))
+    Ok(record.map(|record| plan::store_members(&record.site)))
 }
 
 fn parsed<T: DeserializeOwned>(entry: Option<Entry>) -> Option<T> {
@@ -114,14 +113,18 @@ fn is(member: &Member, listed: &Listed) -> bool {
     listed.peers.contains(&url(member.peer))
 }
 
+/// One of the roster, to whoever decides.
+fn seen(listed: &Listed, members: &[Member], answers: bool) -> membership::Listed {
+    membership::Listed { id: listed.id, stays: members.iter().any(|member| is(member, listed)), answers }
+}
+
 impl Scene<'_> {
-    /// Somebody who is no member any more and does not answer, while everybody does who is in and stays in: with one more
-    /// missing, nobody could vote. Who is not in yet waits for the strange one to go, since etcd lets nobody in while somebody
-    /// is missing; one that answers goes by itself when its server follows ([`leave`]).
-    async fn in_the_way<'l>(&self, members: &[Member], roster: &'l [Listed]) -> Option<&'l Listed> {
-        let stays = |listed: &Listed| members.iter().any(|member| is(member, listed));
-        if roster.iter().all(stays) {
-            return None;
+    /// Who is to be put out. Nobody else is asked whether he answers unless somebody is there who is no member any more; one that
+    /// answers goes by itself when its server follows ([`leave`]).
+    async fn in_the_way(&self, members: &[Member]) -> Result<Option<u64>, Error> {
+        let roster = self.etcd.roster().await?;
+        if roster.iter().all(|listed| members.iter().any(|member| is(member, listed))) {
+            return Ok(None);
         }
         let known: Vec<&Member> = members.iter().chain(&self.config.members).chain(&self.config.former).collect();
         // Nobody can ask whom no plan names.
@@ -132,8 +135,8 @@ impl Scene<'_> {
         let health = self.places.store(&endpoints).health().await;
         let answering: Vec<u64> =
             asked.iter().zip(health).filter(|(_, (_, health))| health.is_ok()).map(|(listed, _)| listed.id).collect();
-        let missing = || roster.iter().filter(|listed| !answering.contains(&listed.id));
-        missing().find(|listed| !stays(listed)).filter(|_| !missing().any(stays))
+        let seen: Vec<_> = roster.iter().map(|listed| seen(listed, members, answering.contains(&listed.id))).collect();
+        Ok(membership::in_the_way(&seen))
     }
 
     /// Who should lead instead of this server, if the primary is here: a member that follows, without a database if there is

@@ -196,9 +196,8 @@ fn the_lead_leaves_the_primary() {
     eventually("another member leads", || !leads(leader) && (0..3).any(leads));
 }
 
-/// A site that grows: the one member's contents are all three's, and who is no member any more is put out.
-#[test]
-fn one_member_becomes_three() {
+/// A store of one that was written to, and is to be one of three.
+fn grown() -> Site {
     let mut site = Site::new();
     let all = site.config.members.clone();
     site.replan(all[..1].to_vec());
@@ -206,6 +205,12 @@ fn one_member_becomes_three() {
     site.until(0, "one member serves", |report| report.state == State::Serving);
     write(&site.store(), "before");
     site.replan(all);
+    site
+}
+
+#[test]
+fn one_member_becomes_three() {
+    let mut site = grown();
     site.start_all();
     assert!(reads(&site.store(), "before"));
 }
@@ -213,14 +218,8 @@ fn one_member_becomes_three() {
 /// etcd makes folders before it asks the others whether it may come in: what a first start that failed leaves is no data.
 #[test]
 fn a_member_that_was_killed_at_its_first_start_comes_in() {
-    let mut site = Site::new();
-    let all = site.config.members.clone();
-    site.replan(all[..1].to_vec());
-    site.start(0);
-    site.until(0, "one member serves", |report| report.state == State::Serving);
-    write(&site.store(), "before");
+    let mut site = grown();
     std::fs::create_dir_all(site.state(1).join("data/store/etcd/member/snap")).unwrap();
-    site.replan(all);
     site.start_all();
     assert!(reads(&site.store(), "before"));
 }

@@ -1,7 +1,7 @@
 //! [`Site`] → one [`Plan`] per server.
 
 mod data;
-pub use data::members;
+pub use data::store_members;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

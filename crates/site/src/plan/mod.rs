@@ -22,7 +22,7 @@ use crate::model::{Algorithm, AppKind, Cache, Limits, LogFormat, Www};
 use crate::names::{AppName, Domain, Generation, ReleaseId, Role, ServerName, ServiceName};
 
 pub use data::{Database, DatabaseRole, Fellow, Member, Sql, Store};
-pub use derive::{derive, members};
+pub use derive::{derive, store_members};
 pub use redis::{AppCache, DATABASES, Redis};
 pub use vip::{Hook, Vip, VirtualRouter};
 

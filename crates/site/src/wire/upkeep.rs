@@ -73,6 +73,9 @@ pub struct View {
     pub store: Option<Agreed>,
     /// The last backup here that is whole, if backups are declared.
     pub backup: Option<String>,
+    /// Who reads its log, as its role saw last, which decides by that.
+    #[serde(default)]
+    pub replicas: Vec<ServerName>,
     /// The last order that this server did not carry out, when and why.
     #[serde(default)]
     pub refused: Option<String>,

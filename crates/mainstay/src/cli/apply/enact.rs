@@ -58,11 +58,11 @@ pub async fn enact(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> a
         return unchanged(fleet, now, target, how, patience).await;
     }
     refuse(&now.site, &change.site)?;
-    let generation = Generation(now.last.0 + 1);
-    show(now, &derive(&change.site, &change.codebases, generation), generation);
     let first = bridge::bridge(&now.site, &change.site);
+    let generation = Generation(now.last.0 + 1 + first.len() as u64);
+    show(now, &derive(&change.site, &change.codebases, generation), generation);
     if !first.is_empty() {
-        say(&bridge::told(&now.site, &change.site));
+        say(&bridge::told(&now.site, &change.site, first.len() + 1));
     }
     if how.dry_run {
         return Ok(ExitCode::SUCCESS);

@@ -75,13 +75,18 @@ pub async fn switch_over(databases: &Databases, to: Option<Server>) -> anyhow::R
 }
 
 /// Whether there is a replica, the one that is meant if there is one, that reads the log of who is the primary now, as it must to
-/// take its place.
+/// take its place: by its own record, and by what the primary sees.
 fn reads(seen: &Seen, to: Option<&Server>, least: Receiving) -> bool {
     let Some((agreed, cluster)) = agreed(seen).and_then(|agreed| Some((agreed, agreed.cluster.as_ref()?))) else {
         return false;
     };
-    let mut meant = agreed.members.iter().filter(|(name, _)| to.is_none_or(|to| to.0 == **name));
-    meant.any(|(_, member)| member.epoch == cluster.epoch && member.receiving >= least)
+    let primary = seen.iter().find(|(name, _)| name.as_str() == cluster.primary.0).map(|(_, view)| view);
+    let Some(Ok(primary)) = primary else { return false };
+    let mut meant = primary.replicas.iter().filter(|name| to.is_none_or(|to| to.0 == name.as_str()));
+    meant.any(|name| {
+        let member = agreed.members.get(name.as_str());
+        member.is_some_and(|member| member.epoch == cluster.epoch && member.receiving >= least)
+    })
 }
 
 /// Waits until somebody leads who is recorded as the primary, and takes writes.

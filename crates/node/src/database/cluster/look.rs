@@ -44,7 +44,7 @@ pub fn observed(config: &plan::Database, data: &Path, around: Around, seen: &See
             ..replication_of(config, it, seen.acknowledges())
         }),
         stranded: still && !around.rescued,
-        connected: servers(seen.replicas.iter().filter(|it| !it.stuck).map(|it| it.account.as_str())),
+        connected: servers(seen.connected()),
         blocked: servers(seen.blocked.iter().map(String::as_str)),
         unable: unable(data),
     }

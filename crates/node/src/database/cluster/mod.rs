@@ -9,7 +9,7 @@ mod lease;
 mod look;
 mod report;
 
-pub use report::REFUSED;
+pub use report::{REFUSED, REPLICAS};
 
 use std::future::{Future, pending};
 use std::pin::Pin;

@@ -9,7 +9,7 @@ use mainstay_site::wire::{Part, Report, State};
 
 use super::hands::Glance;
 use crate::clock::unix_ms;
-use crate::database::engine::{Replication, Seen};
+use crate::database::engine::{Replication, Seen, replica_of};
 use crate::database::places::Places;
 use crate::database::report::{clock, counters, free_bytes, megabytes};
 use crate::fence::Answer;
@@ -30,6 +30,8 @@ pub struct View {
 
 /// The fact that says which order was not carried out.
 pub const REFUSED: &str = "order refused";
+/// The fact that says who reads this server's log.
+pub const REPLICAS: &str = "replicas";
 
 impl View {
     /// Of a member that has done nothing yet.
@@ -161,6 +163,10 @@ fn of_the_server(seen: &Seen) -> Vec<(String, String)> {
     if let Some(replication) = &seen.replication {
         let lag = replication.lag_s.map_or("not connected".to_owned(), |seconds| format!("{seconds} s behind"));
         facts.push(("replication".to_owned(), format!("{lag}, from {}", replication.source)));
+    }
+    let replicas: Vec<&str> = seen.connected().filter_map(replica_of).collect();
+    if !replicas.is_empty() {
+        facts.push((REPLICAS.to_owned(), replicas.join(", ")));
     }
     if seen.variables.semi_sync {
         let clients = seen.number("Rpl_semi_sync_master_clients");

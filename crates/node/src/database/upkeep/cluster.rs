@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mainstay_site::names::ServerName;
 use mainstay_site::plan::DatabaseRole;
 use mainstay_site::wire::database::{
     CLUSTER, Cluster, LEADER, Leader, Member, Mode, ORDERS, Order, PREFIX, Wish, decode, encode, member_of,
@@ -16,7 +17,7 @@ use super::error::Error;
 use super::folder::{Folder, spoken};
 use super::session::Session;
 use super::{Scene, hold};
-use crate::database::cluster::REFUSED;
+use crate::database::cluster::{REFUSED, REPLICAS};
 use crate::store::{Compare, Entry, Error as StoreError, Store, Swap, Write};
 
 /// A server that takes longer is said not to answer.
@@ -33,7 +34,8 @@ pub async fn view(scene: &Scene) -> View {
         DatabaseRole::Primary => scene.launch.server.clone(),
         DatabaseRole::Replica { of, .. } => of.clone(),
     };
-    let refused = report.facts.iter().find(|(what, _)| what == REFUSED);
+    let told = |fact: &str| report.facts.iter().find(|(what, _)| what == fact).map(|(_, said)| said.clone());
+    let replicas = told(REPLICAS).unwrap_or_default();
     let store = match &scene.store {
         Some(store) => Some(agreed(store).await),
         None => None,
@@ -46,7 +48,8 @@ pub async fn view(scene: &Scene) -> View {
         declared_primary,
         store,
         backup: last_backup(scene),
-        refused: refused.map(|(_, refused)| refused.clone()),
+        replicas: replicas.split_terminator(", ").map(ServerName::from).collect(),
+        refused: told(REFUSED),
     }
 }
 

@@ -45,7 +45,7 @@ impl Tiers<'_> {
 
     /// The member of the store on `server`, if it has a vote.
     pub(super) fn store(&self, server: &Server) -> Option<Service> {
-        let members = self.members();
+        let members = store_members(self.site);
         members.iter().find(|member| member.server == server.name)?;
         let others = members.iter().filter(|member| member.server != server.name);
         let talks = others.map(|member| store_flow(&member.server, member.peer, "Raft")).collect();
@@ -57,10 +57,6 @@ impl Tiers<'_> {
         Some(Service { writes, ..service("store", Role::Store, Vec::new(), talks, Config::Store(config)) })
     }
 
-    fn members(&self) -> Vec<Member> {
-        members(self.site)
-    }
-
     /// Where the servers agree: their own members, or another etcd.
     pub(super) fn endpoints(&self) -> Vec<(ServerName, SocketAddr)> {
         if let Some(foreign) = &self.site.store {
@@ -68,12 +64,12 @@ impl Tiers<'_> {
                 foreign.endpoints.iter().map(|address| (ServerName(format!("etcd at {}", address.ip())), *address));
             return named.collect();
         }
-        self.members().into_iter().map(|member| (member.server, member.client)).collect()
+        store_members(self.site).into_iter().map(|member| (member.server, member.client)).collect()
     }
 
     /// To every member of the store that is a server of the site.
     pub(super) fn votes(&self) -> impl Iterator<Item = Flow> {
-        self.members().into_iter().map(|member| store_flow(&member.server, member.client, "etcd"))
+        store_members(self.site).into_iter().map(|member| store_flow(&member.server, member.client, "etcd"))
     }
 
     fn database_address(&self, server: &Server) -> SocketAddr {
@@ -139,7 +135,7 @@ impl Tiers<'_> {
 }
 
 /// The members of the store that the servers of `site` keep.
-pub fn members(site: &Site) -> Vec<Member> {
+pub fn store_members(site: &Site) -> Vec<Member> {
     votes(site).into_iter().map(|server| member(site, server)).collect()
 }
 
