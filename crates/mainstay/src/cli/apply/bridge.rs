@@ -279,6 +279,6 @@ mod tests {
         assert_eq!((voters(&then), then.former_voters.len()), (voters(handed_on), 0));
         assert_eq!(bridge(handed_on, &then), [], "who applies again what was cut short goes on from here");
         let told = told(&was, &is, 3);
-        assert!(told.contains("the votes of server2, lb1, server1 go to lb1, server1, server3"), "{told}");
+        assert!(told.contains("the votes of lb1, server1, server2 go to lb1, server1, server3"), "{told}");
     }
 }
