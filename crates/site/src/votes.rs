@@ -17,15 +17,27 @@ pub fn votes(site: &Site) -> Vec<&Server> {
     if !kept.is_empty() && kept.len() == site.voters.len() { kept } else { best(site) }
 }
 
-/// Leaves the votes where they were `before`, as long as all of those servers stay and no more are needed: a vote that moves
-/// has to learn everything anew, and nothing is gained by it.
+/// Leaves the votes where they were `before` as far as those servers stay and no fewer are needed: a vote that moves has to learn
+/// everything anew, and nothing is gained by it.
 pub fn keep(before: &Site, after: &mut Site) {
-    after.voters = names(votes(before));
-    let stay = after.voters.iter().all(|name| after.server(name).is_some());
-    if !stay || after.voters.len() != best(after).len() || after.voters == names(best(after)) {
+    let best = names(best(after));
+    let mut kept = names(votes(before));
+    kept.retain(|name| after.server(name).is_some());
+    let more: Vec<ServerName> = best.iter().filter(|name| !kept.contains(name)).cloned().collect();
+    kept.extend(more.into_iter().take(best.len().saturating_sub(kept.len())));
+    after.voters = if kept.len() == best.len() { kept } else { Vec::new() };
+    if names(votes(after)) == best {
         after.voters.clear();
     }
     leave(before, after);
+}
+
+/// Those that have a vote `before` and none `after`, if with them the majority goes that alone knows what was agreed on: not even
+/// together could the others let anybody in.
+pub fn lost(before: &Site, after: &Site) -> Vec<ServerName> {
+    let (was, is) = (names(votes(before)), names(votes(after)));
+    let gone: Vec<ServerName> = was.iter().filter(|name| !is.contains(name)).cloned().collect();
+    if is.is_empty() || 2 * gone.len() < was.len() { Vec::new() } else { gone }
 }
 
 /// Whether a vote goes from one server to another: then both have to be let in by the others' filters at one time, and the
@@ -113,9 +125,26 @@ mod tests {
         assert_eq!(best(&grown).iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["s1", "lb1", "web1"]);
         keep(&before, &mut grown);
         assert_eq!(votes(&grown).iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["s1", "s2", "lb1"]);
-        let mut lost = tier("", &[("s", 1, "web app database"), ("db", 1, "database"), ("lb", 1, "dns balancer")]);
+        let mut lost = tier(
+            "",
+            &[("s", 1, "web app database"), ("db", 1, "database"), ("lb", 1, "dns balancer"), ("web", 2, "web")],
+        );
         keep(&before, &mut lost);
-        assert!(lost.voters.is_empty(), "one of them has gone");
+        let voters = |site: &Site| votes(site).iter().map(|it| it.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(voters(&lost), ["s1", "lb1", "web1"], "one of them has gone, and only its vote moves");
+        assert_eq!(super::lost(&before, &lost), []);
+    }
+
+    #[test]
+    fn a_majority_must_come_from_before() {
+        let before = tier("", &[("s", 2, "web app database"), ("lb", 1, "dns balancer")]);
+        let after = tier("", &[("db", 2, "database"), ("lb", 1, "dns balancer"), ("web", 1, "web app")]);
+        assert_eq!(lost(&before, &after), ["s1".into(), "s2".into()]);
+        assert_eq!(
+            lost(&before, &tier("", &[("s", 1, "web app database")])),
+            [],
+            "nothing has to be agreed on any more"
+        );
     }
 
     #[test]

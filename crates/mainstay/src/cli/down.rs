@@ -10,7 +10,7 @@ use mainstay_lab::{Held, Place, Record, sweep};
 use mainstay_site::model::Site;
 use mainstay_site::names::Domain;
 
-use super::running::Which;
+use super::running::{Which, not_up};
 use super::site_folder::SiteFolder;
 use super::up::say;
 
@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     match record {
         Some(record) => stop(&place, &record, !args.purge)?,
-        None => say(&format!("{domain} is not up")),
+        None => say(&not_up(&domain)),
     }
     if args.purge {
         purge(&domain, &folder)?;

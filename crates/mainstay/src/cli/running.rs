@@ -44,15 +44,20 @@ impl Which {
     pub fn running(&self) -> anyhow::Result<Running> {
         let domain = self.domain()?;
         let Some(record) = Place::usual(&domain).read()? else {
-            let others: Vec<String> = Place::sites().iter().map(ToString::to_string).collect();
-            let others = if others.is_empty() { "none is".into() } else { format!("up are: {}", others.join(", ")) };
-            bail!("{domain} is not up on this machine (as this user); {others}");
+            bail!("{}", not_up(&domain));
         };
         let folder = SiteFolder(record.state.clone());
         let site: Option<Site> = folder.read("site.json")?;
         let site = site.with_context(|| format!("{} has no .site/site.json", folder.0.display()))?;
         Ok(Running { site, folder, record })
     }
+}
+
+/// That a site is not up, and which are.
+pub fn not_up(domain: &Domain) -> String {
+    let others: Vec<String> = Place::sites().iter().map(ToString::to_string).collect();
+    let others = if others.is_empty() { "none is".into() } else { format!("up are: {}", others.join(", ")) };
+    format!("{domain} is not up on this machine (as this user); {others}")
 }
 
 /// A site that is up.

@@ -3,6 +3,7 @@
 mod addresses;
 mod detach;
 mod growth;
+mod heirs;
 mod live;
 mod prepare;
 mod progress;

@@ -14,7 +14,7 @@ use mainstay_site::names::{Generation, Role, ServerName};
 use mainstay_site::plan::{Config, Plan, derive};
 use mainstay_site::secrets::Secrets;
 
-use super::progress;
+use super::{heirs, progress};
 use crate::cli::declaration::Declaration;
 use crate::cli::site_folder::{SiteFolder, write};
 
@@ -27,6 +27,9 @@ pub struct Prepared {
 /// Builds, completes, derives; leaves every server's state directory ready to be switched on.
 pub fn prepare_all(declaration: &Declaration, site: &Site, folder: &SiteFolder) -> anyhow::Result<Prepared> {
     folder.make()?;
+    if let Some(before) = folder.read::<Site>("site.json")? {
+        heirs::refuse(&before, site, folder)?;
+    }
     let releases = releases(declaration, site, &folder.common().join("builds"))?;
     let codebases: Vec<Codebase> = releases.iter().map(|release| Codebase::new(&release.app, &release.id)).collect();
     let plans = plans(site, &codebases, folder)?;
