@@ -58,12 +58,16 @@ impl Checks {
         self.changes.subscribe()
     }
 
-    fn changed(&self, backend: usize, state: State, because: String) {
-        if let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(backend) {
+    /// Tells the pool and whoever looks at one time: neither is ever seen to know more than the other.
+    fn changed(&self, pool: &Pool, backend: usize, state: State, because: String) {
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = all.get_mut(backend) {
             // Why it is not up yet may change many times; since when does not.
             let since = if seen.state == state { seen.since } else { Instant::now() };
             *seen = Seen { name: seen.name.clone(), state, because, since };
         }
+        pool.mark(backend, state == State::Well);
+        drop(all);
         self.changes.send_modify(|changes| *changes += 1);
     }
 }
@@ -156,8 +160,7 @@ async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
         while let Some(output) = health.poll() {
             match output {
                 Output::Changed { state, because } => {
-                    pool.mark(target.backend, state == State::Well);
-                    checks.changed(target.backend, state, because.to_string());
+                    checks.changed(pool, target.backend, state, because.to_string());
                 }
                 Output::Ask { question, until } => {
                     let verdict = line.ask(until.since(now())).await;
