@@ -10,7 +10,7 @@ use mainstay_site::plan::{self, Config};
 use mainstay_site::wire::State;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::etcd::free;
+use crate::support::free;
 use crate::support::{self, Running, eventually};
 
 /// One server with the role, which may be started twice: as its successor is beside what a killed one left.

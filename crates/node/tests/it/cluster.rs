@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::etcd;
-use crate::mariadb::{free_address, login};
+use crate::mariadb::login;
 use crate::support::{self, Running, eventually, secrets};
 
 /// Members of one cluster and the store that they agree by.
@@ -43,9 +43,9 @@ impl Site {
         let fellow = |number: usize| Fellow {
             server: ServerName::from(format!("s{number}").as_str()),
             server_id: number as u32,
-            address: free_address(),
-            replication: free_address(),
-            copies: free_address(),
+            address: crate::support::free(),
+            replication: crate::support::free(),
+            copies: crate::support::free(),
         };
         let fellows: Vec<Fellow> = (1..=count).map(fellow).collect();
         let members = fellows.iter().map(|fellow| Member::new(fellow, &fellows, &store)).collect();

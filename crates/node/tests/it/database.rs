@@ -221,7 +221,7 @@ fn a_replica_follows_and_a_primary_alone_does_not_hang() {
 fn a_plan_that_contradicts_the_data_is_refused() {
     let mut server = Server::primary(0);
     drop(server.serve());
-    let address = crate::mariadb::free_address();
+    let address = crate::support::free();
     server.config.role = DatabaseRole::Replica { of: "db1".into(), address };
     let role = server.run();
     role.until("its own history is named", |report| {
@@ -251,7 +251,7 @@ fn a_changed_address_restarts_what_was_adopted() {
     let pid = server.pid().unwrap();
     first.kill().unwrap();
     first.wait().unwrap();
-    server.config.address = crate::mariadb::free_address();
+    server.config.address = crate::support::free();
     let _second = server.serve();
     assert_ne!(server.pid(), Some(pid));
     assert_eq!(server.site("SELECT COUNT(*) FROM site.t").unwrap(), "0");

@@ -1,6 +1,6 @@
 //! Debian's etcd as a foreign peer: members on ports of their own, in a folder of their own, with TLS.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -42,11 +42,6 @@ pub fn site(servers: usize) -> Site {
     parse(&text, &Anywhere).unwrap()
 }
 
-/// A port that is free now; the listener goes when the member starts.
-pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 impl Cluster {
     /// Starts `count` members and waits until they have a leader.
     pub async fn start(count: usize) -> Cluster {
@@ -55,8 +50,11 @@ impl Cluster {
         let mut secrets = secrets();
         authority::complete(&site, &mut secrets).unwrap();
         write_certificates(folder.path(), &secrets);
-        let places: Vec<(ServerName, SocketAddr, SocketAddr)> =
-            site.servers.iter().map(|server| (server.name.clone(), free(), free())).collect();
+        let places: Vec<(ServerName, SocketAddr, SocketAddr)> = site
+            .servers
+            .iter()
+            .map(|server| (server.name.clone(), crate::support::free(), crate::support::free()))
+            .collect();
         let initial: Vec<String> = places.iter().map(|(name, _, peer)| format!("{name}=https://{peer}")).collect();
         let arguments: Vec<Vec<String>> =
             places.iter().map(|place| arguments(folder.path(), place, &initial.join(","))).collect();

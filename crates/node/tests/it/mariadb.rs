@@ -1,7 +1,7 @@
 //! A database server under its role, and MariaDB's own client to look at it from outside.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -37,7 +37,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("mst-").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = plan::Database {
-            address: free_address(),
+            address: crate::support::free(),
             server_id,
             role,
             durability: Durability::SemiSync,
@@ -161,8 +161,4 @@ fn client(arguments: &[&str], password: &str, sql: &str) -> Output {
 
 fn text(output: Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-}
-
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -13,7 +13,7 @@ use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::{Report, State};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::etcd::{free, site};
+use crate::etcd::site;
 use crate::support::{self, DEADLINE, Running, eventually};
 
 /// Three servers' members, switched on and off.
@@ -33,7 +33,8 @@ impl Site {
         let site = site(servers);
         let mut secrets = support::secrets();
         authority::complete(&site, &mut secrets).unwrap();
-        let member = |server: ServerName| Member { server, client: free(), peer: free() };
+        let member =
+            |server: ServerName| Member { server, client: crate::support::free(), peer: crate::support::free() };
         let members = site.servers.iter().map(|server| member(server.name.clone())).collect();
         let config = plan::Store {
             members,

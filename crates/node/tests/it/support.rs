@@ -152,3 +152,15 @@ pub fn output(program: &str, arguments: &[&str]) -> String {
     let out = Command::new(program).args(arguments).output().unwrap_or_else(|why| panic!("{program}: {why}"));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
+
+/// An address that nobody listens on, from below the ports that the kernel gives to connections (ip(7), `ip_local_port_range`): of
+/// those, one may belong to another test's connection by the time it is bound. Each process begins elsewhere.
+pub fn free() -> std::net::SocketAddr {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let candidates = std::iter::repeat_with(|| {
+        let next =
+            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        std::net::SocketAddr::from(([127, 0, 0, 1], 12_000 + (next % 20_000) as u16))
+    });
+    candidates.take(20_000).find(|address| std::net::TcpListener::bind(address).is_ok()).expect("a port is free")
+}
