@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 
 use crate::access::FLUSH_AFTER;
 use crate::checks::{Checked, keep_asking};
@@ -23,6 +23,7 @@ use crate::counters::{Counters, count};
 use crate::guard::{Place, survive};
 use crate::http2;
 use crate::observe::Scene;
+use crate::patience::pause;
 use crate::stream::Stream;
 use crate::tls::Session;
 use crate::worker::Worker;
@@ -195,9 +196,8 @@ fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Work
 
 /// Lets go of what was kept and not used.
 async fn keep_sweeping(worker: Rc<Worker>) {
-    let mut sweep = interval(SWEEP_EVERY);
     loop {
-        sweep.tick().await;
+        pause(SWEEP_EVERY).await;
         worker.idle.sweep();
         worker.shelf.age();
     }
@@ -207,7 +207,7 @@ async fn keep_sweeping(worker: Rc<Worker>) {
 async fn keep_flushing(worker: Rc<Worker>) {
     loop {
         worker.log.begun.notified().await;
-        tokio::time::sleep(FLUSH_AFTER).await;
+        pause(FLUSH_AFTER).await;
         worker.log.flush();
     }
 }

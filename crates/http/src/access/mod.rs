@@ -22,7 +22,7 @@ use crate::exchange::{Stages, micros};
 
 /// What a pipe takes whole (`PIPE_BUF` on Linux).
 const PIECE_BYTES: usize = 4096;
-/// How long a line may wait for others.
+/// How long a line may wait for others, or a little longer (`patience`).
 pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(100);
 
 /// How a request's line is written.
