@@ -1,15 +1,20 @@
 //! Connections to backends that wait for their next request; each thread has its own.
+//!
+//! As many are kept as the backend had requests at a time lately. Fewer would be closed and made anew all the time, and each that
+//! is closed keeps its port for a minute (TIME_WAIT, RFC 9293 § 3.6.1): when those of an address run out, the kernel looks for a free
+//! one for longer than the request takes. More would hold what nobody needs. For the same reason what is let go of is reset, as
+//! HAProxy does: nothing is under way on it that could be lost.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::pool::Lease;
 use crate::stream::{Address, Stream};
 
-/// Idle connections kept per backend and thread: more than a core keeps busy at a time are of no use.
-const KEPT_MAX: usize = 64;
+/// Idle connections kept per backend and thread at the most: as many requests as a backend gets at a time.
+const KEPT_MAX: usize = 1024;
 /// An idle connection that saw as many sweeps, which come every ten seconds, is closed: granian and nginx close theirs after
 /// 60 s and more, and asking one that is just being closed costs a retry.
 const SWEEPS_MAX: u32 = 3;
@@ -17,12 +22,24 @@ const SWEEPS_MAX: u32 = 3;
 /// The idle connections of a thread, by where they lead.
 #[derive(Default)]
 pub(crate) struct Idle {
-    kept: RefCell<HashMap<Arc<Address>, Vec<Kept>, BuildHasherDefault<Fold>>>,
+    kept: RefCell<HashMap<Arc<Address>, Waiting, BuildHasherDefault<Fold>>>,
     sweeps: Cell<u32>,
 }
 
-/// A connection and since which sweep it waits.
-type Kept = (Stream, u32);
+/// Those that lead to one backend.
+#[derive(Default)]
+struct Waiting {
+    /// Each with the sweep since which it waits; the youngest last.
+    streams: VecDeque<(Stream, u32)>,
+    /// The most requests that the backend had at a time since the last sweep, and between that and the one before.
+    busiest: [u32; 2],
+}
+
+impl Waiting {
+    fn room(&self) -> usize {
+        (self.busiest[0].max(self.busiest[1]) as usize).min(KEPT_MAX)
+    }
+}
 
 /// A hash of a few instructions. The addresses are the site's own: nobody chooses them so that they collide.
 #[derive(Default)]
@@ -64,8 +81,8 @@ impl Idle {
     /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice.
     pub(crate) fn take(&self, lease: &Lease, once: bool) -> Option<Stream> {
         let mut all = self.kept.borrow_mut();
-        let kept = all.get_mut(&lease.address)?;
-        while let Some((stream, _)) = kept.pop() {
+        let waiting = all.get_mut(&lease.address)?;
+        while let Some((stream, _)) = waiting.streams.pop_back() {
             let quiet = if once { stream.is_quiet() } else { stream.seems_quiet() };
             if quiet {
                 return Some(stream);
@@ -80,20 +97,23 @@ impl Idle {
             return;
         }
         let mut all = self.kept.borrow_mut();
-        let kept = all.entry(lease.address.clone()).or_default();
-        if kept.len() == KEPT_MAX {
-            kept.remove(0);
+        let waiting = all.entry(lease.address.clone()).or_default();
+        waiting.busiest[0] = waiting.busiest[0].max(lease.outstanding());
+        waiting.streams.push_back((stream, self.sweeps.get()));
+        while waiting.streams.len() > waiting.room() {
+            waiting.streams.pop_front().into_iter().for_each(|(stream, _)| stream.reset());
         }
-        kept.push((stream, self.sweeps.get()));
     }
 
     /// Closes what has waited too long.
     pub(crate) fn sweep(&self) {
         let now = self.sweeps.get().wrapping_add(1);
         self.sweeps.set(now);
-        self.kept.borrow_mut().retain(|_, kept| {
-            kept.retain(|(_, since)| now.wrapping_sub(*since) < SWEEPS_MAX);
-            !kept.is_empty()
+        self.kept.borrow_mut().retain(|_, waiting| {
+            waiting.busiest = [0, waiting.busiest[0]];
+            let old = waiting.streams.iter().take_while(|(_, since)| now.wrapping_sub(*since) >= SWEEPS_MAX).count();
+            waiting.streams.drain(..old).for_each(|(stream, _)| stream.reset());
+            !waiting.streams.is_empty()
         });
     }
 }

@@ -298,6 +298,11 @@ impl Stream {
         let _ = each!(self, stream => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write));
     }
 
+    /// Closes a connection on which nothing is under way, so that it takes no port any more (socket(7), `SO_LINGER`).
+    pub(crate) fn reset(self) {
+        let _ = each!(self, stream => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
+    }
+
     /// For HTTP/2, whose crate polls.
     pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {

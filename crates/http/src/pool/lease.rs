@@ -80,6 +80,11 @@ impl Lease {
         self.pool.cookies.as_ref().filter(|_| self.moved)
     }
 
+    /// How many requests the backend has now, this one included.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.figures().outstanding.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn reuse(&self) -> Reuse {
         self.pool.settings.reuse
     }

@@ -11,6 +11,7 @@ mod guard;
 mod hedge;
 mod hostile;
 mod http2;
+mod kept;
 mod live;
 mod reencrypt;
 mod responder;
