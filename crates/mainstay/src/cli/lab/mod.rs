@@ -4,6 +4,7 @@ mod charge;
 mod database;
 mod ground;
 mod left;
+mod patience;
 mod scaled;
 mod scenario;
 mod site;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use mainstay_lab::scenario::{Inside, Target, processes};
@@ -17,6 +17,7 @@ use rustix::process::Signal;
 
 use super::ground::{Ground, Laid};
 use super::left;
+use super::patience::until;
 use crate::cli::db::ask::{Databases, Seen, agreed};
 use crate::cli::declaration::File;
 use crate::cli::site_folder::SiteFolder;
@@ -24,8 +25,6 @@ use crate::cli::up::{Prepared, boot, prepare_all, runtime, say};
 
 /// What a cold start of four servers may take.
 const START: Duration = Duration::from_secs(120);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The declaration; three votes, so that one server may go.
 const DECLARATION: &str = r#"
@@ -246,26 +245,7 @@ impl Stage {
         if self.servers().is_empty() {
             return Ok(());
         }
-        self.until(patience, || Ok(unsettled(&self.runtime.block_on(self.databases.look()))))
-    }
-
-    /// Lets time pass.
-    pub fn wait(&self, time: Duration) {
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
-    }
-
-    /// Looks again and again until nothing is `amiss` any more.
-    pub fn until(
-        &self,
-        patience: Duration,
-        mut amiss: impl FnMut() -> anyhow::Result<Option<String>>,
-    ) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while let Some(what) = amiss()? {
-            ensure!(begun.elapsed() <= patience, "after {} s: {what}", patience.as_secs());
-            self.wait(LOOK);
-        }
-        Ok(())
+        until(patience, || Ok(unsettled(&self.runtime.block_on(self.databases.look()))))
     }
 
     /// Signals every process of a server whose command line has these words; one at least.

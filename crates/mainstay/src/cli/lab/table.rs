@@ -3,12 +3,47 @@
 use std::fmt;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
+use super::stage::Stage;
+use crate::cli::up::say;
 use crate::render;
 
-/// So many complaints of one scenario are told to people.
+/// So many complaints of one scenario are told to people, and so many of one run while it goes on.
 const COMPLAINTS: usize = 20;
+const COMPLAINTS_RUN: usize = 8;
+
+/// What one run showed, as a line for people.
+pub trait Played: fmt::Display {
+    /// What is wrong, in words.
+    fn complaints(&self) -> impl Iterator<Item = &String>;
+}
+
+/// Plays a scenario so many times; `play` is given the number of the run, from 1 on.
+pub fn repeat<P: Played>(
+    stage: &mut Stage,
+    name: &str,
+    runs: u32,
+    mut play: impl FnMut(&mut Stage, u32) -> anyhow::Result<P>,
+) -> anyhow::Result<Vec<P>> {
+    let once = |number| {
+        let run = play(stage, number).inspect_err(|_| stage.keep_logs());
+        let run = run.with_context(|| format!("{name}, run {number}"))?;
+        tell(stage, name, (number, runs), &run);
+        Ok(run)
+    };
+    (1..=runs).map(once).collect()
+}
+
+/// Tells people of one run; of one with complaints the logs are kept.
+pub fn tell(stage: &Stage, name: &str, (number, runs): (u32, u32), run: &impl Played) {
+    say(&format!("{name} {number}/{runs}: {run}"));
+    run.complaints().take(COMPLAINTS_RUN).for_each(|complaint| say(&format!("  {complaint}")));
+    if run.complaints().next().is_some() {
+        stage.keep_logs();
+    }
+}
 
 /// All runs of one scenario.
 pub trait Row: Serialize {

@@ -9,6 +9,7 @@ use mainstay_site::wire::database::Wish;
 use mainstay_site::wire::upkeep::{Agreed, Ask};
 use rustix::process::Signal;
 
+use super::super::patience::{until, wait};
 use super::super::stage::Stage;
 use crate::cli::db::ask::agreed;
 
@@ -57,7 +58,7 @@ impl<'a> Act<'a> {
     }
 
     pub fn wait(&self, time: Duration) {
-        self.stage.wait(time);
+        wait(time);
     }
 
     /// Notes `otherwise`, unless it was kept.
@@ -88,7 +89,7 @@ impl<'a> Act<'a> {
         otherwise: impl Fn() -> String,
         is: impl Fn(&Act<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        self.stage.until(patience, || Ok((!is(self)?).then(&otherwise)))
+        until(patience, || Ok((!is(self)?).then(&otherwise)))
     }
 
     /// What the servers agree on.

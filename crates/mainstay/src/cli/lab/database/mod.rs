@@ -24,8 +24,7 @@ use self::run::Outcome;
 use super::ground::Ground;
 use super::scenario::Asked;
 use super::stage::Stage;
-use super::table::table;
-use crate::cli::up::say;
+use super::table::{table, tell};
 
 /// A scenario.
 pub struct Scenario {
@@ -82,24 +81,14 @@ pub fn run(wanted: &[String], Asked { runs, json, .. }: Asked) -> anyhow::Result
     })
 }
 
-fn once(stage: &mut Option<Stage>, scenario: &Scenario, (number, runs): (u32, u32)) -> anyhow::Result<Outcome> {
+fn once(stage: &mut Option<Stage>, scenario: &Scenario, run: (u32, u32)) -> anyhow::Result<Outcome> {
     let fits = |stage: &Stage| stage.ground == scenario.ground;
     let mut ready = match mem::take(stage).filter(fits) {
         Some(ready) => ready,
         None => Stage::on(scenario.ground).context("no scenario can be played")?,
     };
     let outcome = run::play(&mut ready, scenario).unwrap_or_else(|error| Outcome::broken_off(&error));
-    say(&format!(
-        "{} {number}/{runs}: gap {} ms, {} acknowledged, {} lost",
-        scenario.name,
-        outcome.verdict.gap.as_millis(),
-        outcome.verdict.acknowledged,
-        outcome.verdict.lost
-    ));
-    outcome.complaints().take(8).for_each(|complaint| say(&format!("  {complaint}")));
-    if outcome.complaints().next().is_some() {
-        ready.keep_logs();
-    }
+    tell(&ready, scenario.name, run, &outcome);
     *stage = outcome.diverged.is_none().then_some(ready);
     Ok(outcome)
 }

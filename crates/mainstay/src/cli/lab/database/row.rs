@@ -3,7 +3,7 @@
 use mainstay_site::model::FORMAT;
 use serde::Serialize;
 
-use super::super::table::{self, Gap};
+use super::super::table::{self, Gap, Played};
 use super::run::Outcome;
 
 /// What a scenario showed.
@@ -32,7 +32,7 @@ impl Row {
             lost: runs.iter().map(|run| run.verdict.lost).sum(),
             writable_primaries_max: runs.iter().map(|run| run.verdict.writable_primaries_max).max().unwrap_or(0),
             converged: runs.iter().all(|run| run.diverged.is_none()),
-            anomalies: runs.iter().flat_map(Outcome::complaints).cloned().collect(),
+            anomalies: runs.iter().flat_map(Played::complaints).cloned().collect(),
         }
     }
 }

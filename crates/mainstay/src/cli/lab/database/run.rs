@@ -1,11 +1,14 @@
 //! One run: clients write, something fails, all is mended, and what they were told is compared with what is there.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
 use mainstay_lab::scenario::{Contents, Verdict, Workload, check};
 
+use super::super::patience::{until, wait};
 use super::super::stage::Stage;
+use super::super::table::Played;
 use super::Scenario;
 use super::act::{Act, Promised};
 
@@ -31,10 +34,18 @@ impl Outcome {
     pub fn broken_off(error: &anyhow::Error) -> Outcome {
         Outcome { diverged: Some(format!("{error:#}")), ..Outcome::default() }
     }
+}
 
-    /// Everything that is wrong, in words.
-    pub fn complaints(&self) -> impl Iterator<Item = &String> {
+impl Played for Outcome {
+    fn complaints(&self) -> impl Iterator<Item = &String> {
         self.verdict.anomalies.iter().chain(&self.broken).chain(&self.diverged)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { gap, acknowledged, lost, .. } = &self.verdict;
+        write!(f, "gap {} ms, {acknowledged} acknowledged, {lost} lost", gap.as_millis())
     }
 }
 
@@ -45,7 +56,7 @@ pub fn play(stage: &mut Stage, scenario: &Scenario) -> anyhow::Result<Outcome> {
     let target = stage.target()?;
     let schema = target.name.clone();
     let workload = Workload::start(target)?;
-    stage.wait(WARM);
+    wait(WARM);
     let mut act = Act::new(stage, primary, &workload);
     let played = befall(&mut act, scenario);
     let promised = act.end();
@@ -96,7 +107,7 @@ fn late(promised: &Promised, verdict: &Verdict) -> impl Iterator<Item = String> 
 /// How the servers' contents differ, once they have had time to become the same.
 fn differ(stage: &Stage, schema: &str) -> anyhow::Result<Option<String>> {
     let mut errant = None;
-    let same = stage.until(CONVERGES, || {
+    let same = until(CONVERGES, || {
         let all = contents(stage, schema)?;
         let wrote = all.iter().find(|(_, contents)| !contents.errant.is_empty());
         errant =

@@ -7,6 +7,7 @@ use mainstay_lab::scenario::{Moment, Visitors};
 use mainstay_site::names::{Role, ServerName};
 use rustix::process::Signal;
 
+use super::super::patience::wait;
 use super::super::site::goes_on;
 use super::super::stage::Stage;
 use super::super::vip::holders;
@@ -43,8 +44,8 @@ fn off(stage: &mut Stage, visitors: &Visitors, server: &ServerName) -> anyhow::R
     let from = visitors.now();
     stage.lab()?.black_out(server)?;
     let moment = Moment { from, to: visitors.now() };
-    goes_on(stage, visitors)?;
-    stage.wait(OFF);
+    goes_on(visitors)?;
+    wait(OFF);
     stage.lab()?.power_on_again(server)?;
     Ok(moment)
 }
@@ -75,8 +76,8 @@ fn redis(stage: &Stage, visitors: &Visitors, signals: &[Signal]) -> anyhow::Resu
     let server = first(stage, Role::Cache)?;
     for signal in signals {
         stage.signal(&server, &["redis-server"], *signal)?;
-        goes_on(stage, visitors)?;
-        stage.wait(OFF);
+        goes_on(visitors)?;
+        wait(OFF);
     }
     Ok(Happened::default())
 }

@@ -15,8 +15,9 @@ use mainstay_site::wire::State;
 use mainstay_site::wire::rollout::Progress;
 
 use super::super::left;
+use super::super::patience::{until, wait};
 use super::super::site::guestbook;
-use super::orders::{carried_out, within};
+use super::orders::carried_out;
 use super::play::{Broke, Happened, Outcome, ROUND, every, judge};
 use super::{Marks, declaration, ours};
 use crate::cli::db::ask::{Databases, primary};
@@ -59,11 +60,11 @@ pub fn play(rate: u32) -> anyhow::Result<Vec<(&'static str, Outcome)>> {
     let mut steps = Vec::new();
     let grown = later.iter().try_for_each(|design| {
         let from = visitors.now();
-        site.wait(WARM);
+        wait(WARM);
         site.declare(design)?;
         let took = carried_out(&["apply", "--yes", "--wait", &site.file()])?;
         site.settle()?;
-        site.wait(WARM);
+        wait(WARM);
         steps.push((from, visitors.now(), took));
         anyhow::Ok(())
     });
@@ -119,13 +120,9 @@ impl Grown {
         Ok(fs::write(self.file(), design.replace("DOMAIN", &self.domain))?)
     }
 
-    fn wait(&self, time: Duration) {
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
-    }
-
     /// Waits until every server there is follows the same generation and serves.
     fn settle(&self) -> anyhow::Result<()> {
-        within(SETTLES, || Ok(self.runtime.block_on(self.unsettled())))
+        until(SETTLES, || Ok(self.runtime.block_on(self.unsettled())))
     }
 
     async fn unsettled(&self) -> Option<String> {

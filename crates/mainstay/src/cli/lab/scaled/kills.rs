@@ -6,6 +6,7 @@ use anyhow::Context;
 use mainstay_lab::scenario::{Moment, Visitors};
 use mainstay_site::names::{Role, ServerName};
 
+use super::super::patience::{until, wait};
 use super::super::site::goes_on;
 use super::super::stage::Stage;
 use super::changes::{staff, weigh};
@@ -28,13 +29,13 @@ pub fn command(stage: &mut Stage, visitors: &Visitors) -> anyhow::Result<Happene
         weigh(stage)?;
         let before = target(stage)?;
         let mut child = begin(&["apply", "--yes", &file])?;
-        stage.wait(Duration::from_millis(after_ms));
+        wait(Duration::from_millis(after_ms));
         child.kill()?;
         child.wait()?;
         if let Err(error) = converged(stage) {
             happened.wrong.push(format!("killed after {after_ms} ms: {error:#}"));
         }
-        goes_on(stage, visitors)?;
+        goes_on(visitors)?;
         reached += usize::from(target(stage)? != before);
     }
     if reached == 0 {
@@ -81,7 +82,7 @@ fn lose(
     let (before, file) = (target(stage)?, stage.root.join("site.toml").display().to_string());
     let mut child = begin(&["apply", "--yes", &file])?;
     let mut victim = None;
-    let begins = stage.until(BEGINS, || {
+    let begins = until(BEGINS, || {
         let begun = target(stage).is_ok_and(|target| target > before);
         victim = who(stage).filter(|_| begun);
         Ok(victim.is_none().then(|| "nobody changes".into()))
@@ -94,8 +95,8 @@ fn lose(
     // It says no more than that the generation is to be followed.
     child.wait()?;
     let (moment, victim) = lost?;
-    goes_on(stage, visitors)?;
-    stage.wait(OFF);
+    goes_on(visitors)?;
+    wait(OFF);
     stage.lab()?.power_on_again(&victim)?;
     let mut happened = Happened::default();
     happened.wrong.extend(converged(stage).err().map(|error| format!("{error:#}")));

@@ -19,7 +19,7 @@ use self::row::Row;
 use super::scenario::Asked;
 use super::site::{guestbook, open};
 use super::stage::Stage;
-use super::table::table;
+use super::table::{repeat, table};
 use crate::cli::up::say;
 
 /// What may come of it.
@@ -168,7 +168,8 @@ pub fn run(wanted: &[String], asked: Asked) -> anyhow::Result<bool> {
 fn play_all(scenarios: &[&Scenario], declared: &str, Asked { runs, json, rate, .. }: Asked) -> anyhow::Result<bool> {
     let mut stage = raise(declared)?;
     table(&row::head(rate), scenarios.iter(), json, |scenario| {
-        Ok(Row::new(scenario.name, rate, &repeat(&mut stage, scenario, rate, runs)?))
+        let play = |stage: &mut Stage, _| play::run(stage, scenario.act, &scenario.marks, rate);
+        Ok(Row::new(scenario.name, rate, &repeat(&mut stage, scenario.name, runs, play)?))
     })
 }
 
@@ -193,19 +194,4 @@ fn grow(Asked { runs, json, rate, .. }: Asked) -> anyhow::Result<bool> {
         }
     }
     table(&row::head(rate), steps.iter(), json, |(name, runs)| Ok(Row::new(name, rate, runs)))
-}
-
-fn repeat(stage: &mut Stage, scenario: &Scenario, rate: u32, runs: u32) -> anyhow::Result<Vec<Outcome>> {
-    (1..=runs)
-        .map(|number| {
-            let run = play::run(stage, scenario.act, &scenario.marks, rate).inspect_err(|_| stage.keep_logs());
-            let run = run.with_context(|| format!("{}, run {number}", scenario.name))?;
-            say(&format!("{} {number}/{runs}: {run}", scenario.name));
-            run.wrong.iter().take(8).for_each(|wrong| say(&format!("  {wrong}")));
-            if !run.wrong.is_empty() {
-                stage.keep_logs();
-            }
-            Ok(run)
-        })
-        .collect()
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use mainstay_site::names::Generation;
 use mainstay_site::wire::rollout::{Progress, View};
 
+use super::super::patience::until;
 use super::super::stage::Stage;
 use crate::cli::up::book_first;
 
@@ -18,12 +19,10 @@ const BOOKED: Duration = Duration::from_secs(30);
 const CONVERGES: Duration = Duration::from_secs(150);
 /// What an order to a dozen servers on two busy cores may take before the scenario is given up.
 const ORDER: Duration = Duration::from_secs(300);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Notes the generation with which the site was brought up, as `mainstay up` does.
 pub fn book(stage: &Stage) -> anyhow::Result<()> {
-    stage.until(BOOKED, || {
+    until(BOOKED, || {
         let servers = stage.site.servers.iter().map(|server| &server.name);
         let booked = book_first(&stage.folder, &stage.site, &stage.prepared, "site.toml", servers);
         Ok((!stage.runtime.block_on(booked)).then(|| "the first generation is not in all servers' books".into()))
@@ -34,7 +33,7 @@ pub fn book(stage: &Stage) -> anyhow::Result<()> {
 pub fn order(words: &[&str]) -> anyhow::Result<(Duration, Output)> {
     let begun = Instant::now();
     let mut child = begin(words)?;
-    let ended = within(ORDER, || Ok(child.try_wait()?.is_none().then(|| "it has not ended".into())));
+    let ended = until(ORDER, || Ok(child.try_wait()?.is_none().then(|| "it has not ended".into())));
     if ended.is_err() {
         child.kill()?;
     }
@@ -49,16 +48,6 @@ pub fn carried_out(words: &[&str]) -> anyhow::Result<Duration> {
     let (took, output) = order(words)?;
     ensure!(output.status.success(), "mainstay {}: {}", words.join(" "), said(&output));
     Ok(took)
-}
-
-/// Looks again and again until nothing is `amiss` any more.
-pub fn within(patience: Duration, mut amiss: impl FnMut() -> anyhow::Result<Option<String>>) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    while let Some(what) = amiss()? {
-        ensure!(begun.elapsed() <= patience, "after {} s: {what}", patience.as_secs());
-        std::thread::park_timeout(LOOK);
-    }
-    Ok(())
 }
 
 /// Begins it only.
@@ -105,7 +94,7 @@ pub fn target(stage: &Stage) -> anyhow::Result<Generation> {
 
 /// Waits until every server follows the same generation, and whoever leads says so.
 pub fn converged(stage: &Stage) -> anyhow::Result<()> {
-    stage.until(CONVERGES, || Ok(differing(stage)))
+    until(CONVERGES, || Ok(differing(stage)))
 }
 
 fn differing(stage: &Stage) -> Option<String> {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use mainstay_lab::scenario::{Door, Moment, Step, Visit, Visitors, tally};
 
+use super::super::patience::wait;
 use super::super::site::{differ, empty, goes_on, open, posts};
 use super::super::stage::Stage;
+use super::super::table::Played;
 use super::{Marks, orders};
 
 /// Visitors come for so long before anything happens, and after all goes on.
@@ -82,10 +84,10 @@ pub fn run(
     open(stage).context("before the scenario")?;
     empty(stage)?;
     let visitors = Visitors::crowd(door(stage)?, every(rate), ROUND);
-    goes_on(stage, &visitors)?;
-    stage.wait(WARM);
+    goes_on(&visitors)?;
+    wait(WARM);
     let happened = act(stage, &visitors);
-    stage.wait(WARM);
+    wait(WARM);
     // Whatever went wrong: the visitors go first.
     let visits = visitors.end()?;
     let mut happened = happened?;
@@ -178,6 +180,12 @@ fn lasted(visits: &[Visit]) -> Duration {
 /// So many a second.
 pub fn reached(requests: u64, lasted: Duration) -> f64 {
     if lasted.is_zero() { 0.0 } else { requests as f64 / lasted.as_secs_f64() }
+}
+
+impl Played for Outcome {
+    fn complaints(&self) -> impl Iterator<Item = &String> {
+        self.wrong.iter()
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -5,15 +5,12 @@ mod play;
 mod restore;
 mod row;
 
-use anyhow::Context;
-
 use self::play::Outcome;
 pub use self::play::{differ, empty, goes_on, open, posts};
 use self::row::Row;
 use super::scenario::Asked;
 use super::stage::Stage;
-use super::table::table;
-use crate::cli::up::say;
+use super::table::{repeat, table};
 
 /// A scenario.
 pub struct Scenario {
@@ -51,31 +48,8 @@ pub fn run(wanted: &[String], Asked { runs, json, .. }: Asked) -> anyhow::Result
     let mut stage = Stage::of("guestbook", guestbook::DECLARATION, guestbook::lay)?;
     play::open(&stage)?;
     let wanted = wanted.iter().filter_map(|name| SCENARIOS.iter().find(|scenario| scenario.name == *name));
-    table(&row::head(), wanted, json, |scenario| Ok(Row::new(scenario.name, &repeat(&mut stage, scenario, runs)?)))
-}
-
-fn repeat(stage: &mut Stage, scenario: &Scenario, runs: u32) -> anyhow::Result<Vec<Outcome>> {
-    (1..=runs)
-        .map(|number| {
-            let run = (scenario.play)(stage).inspect_err(|_| stage.keep_logs());
-            let run = run.with_context(|| format!("{}, run {number}", scenario.name))?;
-            let Outcome { tally, .. } = &run;
-            say(&format!(
-                "{} {number}/{runs}: {} requests, {} failed ({} under way at the fault), gap {} ms, slowest {} ms, {} posts, {} lost",
-                scenario.name,
-                tally.sent,
-                tally.failed,
-                tally.in_flight,
-                tally.gap.as_millis(),
-                tally.slowest.as_millis(),
-                tally.acknowledged,
-                tally.lost
-            ));
-            run.complaints().take(8).for_each(|complaint| say(&format!("  {complaint}")));
-            if run.complaints().next().is_some() {
-                stage.keep_logs();
-            }
-            Ok(run)
-        })
-        .collect()
+    table(&row::head(), wanted, json, |scenario| {
+        let outcomes = repeat(&mut stage, scenario.name, runs, |stage, _| (scenario.play)(stage))?;
+        Ok(Row::new(scenario.name, &outcomes))
+    })
 }

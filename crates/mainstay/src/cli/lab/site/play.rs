@@ -1,5 +1,6 @@
 //! One run: visitors come, something happens, all is mended, and what they were told is compared with what is there.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use mainstay_lab::scenario::{Door, Moment, Tally, Visitors, What, tally};
 use mainstay_site::names::{Role, ServerName};
 use mainstay_site::wire::State;
 
+use super::super::patience::{until, wait};
 use super::super::stage::Stage;
+use super::super::table::Played;
 use crate::cli::db::order;
 
 /// Visitors come for so long before anything happens, and after all goes on.
@@ -32,10 +35,21 @@ pub struct Outcome {
     pub diverged: Option<String>,
 }
 
-impl Outcome {
-    /// Everything that is wrong, in words.
-    pub fn complaints(&self) -> impl Iterator<Item = &String> {
+impl Played for Outcome {
+    fn complaints(&self) -> impl Iterator<Item = &String> {
         self.tally.wrong.iter().chain(&self.diverged)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { sent, failed, in_flight, acknowledged, lost, .. } = &self.tally;
+        let (gap, slowest) = (self.tally.gap.as_millis(), self.tally.slowest.as_millis());
+        write!(
+            f,
+            "{sent} requests, {failed} failed ({in_flight} under way at the fault), gap {gap} ms, slowest {slowest} ms, \
+             {acknowledged} posts, {lost} lost"
+        )
     }
 }
 
@@ -46,8 +60,8 @@ pub fn power_off(stage: &mut Stage) -> anyhow::Result<Outcome> {
         let from = visitors.now();
         stage.lab()?.black_out(&primary)?;
         let moment = Moment { from, to: visitors.now() };
-        goes_on(stage, visitors)?;
-        stage.wait(OFF);
+        goes_on(visitors)?;
+        wait(OFF);
         stage.lab()?.power_on_again(&primary)?;
         Ok(Some(moment))
     })
@@ -60,7 +74,7 @@ pub fn switchover(stage: &mut Stage) -> anyhow::Result<Outcome> {
         stage.runtime.block_on(order::switch_over(&stage.databases, None))?;
         let changed = stage.runtime.block_on(order::led(&stage.databases, None))?;
         ensure!(changed.primary != before.0, "{before} did not hand over");
-        goes_on(stage, visitors)?;
+        goes_on(visitors)?;
         Ok(None)
     })
 }
@@ -68,7 +82,7 @@ pub fn switchover(stage: &mut Stage) -> anyhow::Result<Outcome> {
 /// Waits until the whole site serves.
 pub fn open(stage: &Stage) -> anyhow::Result<()> {
     stage.settle(SETTLES)?;
-    stage.until(SETTLES, || Ok(stage.runtime.block_on(unwell(stage))))
+    until(SETTLES, || Ok(stage.runtime.block_on(unwell(stage))))
 }
 
 async fn unwell(stage: &Stage) -> Option<String> {
@@ -94,10 +108,10 @@ pub fn run(
     open(stage).context("before the scenario")?;
     empty(stage)?;
     let visitors = Visitors::start(door(stage)?);
-    goes_on(stage, &visitors)?;
-    stage.wait(WARM);
+    goes_on(&visitors)?;
+    wait(WARM);
     let happened = happen(stage, &visitors);
-    stage.wait(WARM);
+    wait(WARM);
     // Whatever went wrong: the visitors go first.
     let visits = visitors.end()?;
     let moment = happened?;
@@ -117,9 +131,9 @@ pub fn door(stage: &Stage) -> anyhow::Result<Door> {
 }
 
 /// Waits until some more posts are acknowledged.
-pub fn goes_on(stage: &Stage, visitors: &Visitors) -> anyhow::Result<()> {
+pub fn goes_on(visitors: &Visitors) -> anyhow::Result<()> {
     let before = visitors.acknowledged();
-    stage.until(GOES_ON, || Ok((visitors.acknowledged() < before + SOME).then(|| "no posts are taken".into())))
+    until(GOES_ON, || Ok((visitors.acknowledged() < before + SOME).then(|| "no posts are taken".into())))
 }
 
 /// Deletes the posts of a run before.
@@ -142,7 +156,7 @@ pub fn ask(stage: &Stage, server: &ServerName, query: &str) -> anyhow::Result<Ve
 pub fn differ(stage: &Stage) -> anyhow::Result<Option<String>> {
     let query =
         "SELECT CONCAT(@@gtid_current_pos, ' ', COUNT(*), ' ', COALESCE(SUM(CRC32(text)), 0)) FROM site.messages";
-    let same = stage.until(CONVERGES, || {
+    let same = until(CONVERGES, || {
         let contents = |server: &ServerName| Ok((server.clone(), ask(stage, server, query)?));
         let all = stage.servers().iter().map(contents).collect::<anyhow::Result<Vec<_>>>()?;
         let alike = all.windows(2).all(|pair| pair[0].1 == pair[1].1);

@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use mainstay_lab::scenario::{Tally, Visitors, What, tally};
 use mainstay_site::wire::upkeep::{Ask, Job, Outcome as Ended, Told};
 
+use super::super::patience::wait;
 use super::super::stage::Stage;
 use super::play::{Outcome, ask, differ, door, goes_on, open};
 
@@ -22,15 +23,15 @@ pub fn play(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let keeper = stage.databases.keeper().cloned().context("there is no database")?;
     let folder = format!("/var/tmp/mainstay-scenario-{}", std::process::id());
     let visitors = Visitors::start(door(stage)?);
-    let backed_up = goes_on(stage, &visitors).and_then(|()| {
+    let backed_up = goes_on(&visitors).and_then(|()| {
         let backup = Ask::Backup { to: Some(folder.clone()), test: true };
         job(stage, &keeper, &backup)
     });
-    let posted = goes_on(stage, &visitors);
+    let posted = goes_on(&visitors);
     let visits = visitors.end()?;
     backed_up?;
     posted?;
-    let dropped_s = next_second(stage);
+    let dropped_s = next_second();
     ask(stage, &primary, "DROP TABLE site.messages")?;
     let gone = ask(stage, &primary, "SELECT COUNT(*) FROM site.messages");
     ensure!(gone.is_err(), "the table is dropped and still there");
@@ -71,11 +72,11 @@ fn taken(told: Told) -> anyhow::Result<Job> {
 }
 
 /// Binary logs know seconds: what happens next is in a later one than all that was written.
-fn next_second(stage: &Stage) -> u64 {
+fn next_second() -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let before = now();
     while now() == before {
-        stage.wait(LOOK);
+        wait(LOOK);
     }
     now()
 }

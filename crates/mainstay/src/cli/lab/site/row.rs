@@ -3,7 +3,7 @@
 use mainstay_site::model::FORMAT;
 use serde::Serialize;
 
-use super::super::table::{self, Gap};
+use super::super::table::{self, Gap, Played};
 use super::play::Outcome;
 
 /// All runs of one scenario.
@@ -38,7 +38,7 @@ impl Row {
             posts_acknowledged: sum(|run| run.tally.acknowledged),
             posts_lost: sum(|run| run.tally.lost),
             converged: runs.iter().all(|run| run.diverged.is_none()),
-            anomalies: runs.iter().flat_map(Outcome::complaints).cloned().collect(),
+            anomalies: runs.iter().flat_map(Played::complaints).cloned().collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ use mainstay_site::names::ServerName;
 use mainstay_site::wire::vip::Wish;
 use rustix::process::Signal;
 
+use super::super::patience::{until, wait};
 use super::super::stage::Stage;
 use super::play::{self, Scene, goes_on};
 use super::{SECOND, STRANGER};
@@ -38,19 +39,19 @@ pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
     play::wish(stage, &scene.other, Wish::Yield)?;
     play::wish(stage, &scene.master, Wish::Yield)?;
     // An address that is taken away from it makes it step down.
-    stage.until(TAKES, || Ok(play::holders(stage)?.pop().map(|server| format!("{server} keeps the address"))))?;
+    until(TAKES, || Ok(play::holders(stage)?.pop().map(|server| format!("{server} keeps the address"))))?;
     start(stage, &scene.master, &scene.other, 254)?;
     until_held_by(stage, &scene.master)?;
     start(stage, &scene.other, &scene.master, SECOND)?;
-    goes_on(stage, scene)?;
-    stage.wait(Duration::from_secs(1));
+    goes_on(scene)?;
+    wait(Duration::from_secs(1));
     // What came before was the change from us to it.
     scene.counted_from.set(scene.callers.now());
-    stage.wait(Duration::from_millis(500));
+    wait(Duration::from_millis(500));
     play::cut(stage, scene)?;
     end(stage, &scene.master, Signal::KILL)?;
-    goes_on(stage, scene)?;
-    stage.wait(Duration::from_secs(1));
+    goes_on(scene)?;
+    wait(Duration::from_secs(1));
     let wrong = play::moved(stage, scene);
     // What comes now is the change from it to us.
     scene.counted_to.set(Some(scene.callers.now()));
@@ -64,18 +65,18 @@ pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
 pub fn as_backup(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     play::wish(stage, &scene.other, Wish::Yield)?;
     start(stage, &scene.other, &scene.master, STRANGER)?;
-    stage.wait(Duration::from_secs(2));
+    wait(Duration::from_secs(2));
     let mut wrong = play::stayed(stage, scene);
     stage.lab()?.black_out(&scene.master)?;
-    goes_on(stage, scene)?;
-    stage.wait(Duration::from_secs(2));
+    goes_on(scene)?;
+    wait(Duration::from_secs(2));
     wrong.extend(play::moved(stage, scene));
     // And back: it says farewell, and we hear it.
     stage.lab()?.power_on_again(&scene.master)?;
-    stage.wait(Duration::from_secs(4));
+    wait(Duration::from_secs(4));
     wrong.extend(play::moved(stage, scene));
     end(stage, &scene.other, Signal::TERM)?;
-    goes_on(stage, scene)?;
+    goes_on(scene)?;
     until_held_by(stage, &scene.master)?;
     play::wish(stage, &scene.other, Wish::Return)?;
     Ok(wrong)
@@ -88,13 +89,13 @@ pub fn as_master(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
     start(stage, &scene.other, &scene.master, 200)?;
     until_held_by(stage, &scene.other)?;
     play::wish(stage, &scene.master, Wish::Return)?;
-    stage.wait(Duration::from_secs(2));
+    wait(Duration::from_secs(2));
     let mut wrong = play::moved(stage, scene);
     // What it leaves behind when it is killed is its address: nobody would find ours. So its server loses its network too.
     end(stage, &scene.other, Signal::KILL)?;
     stage.lab()?.black_out(&scene.other)?;
-    goes_on(stage, scene)?;
-    stage.wait(Duration::from_secs(1));
+    goes_on(scene)?;
+    wait(Duration::from_secs(1));
     wrong.extend(play::stayed(stage, scene));
     remove(stage, &scene.other)?;
     stage.lab()?.power_on_again(&scene.other)?;
@@ -163,7 +164,7 @@ fn remove(stage: &Stage, server: &ServerName) -> anyhow::Result<()> {
 }
 
 fn until_held_by(stage: &Stage, server: &ServerName) -> anyhow::Result<()> {
-    stage.until(TAKES, || {
+    until(TAKES, || {
         let has_it = play::holders(stage)? == [server.clone()];
         Ok((!has_it).then(|| format!("the address does not come to {server}")))
     })

@@ -11,6 +11,7 @@ use mainstay_lab::within;
 use mainstay_site::wire::vip::Wish;
 use tokio::net::TcpSocket;
 
+use super::super::patience::{until, wait};
 use super::super::stage::Stage;
 use super::play::{LASTS, Scene, door, goes_on, moved, stayed, wish};
 
@@ -104,10 +105,10 @@ impl Before {
 pub fn hand_over(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     let before = Before::open(stage)?;
     wish(stage, &scene.master, Wish::Yield)?;
-    stage.until(PATIENCE, || Ok(moved(stage, scene).pop()))?;
-    goes_on(stage, scene)?;
+    until(PATIENCE, || Ok(moved(stage, scene).pop()))?;
+    goes_on(scene)?;
     let mut wrong = before.end();
-    stage.wait(LASTS);
+    wait(LASTS);
     wrong.extend(moved(stage, scene));
     wish(stage, &scene.master, Wish::Return)?;
     Ok(wrong)
@@ -118,17 +119,17 @@ pub fn there_and_back(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Ve
     let mut first = Held::open(stage)?;
     first.begin()?;
     wish(stage, &scene.master, Wish::Yield)?;
-    stage.until(PATIENCE, || Ok(moved(stage, scene).pop()))?;
+    until(PATIENCE, || Ok(moved(stage, scene).pop()))?;
     let mut second = Held::open(stage)?;
     second.begin()?;
     wish(stage, &scene.master, Wish::Return)?;
     wish(stage, &scene.other, Wish::Yield)?;
-    stage.until(PATIENCE, || Ok(stayed(stage, scene).pop()))?;
-    goes_on(stage, scene)?;
+    until(PATIENCE, || Ok(stayed(stage, scene).pop()))?;
+    goes_on(scene)?;
     let ends = [("of the first time", first.finish()), ("of the second time", second.finish())];
     let wrong = ends.into_iter().filter_map(|(whose, end)| Some(format!("a request {whose}: {:#}", end.err()?)));
     let mut wrong: Vec<String> = wrong.collect();
-    stage.wait(LASTS);
+    wait(LASTS);
     wrong.extend(stayed(stage, scene));
     wish(stage, &scene.other, Wish::Return)?;
     Ok(wrong)
@@ -139,7 +140,7 @@ pub fn strays(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String
     let mut held = Held::open(stage)?;
     held.ask()?;
     stage.lab()?.black_out(&scene.master)?;
-    goes_on(stage, scene)?;
+    goes_on(scene)?;
     let begun = Instant::now();
     let ended = held.ask();
     let took = begun.elapsed();
@@ -149,7 +150,7 @@ pub fn strays(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String
         let ended = ended.err().map_or_else(|| "it was answered".to_owned(), |error| format!("{error:#}"));
         wrong.push(format!("a connection of before was not reset: {ended} after {} ms", took.as_millis()));
     }
-    stage.wait(LASTS);
+    wait(LASTS);
     stage.lab()?.power_on_again(&scene.master)?;
     Ok(wrong)
 }

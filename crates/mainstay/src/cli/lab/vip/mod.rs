@@ -7,16 +7,17 @@ mod play;
 mod row;
 mod tricks;
 
+use std::fmt;
 use std::time::Duration;
 
-use anyhow::Context;
 use mainstay_lab::scenario::{Callers, Toll};
 
 pub use self::play::holders;
 use self::row::Row;
+use super::patience::wait;
 use super::scenario::Asked;
 use super::stage::Stage;
-use super::table::table;
+use super::table::{Played, repeat, table};
 use crate::cli::up::say;
 
 /// A scenario.
@@ -56,11 +57,35 @@ type Act = fn(&mut Stage, &play::Scene<'_>) -> anyhow::Result<Vec<String>>;
 /// What a run showed.
 #[derive(Debug)]
 pub struct Outcome {
+    /// When it happened, as a part of the time between two adverts.
+    moment: f64,
     toll: Toll,
     /// The longest time between two answers in the second before anything happened: what the machine adds by itself.
     calm: Duration,
     beside: Option<Toll>,
     wrong: Vec<String>,
+}
+
+impl Played for Outcome {
+    fn complaints(&self) -> impl Iterator<Item = &String> {
+        self.wrong.iter()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Toll { asked, failed, gap, gap_kept, .. } = &self.toll;
+        write!(
+            f,
+            "moment {:.3}: gap {} ms (calm {}), {} ms on the kept connection, {asked} requests, {failed} failed",
+            self.moment,
+            gap.as_millis(),
+            self.calm.as_millis(),
+            gap_kept.as_millis()
+        )?;
+        let beside = self.beside.as_ref().map(|it| (it.gap.as_millis(), it.failed));
+        beside.map_or(Ok(()), |(gap, failed)| write!(f, "; keepalived: gap {gap} ms, {failed} failed"))
+    }
 }
 
 /// What callers ask for comes from the web server: an application of Python, on two cores that do other things too, would be what they
@@ -298,7 +323,11 @@ pub fn run(wanted: &[String], asked: Asked) -> anyhow::Result<bool> {
             Some(raised) => raised,
             none => none.insert((wanted, raise(wanted)?)),
         };
-        Ok(Row::new(scenario.name, asked.seed, &repeat(stage, scenario, asked)?))
+        let moments = moments::drawn(asked.seed, asked.runs);
+        // Whoever is compared has the first turn in every other run.
+        let play =
+            |stage: &mut Stage, number| play::play(stage, scenario, moments[number as usize - 1], number % 2 == 0);
+        Ok(Row::new(scenario.name, asked.seed, &repeat(stage, scenario.name, asked.runs, play)?))
     })
 }
 
@@ -312,33 +341,7 @@ fn raise((declares, six): (&str, bool)) -> anyhow::Result<Stage> {
     let stage = Stage::of("vip", &declared, lay)?;
     // The first requests of a site's life wait for what is read from the disk.
     let callers = Callers::start(play::door(&stage)?);
-    stage.wait(FIRST);
+    wait(FIRST);
     callers.end()?;
     Ok(stage)
-}
-
-fn repeat(stage: &mut Stage, scenario: &Scenario, Asked { runs, seed, .. }: Asked) -> anyhow::Result<Vec<Outcome>> {
-    (1..=runs)
-        .zip(moments::drawn(seed, runs))
-        .map(|(number, moment)| {
-            // Whoever is compared has the first turn in every other run.
-            let run = play::play(stage, scenario, moment, number % 2 == 0).with_context(|| format!("{}, run {number}", scenario.name))?;
-            let Toll { asked, failed, gap, gap_kept, .. } = run.toll;
-            let beside =
-                run.beside.map(|it| format!("; keepalived: gap {} ms, {} failed", it.gap.as_millis(), it.failed));
-            say(&format!(
-                "{} {number}/{runs}, moment {moment:.3}: gap {} ms (calm {}), {} ms on the kept connection, {asked} requests, {failed} failed{}",
-                scenario.name,
-                gap.as_millis(),
-                run.calm.as_millis(),
-                gap_kept.as_millis(),
-                beside.unwrap_or_default()
-            ));
-            run.wrong.iter().take(8).for_each(|wrong| say(&format!("  {wrong}")));
-            if !run.wrong.is_empty() {
-                stage.keep_logs();
-            }
-            Ok(run)
-        })
-        .collect()
 }

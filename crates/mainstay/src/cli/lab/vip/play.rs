@@ -11,6 +11,7 @@ use mainstay_site::names::{Role, ServerName};
 use mainstay_site::wire::vip::{Fitness, State, View, Wish};
 use rustix::process::Signal;
 
+use super::super::patience::{until, wait};
 use super::super::stage::Stage;
 use super::{Act, MayFail, Outcome, Scenario, mended, moments};
 
@@ -73,7 +74,7 @@ pub fn play(stage: &mut Stage, scenario: &Scenario, moment: f64, before: bool) -
         wrong.extend(beside.wrong.into_iter().map(|wrong| format!("keepalived: {wrong}")));
         beside.toll
     });
-    Ok(Outcome { toll, calm, beside, wrong })
+    Ok(Outcome { moment, toll, calm, beside, wrong })
 }
 
 /// What one run showed.
@@ -95,7 +96,7 @@ fn compared(stage: &mut Stage, act: Act, moment: f64) -> anyhow::Result<Run> {
     let (holder, first) = (settle(stage, SETTLES)?, balancers(stage).swap_remove(0));
     if holder != first {
         wish(stage, &holder, Wish::Yield)?;
-        stage.until(SETTLES, || Ok(is_at(stage, &first).pop()))?;
+        until(SETTLES, || Ok(is_at(stage, &first).pop()))?;
         wish(stage, &holder, Wish::Return)?;
     }
     once(stage, act, moment)
@@ -105,13 +106,13 @@ fn once(stage: &mut Stage, act: Act, moment: f64) -> anyhow::Result<Run> {
     let master = settle(stage, SETTLES)?;
     let other = balancers(stage).into_iter().find(|it| *it != master).context("there is no other balancer")?;
     let callers = Callers::start(door(stage)?);
-    stage.wait(WARM);
+    wait(WARM);
     let warm = callers.now();
     let (counted_from, counted_to) = (Cell::default(), Cell::default());
     let scene = Scene { master, other, callers: &callers, counted_from, counted_to, moment };
     let acted = act(stage, &scene);
     let (from, to) = (scene.counted_from.get(), scene.counted_to.get());
-    stage.wait(WARM);
+    wait(WARM);
     let calls = callers.end()?;
     let mut wrong = acted?;
     wrong.extend(settle(stage, SETTLES).err().map(|error| format!("{error:#}")));
@@ -137,14 +138,14 @@ pub fn cut(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<()> {
     let interval = stage.site.cluster().context("the site has no cluster")?.interval;
     let namespace = stage.namespace(&scene.other)?;
     let advert = listener::next_advert(&namespace, master, ADVERTISES)?;
-    stage.wait(moments::of(interval, scene.moment).saturating_sub(advert.elapsed()));
+    wait(moments::of(interval, scene.moment).saturating_sub(advert.elapsed()));
     stage.lab()?.black_out(&scene.master)
 }
 
 pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     cut(stage, scene)?;
-    goes_on(stage, scene)?;
-    stage.wait(LASTS);
+    goes_on(scene)?;
+    wait(LASTS);
     stage.lab()?.power_on_again(&scene.master)?;
     Ok(moved(stage, scene))
 }
@@ -152,16 +153,16 @@ pub fn power_off(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Str
 pub fn kill_proxy(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     /// Somebody who dies again within seconds is given a pause ([`mainstay_machines::backoff`]); each run is about the first time.
     const WELL_AFTER: Duration = Duration::from_millis(5_200);
-    stage.wait(WELL_AFTER);
+    wait(WELL_AFTER);
     stage.signal(&scene.master, &["service", "balancer"], Signal::KILL)?;
-    goes_on(stage, scene)?;
+    goes_on(scene)?;
     Ok(stayed(stage, scene))
 }
 
 pub fn kill_vip(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     stage.signal(&scene.master, &["service", "vip"], Signal::KILL)?;
-    goes_on(stage, scene)?;
-    stage.wait(LASTS);
+    goes_on(scene)?;
+    wait(LASTS);
     Ok(stayed(stage, scene))
 }
 
@@ -173,8 +174,8 @@ pub fn kill_supervisor(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<V
     let found: Vec<_> = found.collect();
     ensure!(found.len() == 1, "{} has {} supervisors", scene.master, found.len());
     found.iter().for_each(|process| process.signal(Signal::KILL));
-    goes_on(stage, scene)?;
-    stage.wait(LASTS);
+    goes_on(scene)?;
+    wait(LASTS);
     let mut wrong = stayed(stage, scene);
     // Whatever its predecessor had prepared, the successor can do too.
     wrong.extend(mended::hand_over(stage, scene)?);
@@ -183,32 +184,32 @@ pub fn kill_supervisor(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<V
 
 pub fn pull_cable(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     stage.wires()?.cable(&scene.master, Cable::Pulled)?;
-    goes_on(stage, scene)?;
-    stage.wait(LASTS);
+    goes_on(scene)?;
+    wait(LASTS);
     stage.wires()?.cable(&scene.master, Cable::Plugged)?;
-    stage.wait(WARM);
+    wait(WARM);
     Ok(moved(stage, scene))
 }
 
 pub fn freeze(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     stage.signal(&scene.master, &["service", "vip"], Signal::STOP)?;
-    stage.wait(Duration::from_secs(2));
+    wait(Duration::from_secs(2));
     // While it stands still it could not give anything up by itself.
     let mut wrong = moved(stage, scene);
     stage.signal(&scene.master, &["service", "vip"], Signal::CONT)?;
-    goes_on(stage, scene)?;
-    stage.wait(WARM);
+    goes_on(scene)?;
+    wait(WARM);
     wrong.extend(moved(stage, scene));
     Ok(wrong)
 }
 
 pub fn split(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
     stage.wires()?.part(std::slice::from_ref(&scene.master), std::slice::from_ref(&scene.other))?;
-    stage.wait(LASTS);
+    wait(LASTS);
     let both = holders(stage)?;
     stage.wires()?.heal()?;
-    goes_on(stage, scene)?;
-    stage.wait(WARM);
+    goes_on(scene)?;
+    wait(WARM);
     let mut wrong: Vec<String> = one_has_it(stage).err().map(|error| format!("{error:#}")).into_iter().collect();
     if both.len() != 2 {
         wrong.push(format!("cut off from each other, {both:?} had the address: the scenario shows nothing"));
@@ -268,7 +269,7 @@ pub fn holders(stage: &Stage) -> anyhow::Result<Vec<ServerName>> {
 /// Waits until every balancer is well and knows where the address is; gives who has it.
 fn settle(stage: &Stage, patience: Duration) -> anyhow::Result<ServerName> {
     let amiss = || unsettled(stage).or_else(|| one_has_it(stage).err().map(|error| format!("{error:#}")));
-    stage.until(patience, || Ok(amiss()))?;
+    until(patience, || Ok(amiss()))?;
     one_has_it(stage)
 }
 
@@ -288,7 +289,7 @@ pub fn wish(stage: &Stage, server: &ServerName, wish: Wish) -> anyhow::Result<Vi
 }
 
 /// Waits until some more calls are answered.
-pub fn goes_on(stage: &Stage, scene: &Scene<'_>) -> anyhow::Result<()> {
+pub fn goes_on(scene: &Scene<'_>) -> anyhow::Result<()> {
     let before = scene.callers.answered();
-    stage.until(GOES_ON, || Ok((scene.callers.answered() < before + SOME).then(|| "nobody is answered".into())))
+    until(GOES_ON, || Ok((scene.callers.answered() < before + SOME).then(|| "nobody is answered".into())))
 }

@@ -113,7 +113,13 @@ mod tests {
 
     fn runs(count: usize, ours: u64, beside: u64) -> Vec<Outcome> {
         let toll = |ms| Toll { gap: Duration::from_millis(ms), ..Toll::default() };
-        let run = || Outcome { toll: toll(ours), calm: Duration::ZERO, beside: Some(toll(beside)), wrong: Vec::new() };
+        let run = || Outcome {
+            moment: 0.5,
+            toll: toll(ours),
+            calm: Duration::ZERO,
+            beside: Some(toll(beside)),
+            wrong: Vec::new(),
+        };
         std::iter::repeat_with(run).take(count).collect()
     }
 

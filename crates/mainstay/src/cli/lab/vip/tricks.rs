@@ -9,6 +9,7 @@ use mainstay_lab::Cable;
 use mainstay_lab::scenario::forger;
 use mainstay_site::names::ServerName;
 
+use super::super::patience::wait;
 use super::super::stage::Stage;
 use super::play::{Scene, goes_on, moved, stayed};
 
@@ -27,9 +28,9 @@ pub fn forged(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String
     forged.extend([0xff; 8 + 32]);
     let lies: Vec<Vec<u8>> = [unsigned, forged].into_iter().cycle().take(LIES).collect();
     forger::send(&stage.namespace(&scene.other)?, from, to, &lies)?;
-    goes_on(stage, scene)?;
+    goes_on(scene)?;
     // Figures are published each second.
-    stage.wait(Duration::from_millis(2_500));
+    wait(Duration::from_millis(2_500));
     let mut wrong = stayed(stage, scene);
     let after = counters(stage, &scene.master)?;
     for name in ["refused_unsigned_total", "refused_forged_total"] {
@@ -54,7 +55,7 @@ pub fn storm(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<String>
         forger::send(&namespace, from, to, &lies)?;
         sent += LIES;
     }
-    goes_on(stage, scene)?;
+    goes_on(scene)?;
     let mut wrong = stayed(stage, scene);
     if sent < 5_000 {
         wrong.push(format!("{sent} adverts in {LASTS:?} are no storm"));
@@ -73,17 +74,17 @@ pub fn replayed(stage: &mut Stage, scene: &Scene<'_>) -> anyhow::Result<Vec<Stri
     stage.wires()?.cable(&scene.master, Cable::Plugged)?;
     for packet in said.iter().cycle().take(60) {
         forger::send(&namespace, from, to, std::slice::from_ref(packet))?;
-        stage.wait(Duration::from_millis(25));
+        wait(Duration::from_millis(25));
     }
-    goes_on(stage, scene)?;
-    stage.wait(Duration::from_millis(1_500));
+    goes_on(scene)?;
+    wait(Duration::from_millis(1_500));
     let mut wrong = moved(stage, scene);
     let after = counters(stage, &scene.other)?;
     let of = |counters: &BTreeMap<String, u64>| counters.get("refused_replayed_total").copied().unwrap_or(0);
     if said.is_empty() || of(&after) - of(&before) != 60 {
         wrong.push(format!("{} of 60 are counted as replayed, of {} recorded", of(&after) - of(&before), said.len()));
     }
-    stage.wait(Duration::from_secs(2));
+    wait(Duration::from_secs(2));
     stage.lab()?.power_on_again(&scene.master)?;
     Ok(wrong)
 }
