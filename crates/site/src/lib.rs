@@ -8,6 +8,7 @@
 //!                                                                └→ plan::Plan, one per server
 //! ```
 
+pub mod bridge;
 pub mod declaration;
 pub mod draw;
 pub mod explain;

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use mainstay_site::bridge;
 use mainstay_site::model::{Codebase, FORMAT, Server, Site};
 use mainstay_site::names::Generation;
 use mainstay_site::plan::{Plan, derive};
 use mainstay_site::wire::rollout::{Progress, Proposal, Record};
 
 use super::fleet::{Fleet, Now};
-use super::{bridge, difference, disk, refuse};
+use super::{difference, disk, ready, refuse};
 use crate::cli::db::ask::confirm;
 use crate::cli::declaration::Declaration;
 use crate::cli::exit::FAILED;
@@ -58,7 +59,7 @@ pub async fn enact(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> a
         return unchanged(fleet, now, target, how, patience).await;
     }
     refuse(&now.site, &change.site)?;
-    let first = bridge::bridge(&now.site, &change.site);
+    let first = bridge::generations(&now.site, &change.site);
     let generation = Generation(now.last.0 + 1 + first.len() as u64);
     show(now, &derive(&change.site, &change.codebases, generation), generation);
     if !first.is_empty() {
@@ -69,7 +70,7 @@ pub async fn enact(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> a
     }
     confirm(&format!("{} then follows generation {generation}.", change.site.domain), how.yes)?;
     if first.is_empty() {
-        bridge::can_go(fleet, &now.site, &change.site).await?;
+        ready::can_go(fleet, &now.site, &change.site).await?;
         return step(fleet, now, change, how).await;
     }
     by_way_of(fleet, first, change, how).await
@@ -85,7 +86,7 @@ async fn by_way_of(fleet: &Fleet, first: Vec<Site>, change: Change<'_>, how: &Ho
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }
-        bridge::ready(fleet, &change.site).await?;
+        ready::ready(fleet, &change.site).await?;
     }
     let now = fleet.now().await?;
     let mut site = change.site;

@@ -1,10 +1,10 @@
 //! `mainstay apply`: another declaration for a site that runs.
 
-mod bridge;
 mod difference;
 mod disk;
 pub mod enact;
 pub mod fleet;
+mod ready;
 
 use std::process::ExitCode;
 

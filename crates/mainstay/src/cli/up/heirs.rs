@@ -1,5 +1,5 @@
 //! What a site that is down may become: among those that come up must be who has its data, and a majority of who agreed on what
-//! is in them. A site that is up hands both over on its way (`cli::apply::bridge`).
+//! is in them. A site that is up hands both over on its way (`mainstay_site::bridge`).
 
 use std::path::Path;
 
@@ -20,11 +20,11 @@ pub fn refuse(before: &Site, after: &Site, folder: &SiteFolder) -> anyhow::Resul
     let databases =
         |site: &Site| -> Vec<ServerName> { site.with_role(Role::Database).map(|server| server.name.clone()).collect() };
     let (had, have) = (databases(before), databases(after));
-    let lost: Vec<ServerName> = had.iter().filter(|name| has(before, name, folder, Kept::Data)).cloned().collect();
+    let filled: Vec<ServerName> = had.iter().filter(|name| has(before, name, folder, Kept::Data)).cloned().collect();
     ensure!(
-        have.is_empty() || lost.is_empty() || lost.iter().any(|name| have.contains(name)),
+        have.is_empty() || filled.is_empty() || filled.iter().any(|name| have.contains(name)),
         "the site's data are with {} alone, and none of them is declared as a database server any more: {HINT}",
-        listed(&lost)
+        listed(&filled)
     );
     let gone = votes::lost(before, after);
     ensure!(
