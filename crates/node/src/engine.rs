@@ -1,6 +1,7 @@
 //! What the balancer and the web server share: the engine made from a plan, and its report.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -14,6 +15,7 @@ use mainstay_http::{
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_machines::{balance, outlier};
 use mainstay_site::model::{self, Algorithm};
+use mainstay_site::names::ServerName;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
 use tokio::sync::{mpsc, watch};
@@ -75,13 +77,12 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// Of an HTTP tier, which is the only one that an engine is made for.
-    fn door(&self) -> &plan::Door {
-        static NONE: std::sync::LazyLock<plan::Door> = std::sync::LazyLock::new(plan::Door::default);
+    /// The other front doors of the site. An engine is made for an HTTP tier alone.
+    fn fellows(&self) -> &[(ServerName, SocketAddr)] {
         match &self.launch.service.config {
-            plan::Config::Balancer(balancer) => &balancer.door,
-            plan::Config::Web(web) => &web.door,
-            _ => &NONE,
+            plan::Config::Balancer(balancer) => &balancer.door.fellows,
+            plan::Config::Web(web) => &web.door.fellows,
+            _ => &[],
         }
     }
 
@@ -257,7 +258,7 @@ fn share(
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) -> Result<Option<JoinHandle<()>>, Error> {
-    shared.follow(made.door());
+    shared.follow(made.fellows());
     let Some(socket) = context.sockets.take_udp("limits").pop() else { return Ok(None) };
     Ok(Some(fellows::spawn(socket, &context.launch.secrets.limits, live, shared, stop)?))
 }
@@ -325,7 +326,7 @@ impl View {
             }
         }
         self.made = made;
-        self.shared.follow(self.made.door());
+        self.shared.follow(self.made.fellows());
         tracing::info!(generation = generation.0, "follows another plan without a restart");
         Ok(())
     }

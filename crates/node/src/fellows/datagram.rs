@@ -1,5 +1,4 @@
-//! What the front doors of a site tell each other, so that they hold to declared rates together: datagrams, ten times a second,
-//! in which each says what it has admitted and whom it has banned (`machines::limiter` says how far off that is).
+//! What goes from door to door.
 //!
 //! A datagram is `MSL1`, an octet that is 1 if the sender has begun anew and wants to hear of all bans, the rate's number (8), two
 //! counts (2 octets each), so many pairs of key (8) and requests (4), so many of key and milliseconds (4), the sender's number (8) and
@@ -7,30 +6,14 @@
 //! heard once is not believed again. Everything is big-endian.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
-use mainstay_http::{Live, Message, Rate};
-use mainstay_site::names::ServerName;
-use mainstay_site::plan::Door;
-use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use mainstay_http::Message;
 
 use crate::clock::unix_ms;
 use crate::signed::signed;
-
-/// Between two times that the others are told: what is admitted twice is what comes in within it, and ten small datagrams a second
-/// cost nothing. Rates are of seconds at least.
-pub(crate) const PERIOD: Duration = Duration::from_millis(100);
-
-/// After so many periods something is said even if there is nothing to say, so that a door that is not heard can be named.
-const SIGN_OF_LIFE: u32 = 10;
 
 /// What a sender's clock may be behind ours. Sites run with clocks that agree within a second (certificates want it too); what
 /// was recorded longer ago is not believed even by one who was not there then.
@@ -47,155 +30,8 @@ const HASH_BYTES: usize = 32;
 const DATAGRAM_BYTES_MAX: usize = 1400;
 const PAIRS_MAX: usize = (DATAGRAM_BYTES_MAX - HEAD_BYTES - NUMBER_BYTES - HASH_BYTES) / PAIR_BYTES;
 
-/// How sharing goes, for the report.
-#[derive(Default)]
-pub(crate) struct Shared {
-    fellows: ArcSwap<Vec<(ServerName, SocketAddr)>>,
-    /// When each was heard last.
-    heard: ArcSwap<BTreeMap<IpAddr, Instant>>,
-    disbelieved: AtomicU64,
-}
-
-impl Shared {
-    /// Whom to tell from now on.
-    pub(crate) fn follow(&self, door: &Door) {
-        self.fellows.store(Arc::new(door.fellows.clone()));
-    }
-
-    /// `rates shared with`: `lb2 (heard 0.1 s ago)`; nothing where nobody is to be told.
-    pub(crate) fn fact(&self) -> Option<(String, String)> {
-        let (fellows, heard) = (self.fellows.load(), self.heard.load());
-        let told = |(name, at): &(ServerName, SocketAddr)| match heard.get(&at.ip()) {
-            Some(when) => format!("{name} (heard {:.1} s ago)", when.elapsed().as_secs_f64()),
-            None => format!("{name} (not heard yet)"),
-        };
-        let all: Vec<String> = fellows.iter().map(told).collect();
-        (!all.is_empty()).then(|| ("rates shared with".to_owned(), all.join(", ")))
-    }
-
-    /// Datagrams that were not believed: forged, replayed, or of somebody whose clock is far behind.
-    pub(crate) fn disbelieved(&self) -> u64 {
-        self.disbelieved.load(Ordering::Relaxed)
-    }
-}
-
-/// The seed by which all doors number visitors alike.
-pub(crate) fn seed(secret: &str) -> u64 {
-    let hash = sign(&Key::new(HMAC_SHA256, secret.as_bytes()), b"numbers of visitors");
-    let mut seed = [0; 8];
-    seed.copy_from_slice(&hash.as_ref()[..8]);
-    u64::from_be_bytes(seed)
-}
-
-/// Tells and hears on a thread of its own until asked to end.
-///
-/// # Errors
-/// The socket cannot be used, or the thread not be started.
-pub(crate) fn spawn(
-    socket: UdpSocket,
-    secret: &str,
-    live: Live,
-    shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<JoinHandle<()>> {
-    let own = socket.local_addr()?.ip();
-    socket.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut exchange = Exchange { seal: Seal::new(secret, own), live, shared, silent: 0 };
-    std::thread::Builder::new().name("limits".into()).spawn(move || {
-        runtime.block_on(async {
-            let socket = match tokio::net::UdpSocket::from_std(socket) {
-                Ok(socket) => socket,
-                Err(error) => return tracing::error!("rates are not shared with the other doors: {error}"),
-            };
-            tokio::select! {
-                () = exchange.run(&socket) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-            exchange.leave(&socket);
-        });
-    })
-}
-
-struct Exchange {
-    seal: Seal,
-    live: Live,
-    shared: Arc<Shared>,
-    /// Periods in which nothing was said.
-    silent: u32,
-}
-
-impl Exchange {
-    async fn run(&mut self, socket: &tokio::net::UdpSocket) {
-        let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut datagram = [0; 2048];
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => self.tell(socket),
-                got = socket.recv_from(&mut datagram) => match got {
-                    Ok((length, from)) => self.hear(from.ip(), &datagram[..length]),
-                    // What an earlier datagram came to: nobody listens there.
-                    Err(error) => tracing::debug!("a fellow door cannot be told: {error}"),
-                },
-            }
-        }
-    }
-
-    /// The last words have all bans: whoever takes this process's place, and that of a fellow who begins anew at the same time, asks
-    /// the others.
-    fn leave(&mut self, socket: &tokio::net::UdpSocket) {
-        self.live.config().rates.iter().for_each(|rate| rate.repeat());
-        self.tell(socket);
-    }
-
-    fn tell(&mut self, socket: &tokio::net::UdpSocket) {
-        let (config, fellows) = (self.live.config(), self.shared.fellows.load_full());
-        let now = Instant::now();
-        // Who has not heard everybody yet goes on asking.
-        let complete = fellows.iter().all(|(_, at)| self.seal.heard.contains_key(&at.ip()));
-        let due = !complete || self.silent + 1 >= SIGN_OF_LIFE;
-        self.silent = if due { 0 } else { self.silent + 1 };
-        for rate in &config.rates {
-            rate.share(!fellows.is_empty());
-            let message = rate.tell(now);
-            if message.is_empty() && !due {
-                continue;
-            }
-            for part in split(&message) {
-                for (_, at) in fellows.iter() {
-                    let new = !self.seal.heard.contains_key(&at.ip());
-                    let datagram = self.seal.put(encode(rate.number(), new, &part));
-                    // A full buffer loses it, as the network may.
-                    let _ = socket.try_send_to(&datagram, *at);
-                }
-            }
-        }
-    }
-
-    fn hear(&mut self, from: IpAddr, datagram: &[u8]) {
-        let fellow = self.shared.fellows.load().iter().any(|(_, at)| at.ip() == from);
-        let opened = self.seal.open(from, datagram).filter(|_| fellow).and_then(decode);
-        let Some((number, new, message)) = opened else {
-            self.shared.disbelieved.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        let mut heard = BTreeMap::clone(&self.shared.heard.load());
-        heard.insert(from, Instant::now());
-        self.shared.heard.store(Arc::new(heard));
-        if new {
-            self.live.config().rates.iter().for_each(|rate| rate.repeat());
-        }
-        // A rate that only one of us knows yet: the other follows another generation.
-        let config = self.live.config();
-        if let Some(rate) = config.rates.iter().find(|rate: &&Arc<Rate>| rate.number() == number) {
-            rate.hear(Instant::now(), &message);
-        }
-    }
-}
-
 /// Parts that each go into a datagram; one at least.
-fn split(message: &Message) -> Vec<Message> {
+pub(super) fn split(message: &Message) -> Vec<Message> {
     let admitted =
         message.admitted.chunks(PAIRS_MAX).map(|some| Message { admitted: some.to_vec(), banned: Vec::new() });
     let banned = message.banned.chunks(PAIRS_MAX).map(|some| Message { admitted: Vec::new(), banned: some.to_vec() });
@@ -203,7 +39,8 @@ fn split(message: &Message) -> Vec<Message> {
     if all.is_empty() { vec![Message::default()] } else { all }
 }
 
-fn encode(number: u64, new: bool, message: &Message) -> Vec<u8> {
+/// What is to be sealed.
+pub(super) fn encode(number: u64, new: bool, message: &Message) -> Vec<u8> {
     let mut bytes = MARK.to_vec();
     bytes.push(new.into());
     bytes.extend(number.to_be_bytes());
@@ -222,7 +59,7 @@ fn encode(number: u64, new: bool, message: &Message) -> Vec<u8> {
 }
 
 /// The rate's number, whether the sender has begun anew, and what it says; only of what was sealed by one who knows the secret.
-fn decode(bytes: &[u8]) -> Option<(u64, bool, Message)> {
+pub(super) fn decode(bytes: &[u8]) -> Option<(u64, bool, Message)> {
     let (head, pairs) = bytes.split_at_checked(HEAD_BYTES)?;
     let number = u64::from_be_bytes(head.get(5..13)?.try_into().ok()?);
     let count = |at: usize| Some(usize::from(u16::from_be_bytes(head.get(at..at + 2)?.try_into().ok()?)));
@@ -241,7 +78,7 @@ fn decode(bytes: &[u8]) -> Option<(u64, bool, Message)> {
 }
 
 /// Who has the site's secret signs, and is believed once.
-struct Seal {
+pub(super) struct Seal {
     key: Key,
     own: IpAddr,
     sent: u64,
@@ -249,11 +86,17 @@ struct Seal {
 }
 
 impl Seal {
-    fn new(secret: &str, own: IpAddr) -> Seal {
+    pub(super) fn new(secret: &str, own: IpAddr) -> Seal {
         Seal { key: Key::new(HMAC_SHA256, secret.as_bytes()), own, sent: 0, heard: BTreeMap::new() }
     }
 
-    fn put(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+    /// Whether anything was believed of the one at this address.
+    pub(super) fn has_heard(&self, from: IpAddr) -> bool {
+        self.heard.contains_key(&from)
+    }
+
+    /// Seals what is to be sent.
+    pub(super) fn put(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         // A clock that was set back goes on from where it was.
         self.sent = nanos(unix_ms()).max(self.sent + 1);
         bytes.extend(self.sent.to_be_bytes());
@@ -262,7 +105,8 @@ impl Seal {
         bytes
     }
 
-    fn open<'d>(&mut self, from: IpAddr, datagram: &'d [u8]) -> Option<&'d [u8]> {
+    /// What is in a datagram, if it is to be believed.
+    pub(super) fn open<'d>(&mut self, from: IpAddr, datagram: &'d [u8]) -> Option<&'d [u8]> {
         let (text, hash) = datagram.split_at_checked(datagram.len().checked_sub(HASH_BYTES)?)?;
         verify(&self.key, &signed(PURPOSE, from, text), hash).ok()?;
         let (bytes, number) = text.split_at_checked(text.len().checked_sub(NUMBER_BYTES)?)?;
