@@ -5,6 +5,14 @@
 //! out who is no member any more. What must never be is that this costs the majority of those who stay; hence the two rules
 //! below (Ongaro, "Consensus: Bridging Theory and Practice", 2014, § 4; etcd, "Runtime reconfiguration").
 
+use std::time::Duration;
+
+use crate::Time;
+
+/// For how long somebody who is no member any more must not have answered before he is put out: a server that restarts is back within
+/// it, and goes by himself.
+pub const GONE_FOR: Duration = Duration::from_secs(30);
+
 /// One that the store counts among its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -23,6 +31,24 @@ pub fn in_the_way(roster: &[Listed]) -> Option<u64> {
         return None;
     }
     roster.iter().find(|it| !it.stays && !it.answers).map(|it| it.id)
+}
+
+/// Who is in the way, and since when. Nobody is put out at first sight.
+#[derive(Debug, Default)]
+pub struct Patience {
+    gone: Option<(u64, Time)>,
+}
+
+impl Patience {
+    /// Takes a look at all members. Who is to be put out, if that is somebody.
+    pub fn look(&mut self, now: Time, roster: &[Listed]) -> Option<u64> {
+        let id = in_the_way(roster);
+        self.gone = id.map(|id| match self.gone {
+            Some((same, since)) if same == id => (id, since),
+            _ => (id, now),
+        });
+        self.gone.filter(|(_, since)| now.since(*since) >= GONE_FOR).map(|(id, _)| id)
+    }
 }
 
 /// Whether the member `own` may have itself put out: it is to be none, and the `members` who are to be are all in already, so that
@@ -85,6 +111,20 @@ mod tests {
     fn one_more_that_is_missing_is_no_time_to_put_anybody_out() {
         for roster in rosters().filter(|roster| roster.iter().any(|it| it.stays && !it.answers)) {
             assert_eq!(in_the_way(&roster), None, "{roster:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_put_out_at_first_sight_nor_who_came_back_meanwhile() {
+        let (gone, back) =
+            (Listed { id: 7, stays: false, answers: false }, Listed { id: 7, stays: false, answers: true });
+        let (other, half) = (Listed { id: 8, ..gone }, GONE_FOR / 2);
+        let at = |halves: u32| Time::from_millis(1_000) + half * halves;
+        let mut patience = Patience::default();
+        let looks = [(0, gone, None), (1, gone, None), (2, gone, Some(7)), (3, gone, Some(7)), (4, back, None)];
+        let again = [(5, gone, None), (6, gone, None), (7, other, None), (8, gone, None), (9, gone, None)];
+        for (halves, one, put_out) in looks.into_iter().chain(again).chain([(10, gone, Some(7))]) {
+            assert_eq!(patience.look(at(halves), &[one]), put_out, "after {halves} halves");
         }
     }
 

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use mainstay_machines::{Time, membership};
+use mainstay_machines::Time;
+use mainstay_machines::membership::{self, Patience};
 use mainstay_site::names::{Generation, ServerName};
 use mainstay_site::plan::{self, Member};
 use mainstay_site::wire::rollout::{Record, TARGET, record_key};
@@ -17,8 +18,6 @@ use crate::store::{Coordination, Entry, Error, Etcd};
 
 /// Between two tries to hand the lead over: each is an election.
 const HAND_OVER_EACH: Duration = Duration::from_secs(10);
-/// For how long somebody who is no member any more must not have answered before he is put out.
-const STRANGE: Duration = Duration::from_secs(30);
 /// Who has the primary; the key is the database role's (`site::wire::database`).
 const PRIMARY_KEY: &str = "database/leader";
 
@@ -32,7 +31,7 @@ struct Primary {
 #[derive(Default)]
 pub struct Duties {
     handed_over: Option<Time>,
-    strange: Option<(u64, Time)>,
+    patience: Patience,
 }
 
 /// What a member knows of all.
@@ -61,20 +60,9 @@ impl Duties {
         let members = members(async |key| Coordination::get(scene.etcd, key).await)
             .await?
             .unwrap_or_else(|| scene.config.members.clone());
-        let Some(id) = scene.in_the_way(&members).await? else {
-            self.strange = None;
-            return Ok(());
-        };
-        match self.strange {
-            Some((same, since)) if same == id => {
-                if scene.now.since(since) >= STRANGE {
-                    tracing::info!("a member that is none any more, {id:x}, does not answer and is put out");
-                    scene.etcd.put_out(id).await?;
-                }
-            }
-            _ => self.strange = Some((id, scene.now)),
-        }
-        Ok(())
+        let Some(id) = self.patience.look(scene.now, &scene.roster(&members).await?) else { return Ok(()) };
+        tracing::info!("a member that is none any more, {id:x}, does not answer and is put out");
+        scene.etcd.put_out(id).await
     }
 }
 
@@ -119,12 +107,12 @@ fn seen(listed: &Listed, members: &[Member], answers: bool) -> membership::Liste
 }
 
 impl Scene<'_> {
-    /// Who is to be put out. Nobody else is asked whether he answers unless somebody is there who is no member any more; one that
-    /// answers goes by itself when its server follows ([`leave`]).
-    async fn in_the_way(&self, members: &[Member]) -> Result<Option<u64>, Error> {
+    /// Who is there. Nobody is asked whether he answers unless somebody is there who is no member any more: one that answers goes by
+    /// itself when its server follows ([`leave`]).
+    async fn roster(&self, members: &[Member]) -> Result<Vec<membership::Listed>, Error> {
         let roster = self.etcd.roster().await?;
         if roster.iter().all(|listed| members.iter().any(|member| is(member, listed))) {
-            return Ok(None);
+            return Ok(roster.iter().map(|listed| seen(listed, members, true)).collect());
         }
         let known: Vec<&Member> = members.iter().chain(&self.config.members).chain(&self.config.former).collect();
         // Nobody can ask whom no plan names.
@@ -135,8 +123,7 @@ impl Scene<'_> {
         let health = self.places.store(&endpoints).health().await;
         let answering: Vec<u64> =
             asked.iter().zip(health).filter(|(_, (_, health))| health.is_ok()).map(|(listed, _)| listed.id).collect();
-        let seen: Vec<_> = roster.iter().map(|listed| seen(listed, members, answering.contains(&listed.id))).collect();
-        Ok(membership::in_the_way(&seen))
+        Ok(roster.iter().map(|listed| seen(listed, members, answering.contains(&listed.id))).collect())
     }
 
     /// Who should lead instead of this server, if the primary is here: a member that follows, without a database if there is
