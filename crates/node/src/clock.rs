@@ -1,12 +1,21 @@
-//! The wall clock, as the wire and the logs write it.
+//! The clocks: what people read, and what deadlines go by.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use mainstay_machines::Time;
 
 /// Unix time in milliseconds. A clock before 1970 reads 0.
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// CLOCK_BOOTTIME (clock_gettime(2)): it goes on while the machine is suspended, and does not jump. Leases are counted on it.
+pub fn boot_time() -> Time {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    Time::from_nanos(part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec))
 }
 
 /// Unix milliseconds that print as RFC 3339 in UTC: `2026-11-21T01:02:03.456Z`.

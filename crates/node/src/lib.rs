@@ -28,6 +28,7 @@ mod signed;
 pub mod sql;
 pub mod store;
 pub mod supervisor;
+mod tended;
 mod unix_http;
 pub mod vip;
 pub mod web;

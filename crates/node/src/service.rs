@@ -131,6 +131,18 @@ impl Reporter {
         self.0.store(Arc::new(report));
     }
 
+    /// Replaces the report, and logs what it says if that is new.
+    pub fn announce(&self, report: Report) {
+        let (state, because) = (report.state.as_str(), &report.because);
+        if self.current().because != report.because {
+            match report.state {
+                State::Failed => tracing::error!(state, "{because}"),
+                _ => tracing::info!(state, "{because}"),
+            }
+        }
+        self.publish(report);
+    }
+
     /// Replaces what is added to it.
     pub fn annex(&self, annex: Annex) {
         self.1.store(Arc::new(annex));

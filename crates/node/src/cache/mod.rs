@@ -14,6 +14,7 @@ use std::io;
 use mainstay_site::plan;
 use tokio::runtime;
 
+use crate::platform::program;
 use crate::redis;
 use crate::service::Context;
 
@@ -24,7 +25,7 @@ pub enum Error {
     #[error(
         "neither Redis nor Valkey was found in {}; install the Debian package redis-tools, which has the server's program and \
          starts nothing",
-        process::PATH
+        program::PATH
     )]
     Missing,
     /// It ended by itself.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mainstay_site::plan;
 use mainstay_site::wire::{Part, Report, State};
 
-use super::process::Running;
+use crate::platform::process::Process;
 
 /// Its figures under our names, all totals since it started.
 const COUNTERS: [(&str, &str); 6] = [
@@ -21,7 +21,7 @@ const COUNTERS: [(&str, &str); 6] = [
 pub type Info = BTreeMap<String, String>;
 
 /// The report of one that answers.
-pub fn answering(config: &plan::Redis, info: &Info, running: &Running, restarts: u64) -> Report {
+pub fn answering(config: &plan::Redis, info: &Info, process: &Process, restarts: u64) -> Report {
     let (state, because) = judge(config, info);
     let number = |name: &str| info.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
     let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
@@ -47,7 +47,7 @@ pub fn answering(config: &plan::Redis, info: &Info, running: &Running, restarts:
     let mut counters: BTreeMap<String, u64> =
         COUNTERS.iter().map(|(theirs, ours)| ((*ours).to_owned(), number(theirs))).collect();
     counters.insert("redis_restarts_total".into(), restarts);
-    let parts = vec![part(running, state, because.clone())];
+    let parts = vec![part(process, state, because.clone())];
     Report { state, because, facts, parts, counters }
 }
 
@@ -56,14 +56,14 @@ fn product(name: &str) -> &'static str {
 }
 
 /// The report of one that does not answer.
-pub fn silent(state: State, because: String, running: Option<&Running>, restarts: u64) -> Report {
-    let parts = running.map(|running| part(running, state, because.clone())).into_iter().collect();
+pub fn silent(state: State, because: String, process: Option<&Process>, restarts: u64) -> Report {
+    let parts = process.map(|process| part(process, state, because.clone())).into_iter().collect();
     let counters = BTreeMap::from([("redis_restarts_total".into(), restarts)]);
     Report { state, because, facts: Vec::new(), parts, counters }
 }
 
-fn part(running: &Running, state: State, because: String) -> Part {
-    Part { name: "redis".into(), state, since_ms: running.since_ms, because, pid: Some(running.process.pid()) }
+fn part(process: &Process, state: State, because: String) -> Part {
+    Part { name: "redis".into(), state, since_ms: process.since_ms(), because, pid: Some(process.pid()) }
 }
 
 fn judge(config: &plan::Redis, info: &Info) -> (State, String) {

@@ -4,19 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mainstay_machines::Time;
-use mainstay_machines::backoff::{Backoff, Policy};
+use mainstay_machines::backoff::Policy;
 use mainstay_site::plan;
-use mainstay_site::wire::{Report, State};
+use mainstay_site::wire::State;
 use rustix::process::Signal;
-use tokio::time::sleep;
 
-use super::process::Running;
 use super::report::{self, Info};
-use super::{Error, configuration};
-use crate::platform::process::Exit;
+use super::{Error, configuration, process};
+use crate::clock::boot_time;
+use crate::platform::process::{Exit, Process};
 use crate::redis::{self, Redis};
 use crate::service::{Context, Launch, Reporter};
-use crate::store::boot_time;
+use crate::tended::{Crashes, Tended, tend};
 
 /// Between two looks at one that is well.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,27 +29,8 @@ const GIVEN_UP: Duration = Duration::from_secs(30);
 
 /// Looks after Redis until asked to end.
 pub async fn serve(context: Context, config: &plan::Redis) {
-    let Context { launch, reporter, mut shutdown, .. } = context;
-    let mut role = Role::new(&launch, config, reporter);
-    loop {
-        let pause = tokio::select! {
-            pause = role.turn() => pause,
-            () = shutdown.requested() => break,
-        };
-        tokio::select! {
-            () = sleep(pause) => {}
-            exit = ended(role.running.as_ref()) => role.note_end(exit),
-            () = shutdown.requested() => break,
-        }
-    }
-    role.stop().await;
-}
-
-async fn ended(running: Option<&Running>) -> Exit {
-    match running {
-        Some(running) => running.process.ended().await,
-        None => std::future::pending().await,
-    }
+    let Context { launch, reporter, shutdown, .. } = context;
+    tend(Role::new(&launch, config, reporter), shutdown).await;
 }
 
 struct Role<'a> {
@@ -58,14 +38,11 @@ struct Role<'a> {
     config: &'a plan::Redis,
     configuration: PathBuf,
     reporter: Reporter,
-    running: Option<Running>,
+    process: Option<Process>,
     connection: Option<Redis>,
     /// When it last answered, or was started.
     heard: Time,
-    backoff: Backoff,
-    again_at: Time,
-    crash: Option<Exit>,
-    restarts: u64,
+    crashes: Crashes<Exit>,
 }
 
 impl<'a> Role<'a> {
@@ -75,65 +52,38 @@ impl<'a> Role<'a> {
             config,
             configuration: configuration::path(launch),
             reporter,
-            running: None,
+            process: None,
             connection: None,
             heard: boot_time(),
-            backoff: Backoff::new(Policy::PROCESS),
-            again_at: Time::ZERO,
-            crash: None,
-            restarts: 0,
-        }
-    }
-
-    /// One look and what follows from it. How long to wait for the next.
-    async fn turn(&mut self) -> Duration {
-        if let Err(error) = self.bring().await {
-            self.say(State::Failed, error.to_string());
-            return LOOK;
-        }
-        match self.look().await {
-            Ok(info) => {
-                self.heard = boot_time();
-                let Some(running) = &self.running else { return LOOK_STARTING };
-                let said = report::answering(self.config, &info, running, self.restarts);
-                let pause = if said.state == State::Starting { LOOK_STARTING } else { LOOK };
-                self.publish(said);
-                pause
-            }
-            Err(because) => {
-                self.connection = None;
-                self.doubt(because).await
-            }
+            crashes: Crashes::new(Policy::PROCESS),
         }
     }
 
     /// Adopts what runs, or starts it.
     async fn bring(&mut self) -> Result<(), Error> {
-        if self.running.is_some() {
+        if self.process.is_some() {
             return Ok(());
         }
-        let wait = self.again_at.since(boot_time());
-        if let Some(exit) = self.crash.filter(|_| !wait.is_zero()) {
-            return Err(Error::Crashed { how: exit.to_string(), wait_s: wait.as_secs() + 1 });
+        if let Some((exit, wait_s)) = self.crashes.forbid(boot_time()) {
+            return Err(Error::Crashed { how: exit.to_string(), wait_s });
         }
         let must_restart = configuration::must_restart(self.launch, self.config);
-        let found = Running::find(&self.configuration)?;
+        let found = process::find(&self.configuration)?;
         configuration::write(&self.configuration, &configuration::text(self.launch, self.config))?;
         self.heard = boot_time();
         match found {
-            Some(running) if must_restart => {
-                tracing::info!(pid = running.process.pid(), "Redis is started anew with other settings");
-                running.end().await;
+            Some(process) if must_restart => {
+                tracing::info!(pid = process.pid(), "Redis is started anew with other settings");
+                process::end(&process).await;
             }
-            Some(running) => {
-                tracing::info!(pid = running.process.pid(), "adopted the running Redis");
-                self.running = Some(running);
+            Some(process) => {
+                tracing::info!(pid = process.pid(), "adopted the running Redis");
+                self.process = Some(process);
                 return Ok(());
             }
             None => {}
         }
-        self.running = Some(Running::start(&self.configuration)?);
-        self.backoff.started(boot_time());
+        self.process = Some(process::start(&self.configuration)?);
         Ok(())
     }
 
@@ -156,14 +106,14 @@ impl<'a> Role<'a> {
         Ok(info)
     }
 
-    /// ## Running => (Running | ended)
+    /// What is done about one that does not answer. How long to wait for the next look.
     async fn doubt(&mut self, because: redis::Error) -> Duration {
-        let Some(running) = &self.running else { return LOOK_STARTING };
-        let pid = running.process.pid();
+        let Some(process) = &self.process else { return LOOK_STARTING };
+        let pid = process.pid();
         let silent = boot_time().since(self.heard);
         if because.is_password() || silent >= GIVEN_UP {
             tracing::error!(pid, seconds = silent.as_secs(), "Redis is killed and started anew, empty: {because}");
-            let _ = running.process.signal(Signal::KILL);
+            let _ = process.signal(Signal::KILL);
             return LOOK_STARTING;
         }
         if self.reporter.current().state == State::Starting && silent < FAILED {
@@ -178,32 +128,48 @@ impl<'a> Role<'a> {
     }
 
     fn say(&self, state: State, because: String) {
-        self.publish(report::silent(state, because, self.running.as_ref(), self.restarts));
+        self.reporter.announce(report::silent(state, because, self.process.as_ref(), self.crashes.total));
     }
+}
 
-    fn publish(&self, said: Report) {
-        // Only what is new.
-        if self.reporter.current().because != said.because {
-            match said.state {
-                State::Failed => tracing::error!(state = said.state.as_str(), "{}", said.because),
-                _ => tracing::info!(state = said.state.as_str(), "{}", said.because),
+impl Tended for Role<'_> {
+    async fn turn(&mut self) -> Duration {
+        if let Err(error) = self.bring().await {
+            self.say(State::Failed, error.to_string());
+            return LOOK;
+        }
+        match self.look().await {
+            Ok(info) => {
+                self.heard = boot_time();
+                let Some(process) = &self.process else { return LOOK_STARTING };
+                let said = report::answering(self.config, &info, process, self.crashes.total);
+                let pause = if said.state == State::Starting { LOOK_STARTING } else { LOOK };
+                self.reporter.announce(said);
+                pause
+            }
+            Err(because) => {
+                self.connection = None;
+                self.doubt(because).await
             }
         }
-        self.reporter.publish(said);
+    }
+
+    fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
     }
 
     fn note_end(&mut self, exit: Exit) {
-        (self.running, self.connection) = (None, None);
-        self.restarts += 1;
-        self.again_at = self.backoff.ended(boot_time());
-        self.crash = Some(exit);
+        self.connection = None;
+        if let Some(process) = self.process.take() {
+            self.crashes.note(boot_time(), process.age(), exit);
+        }
         tracing::error!("Redis {exit}");
     }
 
     async fn stop(mut self) {
         self.say(State::Stopping, "Redis is ending as asked".into());
-        if let Some(running) = self.running.take() {
-            running.end().await;
+        if let Some(process) = self.process.take() {
+            process::end(&process).await;
         }
         self.say(State::Stopped, "ended as asked".into());
     }

@@ -19,8 +19,9 @@ use tokio::time::timeout;
 use super::admin::Admin;
 use super::engine::Engine;
 use super::places::Places;
-use super::{Error, copies, programs};
+use super::{Error, copies, find_program};
 use crate::clock::unix_ms;
+use crate::platform::program;
 
 /// What a copy in the making is called.
 const COPYING: &str = "mariadb.copying";
@@ -72,8 +73,8 @@ pub async fn fetch(
 
 /// A program that works on the files as the user who owns them.
 fn program(places: &Places, name: &'static str) -> Result<Command, Error> {
-    let mut command = Command::new(programs::find(name)?);
-    command.current_dir("/").env_clear().env("PATH", programs::PATH).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = Command::new(find_program(name)?);
+    command.current_dir("/").env_clear().env("PATH", program::PATH).stdin(Stdio::null()).kill_on_drop(true);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     if let Some(user) = places.user {
         command.uid(user).gid(user);
@@ -161,7 +162,7 @@ async fn write_out(places: &Places, theirs: &str) -> Result<(), Error> {
     let ours = last_of_each(&logs).await?;
     let Some(from) = first_unknown(&ours, theirs) else { return Ok(()) };
     let file = places.data_parent().join(format!("diverged-{}.sql", unix_ms() / 1_000));
-    let mut reader = Command::new(programs::find("mariadb-binlog")?);
+    let mut reader = Command::new(find_program("mariadb-binlog")?);
     reader.args(["--no-defaults", "--verbose", "--base64-output=decode-rows"]);
     reader.args(from.map(|gtid| format!("--start-position={gtid}")));
     reader.args(&logs).stdin(Stdio::null()).stdout(File::create(&file)?).stderr(Stdio::piped()).kill_on_drop(true);
@@ -180,7 +181,7 @@ async fn write_out(places: &Places, theirs: &str) -> Result<(), Error> {
 async fn last_of_each(logs: &[PathBuf]) -> Result<BTreeMap<(u32, u32), Gtid>, Error> {
     let mut last = BTreeMap::new();
     let Some(log) = logs.last() else { return Ok(last) };
-    let output = Command::new(programs::find("mariadb-binlog")?)
+    let output = Command::new(find_program("mariadb-binlog")?)
         .args(["--no-defaults", "--base64-output=decode-rows"])
         .arg(log)
         .stdin(Stdio::null())

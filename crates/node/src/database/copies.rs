@@ -25,8 +25,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use super::admin::{ADMIN, Admin};
 use super::engine::Engine;
+use super::find_program;
 use super::places::Places;
-use super::programs;
+use crate::platform::program;
 
 /// Connecting, shaking hands and saying who one is.
 const GREETING: Duration = Duration::from_secs(5);
@@ -148,7 +149,7 @@ impl Giver {
     }
 
     async fn stream(&self, to: &mut server::TlsStream<TcpStream>) -> io::Result<()> {
-        let program = programs::find("mariadb-backup").map_err(io::Error::other)?;
+        let program = find_program("mariadb-backup").map_err(io::Error::other)?;
         let mut child = Command::new(program)
             .args(["--no-defaults", "--backup", "--stream=mbstream"])
             .arg(format!("--datadir={}", self.places.data.display()))
@@ -156,7 +157,7 @@ impl Giver {
             .arg(format!("--user={ADMIN}"))
             .arg(format!("--target-dir={}", self.places.data_parent().join("mariadb.backup").display()))
             .env_clear()
-            .env("PATH", programs::PATH)
+            .env("PATH", program::PATH)
             .env("MYSQL_PWD", &self.secrets.database_admin)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::places::Places;
+use crate::platform::process::Exit;
 
 /// Lines that are kept for a reason.
 const KEPT: usize = 40;
@@ -61,9 +62,14 @@ impl Errors {
         self.kept.clear();
     }
 
-    /// What its last lines say went wrong.
-    pub fn cause(&self) -> String {
-        cause(self.kept.iter().map(String::as_str))
+    /// How it ended, and what its last lines say went wrong.
+    pub fn cause(&self, exit: Exit) -> String {
+        let last_words = cause(self.kept.iter().map(String::as_str));
+        if last_words.is_empty() {
+            format!("mariadbd {exit}")
+        } else {
+            format!("mariadbd {exit}; its last words: {last_words}")
+        }
     }
 
     fn pass_on_lines(&mut self) {
@@ -171,7 +177,7 @@ mod tests {
         fs::write(&places.errors, "one\n[ERROR] two\nthr").unwrap();
         let mut errors = Errors::new(&places);
         errors.forward().unwrap();
-        assert_eq!(errors.cause(), "[ERROR] two");
+        assert_eq!(errors.cause(Exit::Code(1)), "mariadbd ended with exit code 1; its last words: [ERROR] two");
         fs::write(&places.errors, "one\n[ERROR] two\nthree\nfour\n").unwrap();
         errors.forward().unwrap();
         assert_eq!(errors.kept.back().unwrap(), "four");
@@ -180,6 +186,6 @@ mod tests {
         assert!(next.kept.is_empty(), "all was passed on before");
         fs::write(&places.errors, "anew\n").unwrap();
         next.forward().unwrap();
-        assert_eq!(next.cause(), "anew");
+        assert_eq!(next.cause(Exit::Signal(9)), "mariadbd was killed by SIGKILL; its last words: anew");
     }
 }

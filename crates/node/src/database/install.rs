@@ -14,7 +14,8 @@ use rustix::fs::MemfdFlags;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{ADMIN, Error, errors, places::Places, programs};
+use super::{ADMIN, Error, errors, find_program, places::Places};
+use crate::platform::program;
 
 /// Making a data directory takes a second; a disk that needs this long for 70 MB serves no site.
 const INSTALL: Duration = Duration::from_secs(60);
@@ -29,9 +30,9 @@ pub async fn ensure(places: &Places, password: &str) -> Result<bool, Error> {
     if places.data.exists() {
         return Ok(false);
     }
-    let installer = programs::find("mariadb-install-db")?;
+    let installer = find_program("mariadb-install-db")?;
     // The installer runs it and would say less clearly what is missing.
-    programs::find("mariadbd")?;
+    find_program("mariadbd")?;
     let making = places.data_parent().join(MAKING);
     // What a role that was killed left.
     set_aside(&making)?;
@@ -74,7 +75,7 @@ async fn make(installer: &Path, places: &Places, making: &Path, password: &str) 
         .arg("--loose-sync-sys=0")
         .current_dir("/")
         .env_clear()
-        .env("PATH", programs::PATH)
+        .env("PATH", program::PATH)
         .env("TMPDIR", places.temporary())
         .stdin(Stdio::null())
         .kill_on_drop(true);

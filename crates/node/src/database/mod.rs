@@ -9,7 +9,6 @@ mod clone;
 mod cluster;
 mod configuration;
 mod copies;
-mod crashes;
 mod engine;
 mod errors;
 mod follow;
@@ -17,7 +16,6 @@ mod install;
 mod mariadb;
 mod places;
 mod process;
-mod programs;
 mod relay_log;
 mod report;
 mod rescue;
@@ -27,11 +25,14 @@ mod upkeep;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use mainstay_machines::backoff::Policy;
 use mainstay_site::plan;
 use tokio::runtime;
 
 use self::admin::{ADMIN, Fault};
+use crate::platform::program;
 use crate::service::Context;
 use crate::store;
 
@@ -40,11 +41,20 @@ const REPLICATION: &str = "mainstay_replication";
 /// The account that asks for the health of a server and may read nothing. The SQL endpoints know it by this name.
 const CHECK: &str = "mainstay_check";
 
+/// How soon `mariadbd` is started again after it ended by itself. It comes back with `read_only = 1` and is looked at before it is
+/// opened. One that lived for half a minute was well. As long is the longest pause: what makes a database crash at its start (a full
+/// disk, a taken port) is mended by hand, and then it should be back soon.
+const RESTARTS: Policy = Policy {
+    pause_first: Duration::from_secs(1),
+    pause_max: Duration::from_secs(30),
+    well_after: Duration::from_secs(30),
+};
+
 /// What is wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A program of MariaDB is not there.
-    #[error("{program} was not found in {}; install the Debian package mariadb-server-core", programs::PATH)]
+    #[error("{program} was not found in {}; install the Debian package mariadb-server-core", program::PATH)]
     Missing {
         /// Its name.
         program: &'static str,
@@ -124,6 +134,14 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// The absolute path of one of MariaDB's programs.
+///
+/// # Errors
+/// It is not installed; the error names the package.
+fn find_program(program: &'static str) -> Result<PathBuf, Error> {
+    program::find(program).ok_or(Error::Missing { program })
+}
+
 /// Looks after `mariadbd` until asked to end, then ends it too.
 ///
 /// # Errors
@@ -138,4 +156,15 @@ pub fn run(context: Context, config: &plan::Database) -> Result<(), Error> {
         return Ok(());
     }
     runtime.block_on(cluster::serve(context, config, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let error = find_program("no-such-program").unwrap_err().to_string();
+        assert!(error.contains("no-such-program") && error.contains("mariadb-server-core"), "{error}");
+    }
 }

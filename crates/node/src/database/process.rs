@@ -15,14 +15,12 @@ use tokio::time::timeout;
 
 use super::engine::Start;
 use super::places::Places;
-use super::{Error, mariadb, programs};
-use crate::clock::unix_ms;
+use super::{Error, find_program, mariadb};
 use crate::platform::process;
+use crate::platform::program;
 
 /// A `mariadbd` that was started here or by a role before this one.
 pub struct Process {
-    /// When it started: Unix time in milliseconds.
-    pub since_ms: u64,
     /// Whether it was found running.
     pub adopted: bool,
     held: process::Process,
@@ -40,7 +38,7 @@ impl Process {
             arguments.first().is_some_and(|program| program.ends_with("mariadbd"))
                 && arguments.get(1) == Some(&argument)
         })?;
-        Ok(found.map(|held| Process { since_ms: process::started_ms(held.pid()), adopted: true, held }))
+        Ok(found.map(|held| Process { adopted: true, held }))
     }
 
     /// Starts one with the configuration that is in its place.
@@ -48,14 +46,14 @@ impl Process {
     /// # Errors
     /// The program is missing or cannot be executed.
     pub fn start(places: &Places, how: Start) -> Result<Process, Error> {
-        let program = programs::find("mariadbd")?;
+        let program = find_program("mariadbd")?;
         let errors = OpenOptions::new().append(true).create(true).open(&places.errors)?;
         let mut command = Command::new(program);
         command
             .arg(configuration_argument(places))
             .current_dir("/")
             .env_clear()
-            .env("PATH", programs::PATH)
+            .env("PATH", program::PATH)
             .env("TMPDIR", places.temporary())
             .stdin(Stdio::null())
             .stdout(errors.try_clone()?)
@@ -68,7 +66,7 @@ impl Process {
         if let Some(user) = places.user {
             command.uid(user).gid(user);
         }
-        Ok(Process { since_ms: unix_ms(), adopted: false, held: process::Process::open(command.spawn()?.id())? })
+        Ok(Process { adopted: false, held: process::Process::open(command.spawn()?.id())? })
     }
 
     /// Its number.
@@ -76,9 +74,9 @@ impl Process {
         self.held.pid()
     }
 
-    /// Returns when it has ended, with how where that can be known: only of one that was started here.
-    pub async fn ended(&self) -> String {
-        format!("mariadbd {}", self.held.ended().await)
+    /// The process itself.
+    pub fn held(&self) -> &process::Process {
+        &self.held
     }
 
     /// Ends it at once: nothing that it has not told its clients is committed by that.
@@ -87,7 +85,7 @@ impl Process {
     /// It is still there after `patience`.
     pub async fn kill(self, patience: Duration) -> Result<(), Error> {
         let _ = self.held.signal(Signal::KILL);
-        timeout(patience, self.ended()).await.map(drop).map_err(|_| Error::Unkillable { pid: self.pid() })
+        timeout(patience, self.held.ended()).await.map(drop).map_err(|_| Error::Unkillable { pid: self.pid() })
     }
 
     /// Ends it cleanly, or not cleanly after `patience`: InnoDB recovers from that at the next start.

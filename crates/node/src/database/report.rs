@@ -76,7 +76,7 @@ pub fn without(verdict: Verdict, process: Option<&Process>, restarts: u64) -> Re
 }
 
 fn part(process: &Process, state: State, because: String) -> Part {
-    Part { name: "mariadbd".into(), state, since_ms: process.since_ms, because, pid: Some(process.pid()) }
+    Part { name: "mariadbd".into(), state, since_ms: process.held().since_ms(), because, pid: Some(process.pid()) }
 }
 
 fn judge(around: &Around, seen: &Seen, free: Option<u64>) -> Verdict {

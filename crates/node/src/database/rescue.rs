@@ -13,7 +13,8 @@ use tokio::task::spawn_blocking;
 use super::admin::{ADMIN, Admin};
 use super::engine::Engine;
 use super::places::Places;
-use super::{Error, programs, relay_log};
+use super::{Error, find_program, relay_log};
+use crate::platform::program;
 
 /// Beside the data: what is still to be applied.
 const REST: &str = "mariadb.rest";
@@ -47,11 +48,11 @@ pub async fn relay_log(places: &Places, password: &str, admin: &mut Admin) -> Re
 
 /// Has the server carry out what the log holds.
 async fn apply(places: &Places, password: &str, log: &Path) -> Result<(), Error> {
-    let mut reader = Command::new(programs::find("mariadb-binlog")?)
+    let mut reader = Command::new(find_program("mariadb-binlog")?)
         .args(["--no-defaults", "--verify-binlog-checksum"])
         .arg(log)
         .env_clear()
-        .env("PATH", programs::PATH)
+        .env("PATH", program::PATH)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -61,7 +62,7 @@ async fn apply(places: &Places, password: &str, log: &Path) -> Result<(), Error>
         Some(text) => text.try_into()?,
         None => Stdio::null(),
     };
-    let writer = Command::new(programs::find("mariadb")?)
+    let writer = Command::new(find_program("mariadb")?)
         .args(["--no-defaults", "--binary-mode"])
         .arg(format!("--socket={}", places.socket.display()))
         .arg(format!("--user={ADMIN}"))

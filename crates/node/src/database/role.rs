@@ -9,16 +9,16 @@ use mainstay_site::secrets::Secrets;
 use mainstay_site::wire::State;
 
 use super::admin::{Admin, Fault};
-use super::crashes::Crashes;
 use super::engine::{Engine, Seen, Start};
 use super::errors::{self, Errors};
 use super::places::Places;
 use super::process::Process;
 use super::report::{self, Around};
-use super::{Error, configuration, install, steps};
-use crate::clock::unix_ms;
+use super::{Error, RESTARTS, configuration, install, steps};
+use crate::clock::{boot_time, unix_ms};
+use crate::platform::process::{self, Exit};
 use crate::service::{Context, Reporter};
-use crate::store::boot_time;
+use crate::tended::{Crashes, Tended, tend};
 
 /// Between two looks at a server that is as wanted.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,27 +33,8 @@ const ACCESS_DENIED: u16 = 1045;
 
 /// Looks after the server until asked to end.
 pub async fn serve(context: Context, config: &plan::Database, places: Places) {
-    let Context { launch, reporter, mut shutdown, .. } = context;
-    let mut role = Role::new(config, places, launch.secrets, reporter);
-    loop {
-        let pause = tokio::select! {
-            pause = role.turn() => pause,
-            () = shutdown.requested() => break,
-        };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            how = ended(role.process.as_ref()) => role.note_end(how),
-            () = shutdown.requested() => break,
-        }
-    }
-    role.stop().await;
-}
-
-async fn ended(process: Option<&Process>) -> String {
-    match process {
-        Some(process) => process.ended().await,
-        None => std::future::pending().await,
-    }
+    let Context { launch, reporter, shutdown, .. } = context;
+    tend(Role::new(config, places, launch.secrets, reporter), shutdown).await;
 }
 
 struct Role<'a> {
@@ -66,7 +47,7 @@ struct Role<'a> {
     process: Option<Process>,
     admin: Option<Admin>,
     accounts: bool,
-    crashes: Crashes,
+    crashes: Crashes<String>,
     alone_since_ms: Option<u64>,
     last_step: Option<Step>,
 }
@@ -88,21 +69,9 @@ impl<'a> Role<'a> {
             process: None,
             admin: None,
             accounts: false,
-            crashes: Crashes::default(),
+            crashes: Crashes::new(RESTARTS),
             alone_since_ms: None,
             last_step: None,
-        }
-    }
-
-    /// One look and at most one step. How long to wait for the next.
-    async fn turn(&mut self) -> Duration {
-        match self.advance().await {
-            Ok(pause) => pause,
-            Err(error) => {
-                self.admin = None;
-                self.say(State::Failed, error.to_string());
-                if matches!(error, Error::Crashed { .. }) { self.crashes.wait(boot_time()) } else { RETRY }
-            }
         }
     }
 
@@ -124,10 +93,8 @@ impl<'a> Role<'a> {
 
     /// Adopts what runs, or makes a data directory where there is none and starts.
     async fn bring_process(&mut self) -> Result<(), Error> {
-        let wait = self.crashes.wait(boot_time());
-        if !wait.is_zero() {
-            let cause = self.crashes.cause.clone().unwrap_or_default();
-            return Err(Error::Crashed { cause, wait_s: wait.as_secs() + 1 });
+        if let Some((cause, wait_s)) = self.crashes.forbid(boot_time()) {
+            return Err(Error::Crashed { cause: cause.clone(), wait_s });
         }
         self.places.prepare()?;
         let text = configuration::render(self.config, &self.places);
@@ -225,24 +192,33 @@ impl<'a> Role<'a> {
     }
 
     fn say(&self, state: State, because: String) {
-        if self.reporter.current().because != because {
-            match state {
-                State::Failed => tracing::error!(state = state.as_str(), "{because}"),
-                _ => tracing::info!(state = state.as_str(), "{because}"),
+        self.reporter.announce(report::without((state, because), self.process.as_ref(), self.crashes.total));
+    }
+}
+
+impl Tended for Role<'_> {
+    async fn turn(&mut self) -> Duration {
+        match self.advance().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                self.admin = None;
+                self.say(State::Failed, error.to_string());
+                if matches!(error, Error::Crashed { .. }) { self.crashes.wait(boot_time()) } else { RETRY }
             }
         }
-        self.reporter.publish(report::without((state, because), self.process.as_ref(), self.crashes.total));
     }
 
-    fn note_end(&mut self, how: String) {
+    fn process(&self) -> Option<&process::Process> {
+        self.process.as_ref().map(Process::held)
+    }
+
+    fn note_end(&mut self, exit: Exit) {
         let _ = self.errors.forward();
         let Some(process) = self.process.take() else { return };
-        let lived = Duration::from_millis(unix_ms().saturating_sub(process.since_ms));
-        let last_words = self.errors.cause();
-        let cause = if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") };
+        let cause = self.errors.cause(exit);
         tracing::error!(pid = process.pid(), remedy = errors::remedy(&cause), "{cause}");
         self.admin = None;
-        self.crashes.note(boot_time(), lived, cause);
+        self.crashes.note(boot_time(), process.held().age(), cause);
     }
 
     async fn stop(mut self) {

@@ -19,6 +19,7 @@ use std::path::Path;
 use mainstay_site::plan;
 use tokio::runtime;
 
+use crate::platform::program;
 use crate::service::Context;
 use crate::store;
 
@@ -28,7 +29,7 @@ pub enum Error {
     /// etcd is not there.
     #[error(
         "etcd was not found in {}; install the Debian package etcd-server (and mask its own service)",
-        places::PATH
+        program::PATH
     )]
     Missing,
     /// The plan does not name this server.

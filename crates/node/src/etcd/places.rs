@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mainstay_site::names::{Domain, ServerName};
@@ -13,9 +13,6 @@ use mainstay_site::secrets::KeyPair;
 use super::Error;
 use crate::service::Launch;
 use crate::store::Etcd;
-
-/// Where Debian puts programs, and where a build by hand does.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The file that says that nobody has a store yet, beside etcd's data directory.
 pub const FIRST: &str = "first";
@@ -126,11 +123,4 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(text.as_bytes())?;
     fs::rename(&unfinished, path)
-}
-
-/// The absolute path of etcd.
-pub fn etcd() -> Result<PathBuf, Error> {
-    let executable =
-        |file: &PathBuf| file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
-    PATH.split(':').map(|folder| Path::new(folder).join("etcd")).find(executable).ok_or(Error::Missing)
 }

@@ -14,7 +14,6 @@ pub struct Seen<'a> {
     pub own: &'a ServerName,
     pub health: &'a [(ServerName, Result<Health, Error>)],
     pub process: &'a Process,
-    pub since_ms: u64,
     pub restarts: u64,
     /// Since when each other member is as it is.
     pub others_since: &'a BTreeMap<ServerName, (bool, u64)>,
@@ -30,14 +29,14 @@ pub fn running(seen: &Seen<'_>) -> Report {
     facts.extend(own.map(|health| ("leader".into(), seen.leader(health))));
     facts.extend(own.map(|health| ("data".into(), format!("{} kB", health.size_bytes >> 10))));
     facts.extend(own.map(|health| ("version".into(), format!("etcd {}", health.version))));
-    let process = part(seen.process, seen.since_ms, state, because.clone());
+    let process = part(seen.process, state, because.clone());
     let parts = std::iter::once(process).chain(seen.health.iter().filter_map(|one| other(seen, one))).collect();
     Report { state, because, facts, parts, counters: counters(seen.restarts) }
 }
 
 /// The report of one that does not answer yet.
-pub fn without(state: State, because: String, process: Option<(&Process, u64)>, restarts: u64) -> Report {
-    let parts = process.map(|(process, since_ms)| part(process, since_ms, state, because.clone()));
+pub fn without(state: State, because: String, process: Option<&Process>, restarts: u64) -> Report {
+    let parts = process.map(|process| part(process, state, because.clone()));
     Report { state, because, facts: Vec::new(), parts: parts.into_iter().collect(), counters: counters(restarts) }
 }
 
@@ -45,8 +44,8 @@ fn counters(restarts: u64) -> BTreeMap<String, u64> {
     BTreeMap::from([("etcd_restarts_total".into(), restarts)])
 }
 
-fn part(process: &Process, since_ms: u64, state: State, because: String) -> Part {
-    Part { name: "etcd".into(), state, since_ms, because, pid: Some(process.pid()) }
+fn part(process: &Process, state: State, because: String) -> Part {
+    Part { name: "etcd".into(), state, since_ms: process.since_ms(), because, pid: Some(process.pid()) }
 }
 
 /// Another member as it is seen from here.
@@ -56,7 +55,7 @@ fn other(seen: &Seen<'_>, (name, health): &(ServerName, Result<Health, Error>)) 
         Ok(_) => (State::Serving, "answers".into()),
         Err(error) => (State::Failed, error.to_string()),
     };
-    let since_ms = seen.others_since.get(name).map_or(seen.since_ms, |(_, since_ms)| *since_ms);
+    let since_ms = seen.others_since.get(name).map_or(seen.process.since_ms(), |(_, since_ms)| *since_ms);
     (name != seen.own).then(|| Part { name: name.to_string(), state, since_ms, because, pid: None })
 }
 

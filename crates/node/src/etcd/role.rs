@@ -7,23 +7,25 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mainstay_machines::Time;
-use mainstay_machines::backoff::{Backoff, Policy};
+use mainstay_machines::backoff::Policy;
 use mainstay_site::names::ServerName;
 use mainstay_site::plan;
 use mainstay_site::wire::State;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::arguments::{self, Entry};
 use super::duties::{Duties, Scene, leave};
 use super::entry::{decide, joined_key};
-use super::places::{self, Places};
+use super::places::Places;
 use super::turn::Turn;
 use super::{Error, report};
-use crate::clock::unix_ms;
+use crate::clock::{boot_time, unix_ms};
 use crate::platform::process::{self, Exit, Process};
+use crate::platform::program;
 use crate::service::{Context, Reporter};
 use crate::store::etcd::Health;
-use crate::store::{self, Compare, Coordination, Etcd, Write, boot_time};
+use crate::store::{self, Compare, Coordination, Etcd, Write};
+use crate::tended::{Crashes, Tended, tend};
 
 /// Between two looks at members that are well.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,32 +38,8 @@ const LEAVE: Duration = Duration::from_secs(3);
 
 /// Looks after the member until asked to end.
 pub async fn serve(context: Context, config: &plan::Store, places: Places) {
-    let Context { reporter, mut shutdown, .. } = context;
-    let mut role = Role::new(config, &places, reporter);
-    loop {
-        let pause = tokio::select! {
-            pause = role.turn() => pause,
-            () = shutdown.requested() => break,
-        };
-        tokio::select! {
-            () = sleep(pause) => {}
-            exit = ended(role.running.as_ref()) => role.note_end(exit),
-            () = shutdown.requested() => break,
-        }
-    }
-    role.stop().await;
-}
-
-async fn ended(running: Option<&Running>) -> Exit {
-    match running {
-        Some(running) => running.process.ended().await,
-        None => std::future::pending().await,
-    }
-}
-
-struct Running {
-    process: Process,
-    since_ms: u64,
+    let Context { reporter, shutdown, .. } = context;
+    tend(Role::new(config, &places, reporter), shutdown).await;
 }
 
 struct Role<'a> {
@@ -72,11 +50,8 @@ struct Role<'a> {
     all: Etcd,
     /// The members but this one, and those of before.
     others: Option<Etcd>,
-    running: Option<Running>,
-    backoff: Backoff,
-    again_at: Time,
-    crash: Option<Exit>,
-    restarts: u64,
+    process: Option<Process>,
+    crashes: Crashes<Exit>,
     duties: Duties,
     /// Whether each member answers, and since when.
     since: BTreeMap<ServerName, (bool, u64)>,
@@ -100,11 +75,8 @@ impl<'a> Role<'a> {
             config,
             places,
             reporter,
-            running: None,
-            backoff: Backoff::new(Policy::PROCESS),
-            again_at: Time::ZERO,
-            crash: None,
-            restarts: 0,
+            process: None,
+            crashes: Crashes::new(Policy::PROCESS),
             duties: Duties::default(),
             since: BTreeMap::new(),
             looking_since: None,
@@ -113,19 +85,8 @@ impl<'a> Role<'a> {
         }
     }
 
-    /// One look and what follows from it. How long to wait for the next.
-    async fn turn(&mut self) -> Duration {
-        match self.advance().await {
-            Ok(pause) => pause,
-            Err(error) => {
-                self.say(State::Failed, error.to_string());
-                LOOK
-            }
-        }
-    }
-
     async fn advance(&mut self) -> Result<Duration, Error> {
-        if self.running.is_none() && !self.bring().await? {
+        if self.process.is_none() && !self.bring().await? {
             return Ok(LOOK_STARTING);
         }
         let health = self.all.health().await;
@@ -133,10 +94,10 @@ impl<'a> Role<'a> {
         let trouble = self.attend(&health).await.err().map(|error| error.to_string());
         let own = &self.places.server;
         if self.turn.has_come(&self.all, own, &health, boot_time()).await
-            && let Some(running) = self.running.take()
+            && let Some(process) = self.process.take()
         {
-            tracing::info!(pid = running.process.pid(), "etcd is restarted with other arguments");
-            running.process.end("etcd", STOP).await;
+            tracing::info!(pid = process.pid(), "etcd is restarted with other arguments");
+            process.end("etcd", STOP).await;
             return Ok(Duration::ZERO);
         }
         Ok(self.publish(&health, trouble.or_else(|| self.turn.waits_for(own, &health))))
@@ -144,9 +105,8 @@ impl<'a> Role<'a> {
 
     /// Adopts what runs, or starts it once it is known how. Whether it runs now.
     async fn bring(&mut self) -> Result<bool, Error> {
-        let wait = self.again_at.since(boot_time());
-        if let Some(exit) = self.crash.filter(|_| !wait.is_zero()) {
-            return Err(Error::Crashed { how: exit.to_string(), wait_s: wait.as_secs() + 1 });
+        if let Some((exit, wait_s)) = self.crashes.forbid(boot_time()) {
+            return Err(Error::Crashed { how: exit.to_string(), wait_s });
         }
         self.places.prepare()?;
         if self.adopt().await? {
@@ -175,18 +135,20 @@ impl<'a> Role<'a> {
         let Some(process) = find(&lasting[0])? else { return Ok(false) };
         if arguments::is_same(&process::arguments(process.pid()), &lasting) {
             tracing::info!(pid = process.pid(), "adopted the running etcd");
-            self.running = Some(Running { process, since_ms: unix_ms() });
-            return Ok(true);
+        } else {
+            tracing::info!(
+                pid = process.pid(),
+                "adopted etcd with other arguments: it is restarted when it is its turn"
+            );
+            self.turn = Turn::waiting();
         }
-        tracing::info!(pid = process.pid(), "adopted etcd with other arguments: it is restarted when it is its turn");
-        self.running = Some(Running { process, since_ms: unix_ms() });
-        self.turn = Turn::waiting();
+        self.process = Some(process);
         Ok(true)
     }
 
     /// Data of a member that the others have put out is of no use to anybody: etcd ends with it.
     async fn shed_removed(&self) -> Result<(), Error> {
-        let crashed = matches!(self.crash, Some(Exit::Code(_) | Exit::Unknown));
+        let crashed = matches!(self.crashes.cause, Some(Exit::Code(_) | Exit::Unknown));
         let Some(others) = self.others.as_ref().filter(|_| crashed && self.places.has_data()) else { return Ok(()) };
         let Ok(roster) = others.roster().await else { return Ok(()) };
         let own = arguments::url(self.places.own.peer);
@@ -200,19 +162,17 @@ impl<'a> Role<'a> {
     fn start(&mut self, entry: &Entry) -> Result<(), Error> {
         tracing::info!(?entry, "starting etcd");
         self.places.mark()?;
-        let mut command = Command::new(places::etcd()?);
+        let mut command = Command::new(program::find("etcd").ok_or(Error::Missing)?);
         command
             .args(arguments::lasting(self.places))
             .args(arguments::entering(self.places, &self.config.members, entry))
             .current_dir("/")
             .env_clear()
-            .env("PATH", places::PATH)
+            .env("PATH", program::PATH)
             .stdin(Stdio::null());
         // It outlives this role, and a signal to our process group is not for it.
         command.process_group(0);
-        let child = command.spawn()?;
-        self.backoff.started(boot_time());
-        self.running = Some(Running { process: Process::open(child.id())?, since_ms: unix_ms() });
+        self.process = Some(Process::open(command.spawn()?.id())?);
         Ok(())
     }
 
@@ -245,52 +205,51 @@ impl<'a> Role<'a> {
     }
 
     fn publish(&self, health: &[(ServerName, Result<Health, store::Error>)], trouble: Option<String>) -> Duration {
-        let Some(running) = &self.running else { return LOOK_STARTING };
-        let own = &self.places.server;
-        let (process, since_ms, restarts) = (&running.process, running.since_ms, self.restarts);
-        let others_since = &self.since;
-        let seen = report::Seen { own, health, process, since_ms, restarts, others_since, trouble };
-        let said = report::running(&seen);
+        let Some(process) = &self.process else { return LOOK_STARTING };
+        let (own, restarts, others_since) = (&self.places.server, self.crashes.total, &self.since);
+        let said = report::running(&report::Seen { own, health, process, restarts, others_since, trouble });
         let pause = if said.state == State::Starting { LOOK_STARTING } else { LOOK };
-        self.log(said.state, &said.because);
-        self.reporter.publish(said);
+        self.reporter.announce(said);
         pause
     }
 
     fn say(&self, state: State, because: String) {
-        self.log(state, &because);
-        let process = self.running.as_ref().map(|running| (&running.process, running.since_ms));
-        self.reporter.publish(report::without(state, because, process, self.restarts));
+        self.reporter.announce(report::without(state, because, self.process.as_ref(), self.crashes.total));
     }
+}
 
-    /// Only what is new.
-    fn log(&self, state: State, because: &str) {
-        if self.reporter.current().because != because {
-            match state {
-                State::Failed => tracing::error!(state = state.as_str(), "{because}"),
-                _ => tracing::info!(state = state.as_str(), "{because}"),
+impl Tended for Role<'_> {
+    async fn turn(&mut self) -> Duration {
+        match self.advance().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                self.say(State::Failed, error.to_string());
+                LOOK
             }
         }
     }
 
+    fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
     fn note_end(&mut self, exit: Exit) {
-        self.running = None;
-        self.restarts += 1;
-        self.again_at = self.backoff.ended(boot_time());
-        self.crash = Some(exit);
+        if let Some(process) = self.process.take() {
+            self.crashes.note(boot_time(), process.age(), exit);
+        }
         tracing::error!("etcd {exit}");
     }
 
     async fn stop(mut self) {
         self.say(State::Stopping, "etcd is ending as asked".into());
-        if let Some(running) = self.running.take() {
+        if let Some(process) = self.process.take() {
             match timeout(LEAVE, leave(&self.all, self.places)).await {
                 Ok(Ok(true)) => tracing::info!("this member's vote has gone to another server: it is out"),
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!("whether this member is out is not known: {error}"),
                 Err(_) => tracing::warn!("whether this member is out is not known: nobody answers within {LEAVE:?}"),
             }
-            running.process.end("etcd", STOP).await;
+            process.end("etcd", STOP).await;
         }
         self.say(State::Stopped, "ended as asked".into());
     }

@@ -47,7 +47,7 @@ fn the_lead_goes_to_a_server_without_a_database() {
     let places = places(config.members[0].clone());
     let etcd = places.store(&[]);
     let chosen = |health: &[_]| {
-        let now = crate::store::boot_time();
+        let now = crate::clock::boot_time();
         let scene = Scene { etcd: &etcd, config: &config, places: &places, health, now };
         scene.best_other().map(|(name, _)| name.to_string())
     };

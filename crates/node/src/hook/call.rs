@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::platform::tie;
+use crate::platform::{program, tie};
 use crate::service::Launch;
 
 /// What a call may take. Clouds move an address within ten seconds; who takes thrice as long is tried again.
@@ -17,9 +17,6 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Bytes of what it says that are passed on to the log; the rest is read and dropped, so that it is not held up.
 const SAID_BYTES_MAX: u64 = 64 * 1024;
-
-/// Where every Debian keeps its commands.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a call did not do what it is for.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +37,7 @@ pub(super) async fn call(launch: &Launch, program: &str, address: IpAddr) -> Res
     command
         .args(["take", &address.to_string()])
         .env_clear()
-        .env("PATH", PATH)
+        .env("PATH", program::PATH)
         .env("HOME", launch.run_folder())
         .env("MAINSTAY_SITE", launch.site.as_str())
         .env("MAINSTAY_SERVER", launch.server.as_str())

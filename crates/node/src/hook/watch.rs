@@ -13,10 +13,9 @@ use tokio::time::interval;
 
 use super::Error;
 use super::call::{Failed, call};
-use crate::clock::unix_ms;
+use crate::clock::{boot_time, unix_ms};
 use crate::platform::link::Links;
 use crate::service::{Context, Launch, Reporter};
-use crate::store::boot_time;
 
 /// Between two looks: short against what a cloud takes, and a look costs two short questions to the kernel.
 const LOOK: Duration = Duration::from_millis(100);

@@ -10,6 +10,7 @@ pub mod link;
 pub mod log_pipe;
 pub mod notify;
 pub mod process;
+pub mod program;
 pub mod raw;
 pub mod set;
 pub mod spawn;

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use mainstay_machines::Time;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
-use crate::clock::unix_ms;
+use crate::clock::{boot_time, unix_ms};
 
 /// Clock ticks in /proc: USER_HZ is 100 on every architecture of Debian (time(7)).
 const TICKS_PER_SECOND: u64 = 100;
@@ -21,6 +22,8 @@ const TICKS_PER_SECOND: u64 = 100;
 pub struct Process {
     pid: u32,
     fd: AsyncFd<OwnedFd>,
+    started: Time,
+    since_ms: u64,
 }
 
 /// How a process ended.
@@ -110,12 +113,25 @@ impl Process {
         // SAFETY: an `OwnedFd` answers with the same open descriptor until it is dropped, which is after the
         // registration, and nobody replaces what is behind it.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
-        Ok(Process { pid, fd })
+        let now = boot_time();
+        let started = start_ticks(pid).map_or(now, |ticks| Time::from_millis(ticks * (1_000 / TICKS_PER_SECOND)));
+        let age_ms = u64::try_from(now.since(started).as_millis()).unwrap_or_default();
+        Ok(Process { pid, fd, started, since_ms: unix_ms().saturating_sub(age_ms) })
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// When it started, Unix time in milliseconds: as the clock stood when it was taken hold of.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
+    /// How long it has been there, whatever happened to the clock.
+    pub fn age(&self) -> Duration {
+        boot_time().since(self.started)
     }
 
     /// Sends a signal; one that ended already is left in peace.
@@ -180,15 +196,6 @@ fn stat<T: std::str::FromStr>(pid: u32, field: usize) -> Option<T> {
     fields.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
-/// When `pid` started: Unix time in milliseconds, now if it has ended.
-pub fn started_ms(pid: u32) -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let now_ms = now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000;
-    let ticks = start_ticks(pid);
-    let age_ms = ticks.map_or(0, |ticks| now_ms.saturating_sub(ticks * (1_000 / TICKS_PER_SECOND)));
-    unix_ms().saturating_sub(age_ms)
-}
-
 /// Resident memory in bytes: field 2 of `/proc/PID/statm`, in pages; 0 for a process that is not there.
 pub fn rss_bytes(pid: u32) -> u64 {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
@@ -224,6 +231,7 @@ mod tests {
             let process = Process::open(child.id()).unwrap();
             assert!(rss_bytes(process.pid()) > 0);
             assert!(start_ticks(process.pid()).is_some());
+            assert!(process.age() < Duration::from_secs(10) && unix_ms() - process.since_ms() < 10_000);
             process.signal(Signal::KILL).unwrap();
             assert_eq!(process.ended().await, Exit::Signal(9));
             process.signal(Signal::KILL).unwrap();

@@ -22,7 +22,8 @@ use tokio::sync::watch;
 
 use self::history::History;
 use self::leases::Leases;
-use super::{Answer, Compare, Coordination, Entry, Event, LeaseId, Revision, Swap, Watch, Write, boot_time};
+use super::{Answer, Compare, Coordination, Entry, Event, LeaseId, Revision, Swap, Watch, Write};
+use crate::clock::boot_time;
 
 pub use self::plan::PlanSwap;
 

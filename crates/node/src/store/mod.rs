@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 pub use embedded::Embedded;
 pub use etcd::Etcd;
 
+use crate::clock::boot_time;
+
 /// The number of a change: every transaction that writes gets the next one, for all keys together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -328,11 +330,4 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// CLOCK_BOOTTIME (clock_gettime(2)): it goes on while the machine is suspended, and does not jump. Leases are counted on it.
-pub fn boot_time() -> Time {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let part = |number: i64| u64::try_from(number).unwrap_or(0);
-    Time::from_nanos(part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec))
 }

@@ -22,11 +22,11 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::sync::watch;
 
 use super::strays;
+use crate::clock::boot_time;
 use crate::floating::{Answer, LINGERS, OUTLIVES, Order, SOCKETS, socket};
 use crate::platform::link::{Interface, LOOPBACK, Links, answer_for_itself_alone};
 use crate::platform::raw;
 use crate::platform::spawn::hurry_thread;
-use crate::store::boot_time;
 
 /// An order has less than a hundred bytes.
 const LINE_BYTES_MAX: usize = 256;

@@ -12,9 +12,9 @@ use std::time::Duration;
 use mainstay_machines::Time;
 use rustix::net::sockopt::socket_peercred;
 
+use crate::clock::boot_time;
 use crate::fence::{Answer, Order, socket};
 use crate::platform::set::PortSet;
-use crate::store::boot_time;
 
 /// Taken off what is left of a lease: carrying an order out takes up to 8 ms where the table has to be made first, and the kernel's
 /// timers are exact to a tick.

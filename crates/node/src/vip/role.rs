@@ -19,12 +19,11 @@ use super::report::{Counters, report};
 use super::seal::Seal;
 use super::track::track;
 use super::{Error, announce, ear};
-use crate::clock::unix_ms;
+use crate::clock::{boot_time, unix_ms};
 use crate::floating::{Addresses, Answer, OUTLIVES};
 use crate::platform::link::{Interface, Links};
 use crate::platform::raw;
 use crate::service::{Context, Launch};
-use crate::store::boot_time;
 
 /// Between two reports, and two looks at what must survive.
 const REPORT_EVERY: Duration = Duration::from_secs(1);

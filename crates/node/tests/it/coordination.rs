@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mainstay_node::store::{Compare, Embedded, Error, Event, Revision, Store, Swap, Watch, Write, boot_time};
+use mainstay_node::clock::boot_time;
+use mainstay_node::store::{Compare, Embedded, Error, Event, Revision, Store, Swap, Watch, Write};
 use mainstay_site::secrets::StoreAccess;
 use rustix::process::Signal;
 use tokio::time::timeout;

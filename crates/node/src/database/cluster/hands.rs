@@ -18,16 +18,16 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::look::{self, Around};
-use crate::clock::unix_ms;
+use crate::clock::boot_time;
 use crate::database::admin::{Admin, Fault};
-use crate::database::crashes::Crashes;
 use crate::database::engine::{Engine, Seen, Start};
 use crate::database::errors::{self, Errors};
 use crate::database::places::Places;
 use crate::database::process::Process;
-use crate::database::{Error, accounts, clone, configuration, follow, install, rescue};
+use crate::database::{Error, RESTARTS, accounts, clone, configuration, follow, install, rescue};
 use crate::fence::{Answer, Fence};
-use crate::store::boot_time;
+use crate::platform::process::Exit;
+use crate::tended::{Crashes, ended};
 
 /// A look takes a few milliseconds; a server that needs longer than this does not answer.
 const LOOK: Duration = Duration::from_millis(1_000);
@@ -87,7 +87,6 @@ pub struct Hands {
 }
 
 /// What the hands know of the server.
-#[derive(Default)]
 pub struct Body {
     process: Option<Process>,
     admin: Option<Admin>,
@@ -96,9 +95,25 @@ pub struct Body {
     after: StepId,
     last: Seen,
     waiting_since: Option<(u64, Instant)>,
-    crashes: Crashes,
+    crashes: Crashes<String>,
     /// An order to the fence that is under way.
     fencing: Option<JoinHandle<io::Result<Answer>>>,
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        Body {
+            process: None,
+            admin: None,
+            prepared: false,
+            rescued: false,
+            after: StepId::default(),
+            last: Seen::default(),
+            waiting_since: None,
+            crashes: Crashes::new(RESTARTS),
+            fencing: None,
+        }
+    }
 }
 
 impl Hands {
@@ -109,11 +124,11 @@ impl Hands {
         self.note_unread();
         let mut next = Instant::now();
         loop {
-            let ended = ended(self.state.process.as_ref());
+            let ended = ended(self.state.process.as_ref().map(Process::held));
             tokio::select! {
                 biased;
-                how = ended => {
-                    self.note_end(how, &mut errors);
+                exit = ended => {
+                    self.note_end(exit, &mut errors);
                     self.tell(election::Process::Stopped).await;
                 }
                 act = acts.recv() => match act {
@@ -190,7 +205,7 @@ impl Hands {
         let answers = process == election::Process::Running;
         self.glance.send_modify(|glance| {
             glance.seen = answers.then(|| state.last.clone());
-            glance.process = state.process.as_ref().map(|process| (process.pid(), process.since_ms));
+            glance.process = state.process.as_ref().map(|process| (process.pid(), process.held().since_ms()));
             (glance.ends, glance.last_end) = (state.crashes.total, state.crashes.cause.clone());
         });
         let _ = self.inputs.send(Input::Observed(Box::new(observed))).await;
@@ -313,10 +328,8 @@ impl Hands {
         if self.state.process.is_some() {
             return Ok(());
         }
-        let wait = self.state.crashes.wait(boot_time());
-        if !wait.is_zero() {
-            let cause = self.state.crashes.cause.clone().unwrap_or_default();
-            return Err(Error::Crashed { cause, wait_s: wait.as_secs() + 1 });
+        if let Some((cause, wait_s)) = self.state.crashes.forbid(boot_time()) {
+            return Err(Error::Crashed { cause: cause.clone(), wait_s });
         }
         self.places.prepare()?;
         install::ensure(&self.places, &self.secrets.database_admin).await?;
@@ -422,15 +435,14 @@ impl Hands {
         self.glance.send_modify(|glance| glance.unread = clone::unread(&self.places));
     }
 
-    fn note_end(&mut self, how: String, errors: &mut Errors) {
+    fn note_end(&mut self, exit: Exit, errors: &mut Errors) {
         let _ = errors.forward();
         let Some(process) = self.state.process.take() else { return };
-        let lived_ms = unix_ms().saturating_sub(process.since_ms);
-        let last_words = errors.cause();
-        let cause = if last_words.is_empty() { how } else { format!("{how}; its last words: {last_words}") };
+        let (lived, cause) = (process.held().age(), errors.cause(exit));
+        let lived_ms = lived.as_millis();
         tracing::error!(pid = process.pid(), lived_ms, remedy = errors::remedy(&cause), "{cause}");
         self.state.admin = None;
-        self.state.crashes.note(boot_time(), Duration::from_millis(lived_ms), cause);
+        self.state.crashes.note(boot_time(), lived, cause);
     }
 }
 
@@ -438,12 +450,5 @@ impl Hands {
 async fn nudge(places: Places, password: String) {
     if let Ok(mut admin) = Admin::connect(&places, &password).await {
         let _ = timeout(LOOK, admin.nudge()).await;
-    }
-}
-
-async fn ended(process: Option<&Process>) -> String {
-    match process {
-        Some(process) => process.ended().await,
-        None => std::future::pending().await,
     }
 }

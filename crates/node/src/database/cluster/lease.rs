@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
+use crate::clock::boot_time;
 use crate::fence::{Answer, Fence};
 use crate::service::Launch;
-use crate::store::{self, LeaseId, Store, boot_time};
+use crate::store::{self, LeaseId, Store};
 
 /// After one that was not answered.
 const AGAIN: Duration = Duration::from_millis(200);

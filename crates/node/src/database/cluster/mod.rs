@@ -32,9 +32,10 @@ use self::hands::{Act, Body, Glance, Hands};
 use self::lease::Holder;
 use super::places::Places;
 use super::{Error, copies};
+use crate::clock::boot_time;
 use crate::fence::Fence;
 use crate::service::{Context, Reporter};
-use crate::store::{self, Event, Store, Watch, boot_time};
+use crate::store::{self, Event, Store, Watch};
 
 /// The loop goes round at least as often, so that the lease's thread sees that it lives.
 const ROUND: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use super::error::{At, Error};
 use super::folder::Folder;
 use super::session::Session;
 use super::{Scene, archive, now_s};
-use crate::store::boot_time;
+use crate::clock::boot_time;
 
 /// Between two looks: a log that stays for so long more fills no disk.
 const EACH: Duration = Duration::from_secs(600);

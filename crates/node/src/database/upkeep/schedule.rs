@@ -10,8 +10,8 @@ use super::error::Error;
 use super::folder::{Folder, Full, spoken};
 use super::session::Session;
 use super::{Scene, archive, backup, now_s};
+use crate::clock::boot_time;
 use crate::service::Annex;
-use crate::store::boot_time;
 
 /// After a failed backup the next is tried at once, since most failures happen once; then after pauses that double from 10 s
 /// to 10 min: each reads the whole disk. However long one ran, it failed.

@@ -9,7 +9,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::error::Error;
-use crate::database::programs;
+use crate::database::find_program;
+use crate::platform::program;
 use crate::platform::tie;
 
 /// A program and the Debian package that brings it.
@@ -40,14 +41,14 @@ impl Tool {
     /// [`Error::Missing`].
     pub fn command(self) -> Result<Command, Error> {
         let Tool(program, package) = self;
-        let path = programs::find(program).map_err(|_| Error::Missing { program, package })?;
+        let path = find_program(program).map_err(|_| Error::Missing { program, package })?;
         Ok(command(&path))
     }
 }
 
 fn command(path: &Path) -> Command {
     let mut command = Command::new(path);
-    command.current_dir("/").env_clear().env("PATH", programs::PATH).env("TZ", "UTC").stdin(Stdio::null());
+    command.current_dir("/").env_clear().env("PATH", program::PATH).env("TZ", "UTC").stdin(Stdio::null());
     command.kill_on_drop(true);
     tie::ends_with_us(&mut command);
     command

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Embedded;
-use crate::store::{Event, Revision, boot_time};
+use crate::clock::boot_time;
+use crate::store::{Event, Revision};
 
 /// Changes that are remembered: far more than a watcher is ever behind.
 const CHANGES_MAX: usize = 1024;

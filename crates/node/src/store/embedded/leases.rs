@@ -7,7 +7,8 @@ use mainstay_machines::Time;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::{Error, LEASES, storage};
-use crate::store::{LeaseId, boot_time};
+use crate::clock::boot_time;
+use crate::store::LeaseId;
 
 /// The leases of a store.
 #[derive(Default)]

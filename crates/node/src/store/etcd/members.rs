@@ -14,7 +14,8 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::store::{Error, boot_time};
+use crate::clock::boot_time;
+use crate::store::Error;
 
 /// Until a call must be answered, whomever of the members it takes: a lease of three seconds leaves room for two of them.
 const CALL: Duration = Duration::from_secs(1);
