@@ -1,12 +1,13 @@
 //! The newcomer's waits: how long `up`, `down` and `check` take, and how much memory an idle service holds.
 //!
-//! Needs root and a release build of the binary: `cargo build --release && cargo run --release -p mainstay-bench --bin spine`.
+//! Needs root and a release build: `bin/release && target/shipped/release/spine`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use mainstay_bench::arena::mainstay as binary;
 use mainstay_bench::{Row, print};
 
 /// Enough to see an outlier, few enough for a coffee.
@@ -28,12 +29,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn binary() -> PathBuf {
-    root().join("target/release/mainstay")
-}
-
 fn mainstay(arguments: &[&str]) -> Result<std::process::Output> {
-    let binary = binary();
+    let binary = binary()?;
     Command::new(&binary).args(arguments).output().with_context(|| format!("cannot run {}", binary.display()))
 }
 
@@ -129,7 +126,7 @@ fn forget_servers(state: &Path) -> Result<()> {
 
 /// Resident megabytes of the largest Mainstay process: `up`, process 1 and the supervisor of every server, the services.
 fn largest() -> Result<f64> {
-    let binary = binary().canonicalize()?;
+    let binary = binary()?.canonicalize()?;
     let mut largest = 0_u64;
     for entry in std::fs::read_dir("/proc")? {
         let process = entry?.path();

@@ -1,6 +1,6 @@
 //! What is measured.
 
-use super::contender::Who::{self, Few, Haproxy, Mainstay, Nginx, Relay, Varnish};
+use super::contender::Who::{self, Few, Haproxy, Mainstay, Nginx, Relay, Responder, Varnish};
 
 /// One situation.
 #[derive(Clone, Copy)]
@@ -65,8 +65,8 @@ const KIB: usize = 1024;
 const IDLE: usize = 9_000;
 const PROXIES: &[Who] = &[Mainstay, Haproxy, Nginx, Relay];
 const ENCRYPTING: &[Who] = &[Mainstay, Haproxy, Nginx];
-const FILE_SERVERS: &[Who] = &[Mainstay, Nginx];
-const CACHES: &[Who] = &[Mainstay, Haproxy, Nginx, Varnish];
+const FILE_SERVERS: &[Who] = &[Mainstay, Nginx, Responder];
+const CACHES: &[Who] = &[Mainstay, Haproxy, Nginx, Varnish, Responder];
 
 const fn proxy(name: &'static str, body: usize, connections: usize, rate: Option<u32>) -> Case {
     let (wire, from) = (Wire::Clear, From::Backends);

@@ -25,6 +25,7 @@ pub enum Who {
     Haproxy,
     Nginx,
     Relay,
+    Responder,
     Varnish,
     /// Mainstay with two backends.
     Few,
@@ -37,6 +38,7 @@ impl Who {
             Who::Haproxy => "haproxy",
             Who::Nginx => "nginx",
             Who::Relay => "relay",
+            Who::Responder => "responder",
             Who::Varnish => "varnish",
             Who::Few => "two",
         }
@@ -47,7 +49,7 @@ impl Who {
             Who::Mainstay => MAINSTAY,
             Who::Haproxy => HAPROXY,
             Who::Nginx => NGINX,
-            Who::Relay => RELAY,
+            Who::Relay | Who::Responder => RELAY,
             Who::Varnish => VARNISH,
             Who::Few => FEW,
         }
@@ -72,6 +74,10 @@ impl Contender {
             Who::Varnish => varnish(&own)?,
             Who::Nginx => nginx(case, &own)?,
             Who::Relay => vec![word(&std::env::current_exe()?), "relay".into(), format!("{RELAY}:80")],
+            Who::Responder => {
+                let (own, body) = (word(&std::env::current_exe()?), case.body.to_string());
+                vec![own, "responder".into(), format!("{RELAY}:80"), body]
+            }
         };
         let output = File::create(own.join("output"))?;
         let mut command = Command::new("taskset");

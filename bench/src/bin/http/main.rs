@@ -1,11 +1,11 @@
-//! What a request costs: Mainstay beside Debian's HAProxy and nginx, and beside a relay that parses nothing (the floor).
+//! What a request costs: Mainstay beside Debian's HAProxy and nginx, and beside the floor: a relay or a responder that parses nothing.
 //!
 //! Everything runs in a network namespace of its own. The contenders share core 0 and take turns, round by round; the
 //! clients and the backend are one loop on core 1. The figure is the CPU time of all processes of a contender, its log
-//! collector included, divided by the requests. Needs root, two cores, `bench/peers` and a release build:
+//! collector included, divided by the requests. Needs root, two cores, `bench/peers` and a release build (`bin/release` makes both):
 //!
 //! ```text
-//! bench/peers && cargo build --release --workspace && target/release/http [CASE …] [--json] [--rounds N]
+//! bin/release && target/shipped/release/http [CASE …] [--json] [--rounds N]
 //! ```
 
 mod arena;
@@ -14,6 +14,7 @@ mod channel;
 mod contender;
 mod load;
 mod relay;
+mod responder;
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,13 @@ use load::{Figures, Load};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    if let Some("relay") = std::env::args().nth(1).as_deref() {
-        return relay::run(&arguments.nth(1).context("relay: where to listen")?);
+    match std::env::args().nth(1).as_deref() {
+        Some("relay") => return relay::run(&arguments.nth(1).context("relay: where to listen")?),
+        Some("responder") => {
+            let address = arguments.nth(1).context("responder: where to listen")?;
+            return responder::run(&address, arguments.next().context("responder: bytes of a body")?.parse()?);
+        }
+        _ => {}
     }
     let (mut rounds, mut wanted, mut peers) = (5, Vec::new(), None);
     while let Some(argument) = arguments.next() {
