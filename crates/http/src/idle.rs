@@ -13,7 +13,8 @@ use std::sync::Arc;
 use crate::pool::Lease;
 use crate::stream::{Address, Stream};
 
-/// Idle connections kept per backend and thread at the most: as many requests as a backend gets at a time.
+/// Idle connections kept per backend and thread at the most: each is a descriptor here and there. Where one core has more requests at
+/// a backend at a time, it makes some connections anew.
 const KEPT_MAX: usize = 1024;
 /// An idle connection that saw as many sweeps, which come every ten seconds, is closed: granian and nginx close theirs after
 /// 60 s and more, and asking one that is just being closed costs a retry.

@@ -78,32 +78,15 @@ fn names<'s>(servers: impl Iterator<Item = &'s Server>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declaration::{Anywhere, parse};
-
-    fn site(servers: &[(&str, &str)]) -> Site {
-        let servers: String = servers
-            .iter()
-            .zip(1..)
-            .map(|((name, roles), place)| {
-                format!("[servers.{name}]\naddress = \"10.0.0.{}\"\nroles = [{roles}]\n", place * 10 + name.len())
-            })
-            .collect();
-        let head = "format = 1\n[site]\ndomain = \"a.com\"\n[app]\npath = \"x\"\nkind = \"http\"\ncommand = \"x\"\n";
-        parse(&format!("{head}{servers}"), &Anywhere).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
-    }
+    use crate::draw::tests::site;
 
     #[test]
     fn only_a_tier_that_keeps_nobody_needs_both() {
-        let one = site(&[("server1", "\"web\", \"app\", \"database\"")]);
-        let more = site(&[
-            ("lb1", "\"balancer\""),
-            ("server1", "\"web\", \"app\", \"database\""),
-            ("server2", "\"web\", \"app\", \"database\""),
-        ]);
+        let one = site("", &[("server1", "web app database")]);
+        let more = site("", &[("lb1", "balancer"), ("server1", "web app database"), ("server2", "web app database")]);
         assert_eq!(generations(&one, &more), [], "server1 serves throughout");
         assert_eq!(generations(&more, &more), []);
-        let tiers =
-            site(&[("lb1", "\"balancer\""), ("web1", "\"web\""), ("app1", "\"app\""), ("server1", "\"database\"")]);
+        let tiers = site("", &[("lb1", "balancer"), ("web1", "web"), ("app1", "app"), ("server1", "database")]);
         let [both] = &generations(&one, &tiers)[..] else { panic!("no vote moves") };
         let roles = |name: &str| both.server(&name.into()).unwrap().roles.clone();
         assert_eq!(roles("server1"), one.servers[0].roles, "what it did it does until the others do it");
@@ -114,8 +97,8 @@ mod tests {
 
     #[test]
     fn who_has_the_data_stands_first() {
-        let was = site(&[("server1", "\"web\", \"app\", \"database\"")]);
-        let is = site(&[("web1", "\"web\", \"app\""), ("db1", "\"database\"")]);
+        let was = site("", &[("server1", "web app database")]);
+        let is = site("", &[("web1", "web app"), ("db1", "database")]);
         let [both] = &generations(&was, &is)[..] else { panic!("no vote moves") };
         assert_eq!(both.primary().unwrap().name.as_str(), "server1");
         assert_eq!(both.servers.len(), 3);
@@ -123,9 +106,9 @@ mod tests {
 
     #[test]
     fn a_vote_moves_while_those_that_had_it_are_there() {
-        let data = "\"web\", \"app\", \"database\"";
-        let was = site(&[("lb1", "\"balancer\""), ("server1", data), ("server2", data)]);
-        let is = site(&[("lb1", "\"balancer\""), ("server1", data), ("server3", data)]);
+        let data = "web app database";
+        let was = site("", &[("lb1", "balancer"), ("server1", data), ("server2", data)]);
+        let is = site("", &[("lb1", "balancer"), ("server1", data), ("server3", data)]);
         let voters = |site: &Site| names(votes::votes(site).into_iter());
         let [both, handed_on] = &generations(&was, &is)[..] else { panic!("{}", told(&was, &is, 3)) };
         assert_eq!((&*voters(both), both.coming_voters.as_slice()), ("server2, lb1, server1", &["server3".into()][..]));

@@ -1,8 +1,10 @@
-//! What a request costs: Mainstay beside Debian's HAProxy and nginx, and beside the floor: a relay or a responder that parses nothing.
+//! What a request costs: Mainstay beside Debian's HAProxy and nginx, and beside the floor, which parses nothing: a relay, or where
+//! nobody is asked behind us a responder.
 //!
 //! Everything runs in a network namespace of its own. The contenders share core 0 and take turns, round by round; the
 //! clients and the backend are one loop on core 1. The figure is the CPU time of all processes of a contender, its log
-//! collector included, divided by the requests. Needs root, two cores, `bench/peers` and a release build (`bin/release` makes both):
+//! collector included, divided by the requests. Needs root, two cores, `bench/peers` and a release build (`bin/release` makes
+//! both):
 //!
 //! ```text
 //! bin/release && target/shipped/release/http [CASE …] [--json] [--rounds N]
@@ -12,6 +14,7 @@ mod arena;
 mod cases;
 mod channel;
 mod contender;
+mod gate;
 mod load;
 mod relay;
 mod responder;

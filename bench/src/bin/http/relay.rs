@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, TcpStream};
 
 use anyhow::Result;
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::arena::backends;
+use crate::gate::{Gate, Happens};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -21,37 +19,27 @@ struct End {
 
 /// Relays for ever.
 pub fn run(address: &str) -> Result<()> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, EventData::new_u64(0), EventFlags::IN)?;
-    let (mut ends, mut turn) = (HashMap::<u64, End>::new(), 0);
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut events = Vec::with_capacity(64);
-    loop {
-        events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
-        for event in &events {
-            let key = event.data.u64();
-            if key == 0 {
-                let Ok((client, _)) = listener.accept() else { continue };
+    let (mut ends, mut turn, mut buffer) = (HashMap::<u64, End>::new(), 0, vec![0; BUFFER_BYTES]);
+    Gate::open(address)?.serve(|gate, happens| {
+        match happens {
+            Happens::Comes(client) => {
                 turn += 1;
                 let at = backends(2).nth(turn % 2).unwrap_or(Ipv4Addr::LOCALHOST);
                 let backend = TcpStream::connect((at, 8080))?;
-                let (a, b) = (client.as_raw_fd() as u64, backend.as_raw_fd() as u64);
+                let (a, b) = (gate.watch(&client)?, gate.watch(&backend)?);
                 for (stream, key, other) in [(client, a, b), (backend, b, a)] {
-                    stream.set_nonblocking(true)?;
-                    stream.set_nodelay(true)?;
-                    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-                    epoll::add(&epoll, &stream, EventData::new_u64(key), flags)?;
                     ends.insert(key, End { stream, other, unsent: Vec::new() });
                 }
-            } else if pass(&mut ends, key, &mut buffer).is_none() {
-                let other = ends.remove(&key).map(|end| end.other);
-                other.and_then(|other| ends.remove(&other));
+            }
+            Happens::To(key) => {
+                if pass(&mut ends, key, &mut buffer).is_none() {
+                    let other = ends.remove(&key).map(|end| end.other);
+                    other.and_then(|other| ends.remove(&other));
+                }
             }
         }
-    }
+        Ok(())
+    })
 }
 
 /// Moves what there is in both directions; `None` at the end of either.

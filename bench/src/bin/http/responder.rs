@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::TcpStream;
 
 use anyhow::Result;
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use crate::gate::{Gate, Happens};
 
 /// A request of the load is smaller.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -21,34 +20,20 @@ struct Visitor {
 /// Answers with so many bytes for ever.
 pub fn run(address: &str, body: usize) -> Result<()> {
     let answer = [format!("HTTP/1.1 200 OK\r\nContent-Length: {body}\r\n\r\n").into_bytes(), vec![b'x'; body]].concat();
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, EventData::new_u64(0), EventFlags::IN)?;
     let (mut visitors, mut buffer) = (HashMap::<u64, Visitor>::new(), vec![0; BUFFER_BYTES]);
-    let mut events = Vec::with_capacity(64);
-    loop {
-        events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
-        for event in &events {
-            let key = event.data.u64();
-            if key == 0 {
-                let Ok((stream, _)) = listener.accept() else { continue };
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                let key = stream.as_raw_fd() as u64;
-                epoll::add(
-                    &epoll,
-                    &stream,
-                    EventData::new_u64(key),
-                    EventFlags::IN | EventFlags::OUT | EventFlags::ET,
-                )?;
-                visitors.insert(key, Visitor { stream, sent: answer.len() });
-            } else if visitors.get_mut(&key).is_some_and(|visitor| serve(visitor, &answer, &mut buffer).is_none()) {
-                visitors.remove(&key);
+    Gate::open(address)?.serve(|gate, happens| {
+        match happens {
+            Happens::Comes(stream) => {
+                visitors.insert(gate.watch(&stream)?, Visitor { stream, sent: answer.len() });
+            }
+            Happens::To(key) => {
+                if visitors.get_mut(&key).is_some_and(|visitor| serve(visitor, &answer, &mut buffer).is_none()) {
+                    visitors.remove(&key);
+                }
             }
         }
-    }
+        Ok(())
+    })
 }
 
 /// `None` at the end.

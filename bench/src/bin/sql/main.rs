@@ -2,7 +2,8 @@
 //!
 //! Everything runs in a network namespace of its own. The contenders stand on core 0 and take turns, round by round;
 //! sysbench (`oltp_point_select` at a fixed rate) and MariaDB share core 1. The figure is the CPU time of a contender's
-//! processes divided by the queries. Needs root, two cores, Debian's mariadb-server-core, `bench/peers` and a release build (`bin/release` makes both):
+//! processes divided by the queries. Needs root, two cores, Debian's mariadb-server-core, `bench/peers` and a release build
+//! (`bin/release` makes both):
 //!
 //! ```text
 //! bin/release && target/shipped/release/sql [--json] [--rounds N] [--rate N] [--seconds N]

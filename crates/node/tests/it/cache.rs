@@ -10,8 +10,7 @@ use mainstay_site::plan::{self, Config};
 use mainstay_site::wire::State;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::free;
-use crate::support::{self, Running, eventually};
+use crate::support::{self, Running, eventually, free};
 
 /// One server with the role, which may be started twice: as its successor is beside what a killed one left.
 struct Server {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::etcd;
 use crate::mariadb::login;
-use crate::support::{self, Running, eventually, secrets};
+use crate::support::{self, Running, eventually, free, secrets};
 
 /// Members of one cluster and the store that they agree by.
 struct Site {
@@ -43,9 +43,9 @@ impl Site {
         let fellow = |number: usize| Fellow {
             server: ServerName::from(format!("s{number}").as_str()),
             server_id: number as u32,
-            address: crate::support::free(),
-            replication: crate::support::free(),
-            copies: crate::support::free(),
+            address: free(),
+            replication: free(),
+            copies: free(),
         };
         let fellows: Vec<Fellow> = (1..=count).map(fellow).collect();
         let members = fellows.iter().map(|fellow| Member::new(fellow, &fellows, &store)).collect();

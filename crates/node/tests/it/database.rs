@@ -11,7 +11,7 @@ use mainstay_site::plan::{Config, DatabaseRole};
 use mainstay_site::wire::State;
 
 use crate::mariadb::{Server, login};
-use crate::support::{eventually, log, secrets};
+use crate::support::{eventually, free, log, secrets};
 
 /// Not a test: what [`Server::role_process`] starts.
 #[test]
@@ -221,7 +221,7 @@ fn a_replica_follows_and_a_primary_alone_does_not_hang() {
 fn a_plan_that_contradicts_the_data_is_refused() {
     let mut server = Server::primary(0);
     drop(server.serve());
-    let address = crate::support::free();
+    let address = free();
     server.config.role = DatabaseRole::Replica { of: "db1".into(), address };
     let role = server.run();
     role.until("its own history is named", |report| {
@@ -251,7 +251,7 @@ fn a_changed_address_restarts_what_was_adopted() {
     let pid = server.pid().unwrap();
     first.kill().unwrap();
     first.wait().unwrap();
-    server.config.address = crate::support::free();
+    server.config.address = free();
     let _second = server.serve();
     assert_ne!(server.pid(), Some(pid));
     assert_eq!(server.site("SELECT COUNT(*) FROM site.t").unwrap(), "0");

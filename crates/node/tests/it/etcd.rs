@@ -12,7 +12,7 @@ use mainstay_site::names::{Domain, ServerName};
 use mainstay_site::secrets::Secrets;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{DEADLINE, secrets};
+use crate::support::{DEADLINE, free, secrets};
 
 /// The site whose store it is.
 pub const SITE: &str = "foobar.com";
@@ -50,11 +50,8 @@ impl Cluster {
         let mut secrets = secrets();
         authority::complete(&site, &mut secrets).unwrap();
         write_certificates(folder.path(), &secrets);
-        let places: Vec<(ServerName, SocketAddr, SocketAddr)> = site
-            .servers
-            .iter()
-            .map(|server| (server.name.clone(), crate::support::free(), crate::support::free()))
-            .collect();
+        let places: Vec<(ServerName, SocketAddr, SocketAddr)> =
+            site.servers.iter().map(|server| (server.name.clone(), free(), free())).collect();
         let initial: Vec<String> = places.iter().map(|(name, _, peer)| format!("{name}=https://{peer}")).collect();
         let arguments: Vec<Vec<String>> =
             places.iter().map(|place| arguments(folder.path(), place, &initial.join(","))).collect();

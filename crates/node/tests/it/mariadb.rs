@@ -15,7 +15,7 @@ use mainstay_site::wire::State;
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use crate::support::{self, Running, eventually, secrets};
+use crate::support::{self, Running, eventually, free, secrets};
 
 /// A state directory with a plan for one database server.
 pub struct Server {
@@ -37,7 +37,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("mst-").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = plan::Database {
-            address: crate::support::free(),
+            address: free(),
             server_id,
             role,
             durability: Durability::SemiSync,

@@ -14,7 +14,7 @@ use mainstay_site::wire::{Report, State};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::etcd::site;
-use crate::support::{self, DEADLINE, Running, eventually};
+use crate::support::{self, DEADLINE, Running, eventually, free};
 
 /// Three servers' members, switched on and off.
 struct Site {
@@ -33,8 +33,7 @@ impl Site {
         let site = site(servers);
         let mut secrets = support::secrets();
         authority::complete(&site, &mut secrets).unwrap();
-        let member =
-            |server: ServerName| Member { server, client: crate::support::free(), peer: crate::support::free() };
+        let member = |server: ServerName| Member { server, client: free(), peer: free() };
         let members = site.servers.iter().map(|server| member(server.name.clone())).collect();
         let config = plan::Store {
             members,

@@ -13,7 +13,7 @@ use mainstay_site::plan::{self, Config};
 use mainstay_site::wire::State;
 
 use crate::mariadb::{Server, as_site, login};
-use crate::support::{Running, eventually, launch};
+use crate::support::{Running, eventually, free, launch};
 
 struct Endpoints {
     running: Running,
@@ -127,7 +127,7 @@ fn a_restart_of_the_primary_is_a_pause() {
 
 #[test]
 fn who_waits_in_vain_is_told_why() {
-    let endpoints = Endpoints::before(crate::support::free(), &[]);
+    let endpoints = Endpoints::before(free(), &[]);
     let start = Instant::now();
     let error = as_site(endpoints.writer, "SELECT 1").unwrap_err();
     assert!(error.contains("1053") && error.contains("Mainstay: waited 10 s"), "{error}");
@@ -137,7 +137,7 @@ fn who_waits_in_vain_is_told_why() {
 
 #[test]
 fn too_many_who_wait_are_sent_away_at_once_and_leavers_make_room() {
-    let endpoints = Endpoints::before(crate::support::free(), &[]);
+    let endpoints = Endpoints::before(free(), &[]);
     let held: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(endpoints.writer).unwrap()).collect();
     endpoints.running.until("they wait", |report| report.counters.get("writer_held_total") == Some(&60));
     let mut surplus = TcpStream::connect(endpoints.writer).unwrap();

@@ -1,10 +1,11 @@
 //! A service with a context of its own, and waiting for what it should come to.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -155,12 +156,11 @@ pub fn output(program: &str, arguments: &[&str]) -> String {
 
 /// An address that nobody listens on, from below the ports that the kernel gives to connections (ip(7), `ip_local_port_range`): of
 /// those, one may belong to another test's connection by the time it is bound. Each process begins elsewhere.
-pub fn free() -> std::net::SocketAddr {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+pub fn free() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let candidates = std::iter::repeat_with(|| {
-        let next =
-            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        std::net::SocketAddr::from(([127, 0, 0, 1], 12_000 + (next % 20_000) as u16))
+        let next = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        SocketAddr::from(([127, 0, 0, 1], 12_000 + (next % 20_000) as u16))
     });
-    candidates.take(20_000).find(|address| std::net::TcpListener::bind(address).is_ok()).expect("a port is free")
+    candidates.take(20_000).find(|address| TcpListener::bind(address).is_ok()).expect("a port is free")
 }

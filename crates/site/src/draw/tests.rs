@@ -9,7 +9,7 @@ use crate::names::{Role, ServerName};
 use crate::wire::State;
 
 /// A site of `servers` (name and roles), with `sections` in front.
-fn site(sections: &str, servers: &[(&str, &str)]) -> Site {
+pub(crate) fn site(sections: &str, servers: &[(&str, &str)]) -> Site {
     let mut file = format!(
         "format = 1\n[site]\ndomain = \"foobar.com\"\n[app]\npath = \"code\"\nkind = \"wsgi\"\nentry = \"a:b\"\n{sections}"
     );
