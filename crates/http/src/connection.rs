@@ -36,16 +36,18 @@ enum End {
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
     let mut wire = Wire::new(stream);
-    let (mut request, mut first) = (Request::default(), true);
+    let mut first = true;
     loop {
-        let config = match next(worker, &mut wire, &mut request, std::mem::take(&mut first)).await {
-            Ok(config) => config,
+        let (config, request) = match next(worker, &mut wire, std::mem::take(&mut first)).await {
+            Ok(next) => next,
             Err(End::Http2) => return Box::pin(http2::serve(worker, wire.stream, wire.pending, client)).await,
             Err(End::Quiet) => return,
             Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
         };
         // In a box of its own: a connection that waits for its next request holds none of what answering one takes.
-        if !boxed(|| answer(worker, &config, &mut wire, &request, &client)).await {
+        let goes_on = boxed(|| answer(worker, &config, &mut wire, &request, &client)).await;
+        worker.requests.give(request);
+        if !goes_on {
             return close(&mut wire, worker).await;
         }
     }
@@ -67,7 +69,7 @@ async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
         (config.limits.idle_within, config.limits.last_within)
     };
     let _idle = worker.lane.idle();
-    match fill_idly(&wire.stream, &mut wire.pending, &worker.scratch, idle).await {
+    match fill_idly(&wire.stream, &mut wire.pending, (&worker.scratch, &worker.buffers), idle).await {
         Err(error) if error.kind() == io::ErrorKind::TimedOut && worker.is_stopping() => {
             fill(&wire.stream, &mut wire.pending, &worker.scratch, last).await
         }
@@ -75,12 +77,12 @@ async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
     }
 }
 
-/// Waits for the next request head; what the engine follows since that has begun.
-async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bool) -> Result<Arc<Config>, End> {
+/// Waits for the next request head; that, and what the engine follows since it has begun.
+async fn next(worker: &Worker, wire: &mut Wire, first: bool) -> Result<(Arc<Config>, Box<Request>), End> {
     if wire.pending.is_empty() && begin(worker, wire).await.is_none_or_zero() {
         return Err(End::Quiet);
     }
-    let config = worker.config.load_full();
+    let (config, mut request) = (worker.config.load_full(), worker.requests.take());
     let limits = &config.limits;
     let mut began = None;
     loop {
@@ -90,8 +92,8 @@ async fn next(worker: &Worker, wire: &mut Wire, request: &mut Request, first: bo
         }
         // What may still become the preface is no request until it differs.
         if !http2 && let Some(length) = request.read(&wire.pending, &limits.head).map_err(End::Refused)? {
-            wire.consume(length);
-            return Ok(config);
+            worker.buffers.used(&mut wire.pending, length);
+            return Ok((config, request));
         }
         let left = limits.head_within.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
         match fill(&wire.stream, &mut wire.pending, &worker.scratch, left).await {

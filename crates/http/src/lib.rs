@@ -37,6 +37,7 @@ mod pool;
 mod secure;
 mod send;
 mod server;
+mod spares;
 mod sticky;
 mod stream;
 pub mod tls;

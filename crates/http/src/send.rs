@@ -5,7 +5,7 @@ use std::io;
 use crate::clock;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
-use crate::exchange::{JOINED_BYTES_MAX, Outcome, Trip};
+use crate::exchange::{Outcome, Trip};
 use crate::files::{Accepted, Conditions, Content, Found, Item, Miss, Part, answer};
 use crate::page::{self, Page};
 use crate::wire::Wire;
@@ -82,8 +82,7 @@ impl Trip<'_> {
     }
 
     async fn conditionally(&self, item: &Item, conditions: &Conditions<'_>, wire: &mut Wire) -> Outcome {
-        let joined = if item.found.length <= JOINED_BYTES_MAX as u64 { item.found.length as usize } else { 0 };
-        let mut head = Vec::with_capacity(512 + joined);
+        let mut head = self.worker.buffers.empty();
         let content = if conditions.are_none() && self.request.method == Method::Get {
             head.extend_from_slice(&item.head);
             Content::Part(Part { start: 0, length: item.found.length })
@@ -95,8 +94,9 @@ impl Trip<'_> {
         let sent = match content {
             Content::Nothing => self.piece(&head, wire).await.map(|()| 0),
             Content::Part(part) => self.part(item, &mut head, part, wire).await,
-            Content::Parts(parts, end) => self.parts(item, head, &parts, &end, wire).await,
+            Content::Parts(parts, end) => self.parts(item, &mut head, &parts, &end, wire).await,
         };
+        self.worker.buffers.give(head);
         // A body that ends early can only be told by closing.
         Outcome {
             status,
@@ -117,12 +117,7 @@ impl Trip<'_> {
         let by_kernel = wire.stream.takes_files() && part.length >= COPIED_BYTES_MAX;
         if let Some(body) = item.body().filter(|_| !by_kernel) {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
-            if part.length <= JOINED_BYTES_MAX as u64 {
-                head.extend_from_slice(&body[start..end]);
-                self.piece(head, wire).await?;
-            } else {
-                wire.stream.write_both(head, &body[start..end], within).await?;
-            }
+            wire.stream.write_behind(head, &body[start..end], within).await?;
             return Ok(part.length);
         }
         wire.stream.begin(head, within).await?;
@@ -157,7 +152,7 @@ impl Trip<'_> {
     async fn parts(
         &self,
         item: &Item,
-        mut head: Vec<u8>,
+        head: &mut Vec<u8>,
         parts: &[(String, Part)],
         end: &str,
         wire: &Wire,
@@ -165,7 +160,7 @@ impl Trip<'_> {
         let mut sent = 0;
         for (part_head, part) in parts {
             head.extend_from_slice(part_head.as_bytes());
-            sent += part_head.len() as u64 + self.part(item, &mut head, *part, wire).await?;
+            sent += part_head.len() as u64 + self.part(item, head, *part, wire).await?;
             head.clear();
         }
         self.piece(end.as_bytes(), wire).await?;

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use mainstay_machines::balance::source;
 use sha2::{Digest, Sha256};
 
-use crate::codec::Head;
+use crate::codec::{Head, Kind};
 
 /// HMAC-SHA-256 cut to its first half, as RFC 2104 § 5 allows: nobody guesses 128 bits by asking.
 const TAG_BYTES: usize = 16;
@@ -63,8 +63,7 @@ impl Cookies {
 
     /// The backend that a request's cookies name; the first that is ours.
     pub(crate) fn backend(&self, head: &Head) -> Option<usize> {
-        let cookies = head.headers().filter(|(_, name, _)| name.eq_ignore_ascii_case("cookie"));
-        let mut pairs = cookies.flat_map(|(_, _, value)| value.split(|byte| *byte == b';'));
+        let mut pairs = head.all_of_kind(Kind::Cookie).flat_map(|value| value.split(|byte| *byte == b';'));
         pairs.find_map(|pair| {
             let value = pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")?;
             self.tokens.iter().position(|token| is_same(token.as_bytes(), value))

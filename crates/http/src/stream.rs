@@ -52,6 +52,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 /// How often a connection on which nothing happens is asked whether somebody is there; the least that the kernel takes.
 const ASKED_EACH: Duration = Duration::from_secs(1);
 
+/// Bytes of a body that are copied behind their head: less than it costs the kernel to look at two pieces.
+pub(crate) const JOINED_BYTES_MAX: usize = 4 * 1024;
+
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -146,7 +149,7 @@ impl Stream {
     }
 
     /// Whether what is written goes to a socket as it is.
-    fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         matches!(self, Stream::Tcp(_) | Stream::Unix(_))
     }
 
@@ -157,6 +160,11 @@ impl Stream {
             Stream::Asked(asked) => asked.try_read(buffer),
             _ => each!(self, stream => stream.try_read(buffer)),
         }
+    }
+
+    /// Reads what is there behind what `buffer` has, into the room that it has; of plain streams alone.
+    pub(crate) fn try_read_buf(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        each!(self, stream => stream.try_read_buf(buffer))
     }
 
     /// A read that brought less than there was room for has emptied the socket: the next one need not ask the kernel until
@@ -205,15 +213,6 @@ impl Stream {
         Ok(())
     }
 
-    /// Writes what a socket takes at once, of whom asks nothing but that; how many bytes. What failed fails again when the rest is
-    /// written.
-    pub(crate) fn write_now(&self, bytes: &[u8]) -> usize {
-        if !self.is_plain() {
-            return 0;
-        }
-        each!(self, stream => stream.try_write(bytes)).unwrap_or(0)
-    }
-
     /// Writes `head` and then `body`, in one packet if they fit, without copying either.
     pub(crate) async fn write_both(&self, head: &[u8], body: &[u8], deadline: Duration) -> io::Result<()> {
         match self {
@@ -235,6 +234,15 @@ impl Stream {
         }
         self.write(&head[written..], deadline).await?;
         self.write(body, deadline).await
+    }
+
+    /// Writes `head` and then `body`: behind it if that is cheaper than a second piece.
+    pub(crate) async fn write_behind(&self, head: &mut Vec<u8>, body: &[u8], deadline: Duration) -> io::Result<()> {
+        if body.len() > JOINED_BYTES_MAX {
+            return self.write_both(head, body, deadline).await;
+        }
+        head.extend_from_slice(body);
+        self.write(head, deadline).await
     }
 
     /// Whether the kernel can send a file on this connection by itself.

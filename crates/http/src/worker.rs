@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::access::AccessLog;
-use crate::codec::Response;
+use crate::codec::{Request, Response};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::files::Shelf;
@@ -16,6 +16,7 @@ use crate::http2::Peers;
 use crate::idle::Idle;
 use crate::observe::{Lane, Scene};
 use crate::patience;
+use crate::spares::{Buffers, Spares};
 use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
@@ -28,8 +29,9 @@ pub(crate) struct Worker {
     pub(crate) log: AccessLog,
     pub(crate) scratch: Scratch,
     pub(crate) idle: Idle,
-    pub(crate) responses: Spares<Response>,
-    pub(crate) buffers: Spares<Vec<u8>>,
+    pub(crate) buffers: Buffers,
+    pub(crate) requests: Spares<Box<Request>>,
+    pub(crate) responses: Spares<Box<Response>>,
     pub(crate) stop: watch::Receiver<bool>,
     stopping: Cell<bool>,
     pub(crate) shelf: Shelf,
@@ -51,8 +53,9 @@ impl Worker {
             log,
             scratch: Scratch::new(),
             idle: Idle::default(),
+            buffers: Buffers::default(),
+            requests: Spares::default(),
             responses: Spares::default(),
-            buffers: Spares::default(),
             stopping: Cell::default(),
             stop,
             shelf: Shelf::new(),
@@ -78,51 +81,6 @@ impl Worker {
     /// An id that no other request of the site has.
     pub(crate) fn id(&self) -> Id {
         self.ids.next()
-    }
-}
-
-/// What exchanges need and leave behind, so that the next one need not ask for memory.
-pub(crate) struct Spares<T>(RefCell<Vec<T>>);
-
-/// Kept of a kind: more than a core has exchanges under way is of no use.
-const SPARES_MAX: usize = 64;
-
-impl<T> Default for Spares<T> {
-    fn default() -> Spares<T> {
-        Spares(RefCell::default())
-    }
-}
-
-impl<T: Default> Spares<T> {
-    /// One, whatever it holds.
-    pub(crate) fn take(&self) -> T {
-        self.0.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Keeps one for later.
-    pub(crate) fn give(&self, spare: T) {
-        let mut kept = self.0.borrow_mut();
-        if kept.len() < SPARES_MAX {
-            kept.push(spare);
-        }
-    }
-}
-
-impl Spares<Vec<u8>> {
-    /// An empty one.
-    pub(crate) fn empty(&self) -> Vec<u8> {
-        let mut buffer = self.take();
-        buffer.clear();
-        buffer
-    }
-
-    /// Keeps one for later, unless it has become large.
-    pub(crate) fn give_small(&self, buffer: Vec<u8>) {
-        /// A head, and a body that is copied behind it.
-        const KEPT_BYTES_MAX: usize = 8 * 1024;
-        if buffer.capacity() <= KEPT_BYTES_MAX {
-            self.give(buffer);
-        }
     }
 }
 

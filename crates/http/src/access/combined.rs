@@ -8,7 +8,7 @@
 use std::time::SystemTime;
 
 use super::{Entry, number};
-use crate::codec::Kind;
+use crate::codec::{Kind, append};
 
 /// Before a line: the record is to stand in the file as it is, without this byte.
 pub(super) const AS_IT_IS: u8 = 0x1f;
@@ -23,12 +23,9 @@ pub(super) fn write(entry: &Entry<'_>, now: SystemTime, line: &mut Vec<u8>) {
     escaped(entry.request.method_name().as_bytes(), line);
     line.push(b' ');
     escaped(entry.request.target().as_bytes(), line);
-    line.extend_from_slice(b" HTTP/");
-    line.extend_from_slice(entry.version.as_bytes());
-    line.extend_from_slice(b"\" ");
-    number(line, u64::from(entry.status));
-    line.push(b' ');
-    number(line, entry.bytes);
+    append(line, [b" HTTP/", entry.version.as_bytes()]);
+    number(line, "\" ", u64::from(entry.status));
+    number(line, " ", entry.bytes);
     for kind in [Kind::Referer, Kind::UserAgent] {
         line.extend_from_slice(b" \"");
         escaped(entry.request.head.only_of_kind(kind).unwrap_or(b"-"), line);

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::codec::{Kind, Request};
+use crate::codec::{Kind, Request, append};
 use crate::counters::Counters;
 use crate::exchange::{Stages, micros};
 
@@ -111,8 +111,7 @@ impl AccessLog {
 impl Entry<'_> {
     fn write(&self, now: SystemTime, line: &mut Vec<u8>) {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        line.extend_from_slice(b"{\"access\":true,\"time_ms\":");
-        number(line, now.as_millis() as u64);
+        number(line, "{\"access\":true,\"time_ms\":", now.as_millis() as u64);
         plain(line, ",\"client\":\"", self.client.as_bytes());
         text(line, ",\"id\":\"", self.id.as_bytes());
         if self.trace != self.id.as_bytes() {
@@ -140,8 +139,7 @@ impl Entry<'_> {
             (",\"tries\":", u64::from(self.tries)),
         ] {
             if value > 0 {
-                line.extend_from_slice(key.as_bytes());
-                number(line, value);
+                number(line, key, value);
             }
         }
         for (key, value) in [
@@ -149,24 +147,21 @@ impl Entry<'_> {
             (",\"bytes\":", self.bytes),
             (",\"took_us\":", micros(self.took)),
         ] {
-            line.extend_from_slice(key.as_bytes());
-            number(line, value);
+            number(line, key, value);
         }
         line.extend_from_slice(b"}\n");
     }
 }
 
-/// Appends a number; `format!` costs some ten times as much.
-fn number(line: &mut Vec<u8>, value: u64) {
-    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+/// Appends what stands before a number, and the number; `format!` costs some ten times as much.
+fn number(line: &mut Vec<u8>, before: &str, value: u64) {
+    append(line, [before.as_bytes(), itoa::Buffer::new().format(value).as_bytes()]);
 }
 
 /// Appends what stands before a JSON string, its opening quote included, and the string, which needs no escapes.
 fn plain(line: &mut Vec<u8>, before: &str, value: &[u8]) {
     debug_assert!(is_plain(value), "{value:?}");
-    line.extend_from_slice(before.as_bytes());
-    line.extend_from_slice(value);
-    line.push(b'"');
+    append(line, [before.as_bytes(), value, b"\""]);
 }
 
 fn is_plain(value: &[u8]) -> bool {
@@ -204,7 +199,7 @@ mod tests {
     fn numbers_and_strings_are_json() {
         for value in [0, 7, 10, 65_535, u64::MAX] {
             let mut line = Vec::new();
-            number(&mut line, value);
+            number(&mut line, "", value);
             assert_eq!(String::from_utf8(line).unwrap(), value.to_string());
         }
         for (text, json) in [("a", r#""a""#), ("é\"\\\n\u{1}z", r#""é\"\\\u000a\u0001z""#), ("", r#""""#)] {

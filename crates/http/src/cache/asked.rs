@@ -37,25 +37,20 @@ pub(crate) struct Asked<'r> {
 impl<'r> Asked<'r> {
     pub(crate) fn of(request: &'r Request) -> Asked<'r> {
         let (mut asked, mut controlled, mut pragma, mut ranges) = (Asked::default(), false, false, 0);
-        for (kind, name, value) in request.head.headers() {
-            if kind != Kind::Other {
-                continue;
-            }
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
-            match name.len() {
-                5 if is("range") => (asked.range, ranges) = (Some(value), ranges + 1),
-                6 if is("cookie") => asked.cookie = true,
-                6 if is("pragma") => pragma |= members(value).any(|member| member.eq_ignore_ascii_case(b"no-cache")),
-                8 if is("if-range") => asked.if_range = Some(value),
-                8 if is("if-match") => asked.for_origin = true,
-                13 if is("cache-control") => {
+        for (kind, value) in request.head.values() {
+            match kind {
+                Kind::Range => (asked.range, ranges) = (Some(value), ranges + 1),
+                Kind::Cookie => asked.cookie = true,
+                Kind::Pragma => pragma |= members(value).any(|member| member.eq_ignore_ascii_case(b"no-cache")),
+                Kind::IfRange => asked.if_range = Some(value),
+                Kind::IfMatch | Kind::IfUnmodifiedSince => asked.for_origin = true,
+                Kind::CacheControl => {
                     controlled = true;
                     asked.control(value);
                 }
-                13 if is("authorization") => asked.authorization = true,
-                13 if is("if-none-match") => asked.if_none_match = true,
-                17 if is("if-modified-since") => asked.if_modified_since = Some(value),
-                19 if is("if-unmodified-since") => asked.for_origin = true,
+                Kind::Authorization => asked.authorization = true,
+                Kind::IfNoneMatch => asked.if_none_match = true,
+                Kind::IfModifiedSince => asked.if_modified_since = Some(value),
                 _ => {}
             }
         }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::asked::Asked;
 use super::list::members;
 use super::said::date;
-use crate::codec::Request;
+use crate::codec::{Kind, Request};
 
 /// What names a stored answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,8 @@ impl Validators {
     /// Whether the client has this answer already.
     pub(super) fn are_known(&self, request: &Request, asked: &Asked<'_>) -> bool {
         if asked.if_none_match {
-            let mut lines = request.head.headers().filter(|(_, name, _)| name.eq_ignore_ascii_case("if-none-match"));
-            return lines.any(|(_, _, line)| members(line).any(|tag| self.is_weakly(tag)));
+            let mut lines = request.head.all_of_kind(Kind::IfNoneMatch);
+            return lines.any(|line| members(line).any(|tag| self.is_weakly(tag)));
         }
         match (asked.if_modified_since.and_then(date), self.modified) {
             (Some(since), Some(modified)) => modified <= since,

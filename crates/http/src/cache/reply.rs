@@ -6,6 +6,7 @@ use super::asked::Asked;
 use super::stored::Stored;
 use crate::codec::{Method, Request};
 use crate::files::{Ranges, read_ranges};
+use crate::stream::JOINED_BYTES_MAX;
 
 /// A head, and which bytes of the stored body follow it.
 pub(crate) struct Reply<'s> {
@@ -82,7 +83,8 @@ impl Stored {
     }
 
     fn whole(&self, request: &Request, manner: &Manner<'_>, age: Duration) -> Reply<'_> {
-        let mut head = Vec::with_capacity(self.head.len() + manner.more.len() + 192);
+        let joined = if self.body.len() <= JOINED_BYTES_MAX { self.body.len() } else { 0 };
+        let mut head = Vec::with_capacity(self.head.len() + manner.more.len() + 192 + joined);
         head.extend_from_slice(&self.head);
         if self.status != 204 {
             line(&mut head, b"Content-Length: ", self.length() as u64);

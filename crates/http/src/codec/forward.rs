@@ -1,7 +1,7 @@
 //! Writing a request head for the next hop.
 
 use super::head::Line;
-use super::{Head, Kind, Request};
+use super::{Kind, Request, append};
 
 /// What the next hop is told about where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Forwarding<'a> {
     pub host: &'a str,
 }
 
+/// Of a line, and of the head.
+const END: &[u8] = b"\r\n";
 /// Our own lines for a connection that is to change its protocol, in request and answer (RFC 9110 § 7.8).
 pub(super) const SWITCH: &[u8] = b"Connection: upgrade\r\nUpgrade: websocket\r\n";
 
@@ -33,77 +35,69 @@ impl Request {
     /// Writes the head for the next hop behind `out`: origin form, HTTP/1.1, headers of this hop gone, forwarding
     /// headers set. Persistent connection.
     pub fn forward(&self, forwarding: &Forwarding<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.method_name().as_bytes());
-        out.push(b' ');
         let target = self.target();
-        if target.starts_with('?') {
-            out.push(b'/');
-        }
-        out.extend_from_slice(target.as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\n");
-        self.head.copy_lines(out, |line| forwarding.keeps(&self.head, line));
+        let slash: &[u8] = if target.starts_with('?') { b"/" } else { b"" };
+        append(out, [self.method_name().as_bytes(), b" ", slash, target.as_bytes(), b" HTTP/1.1\r\n"]);
+        self.head.copy_lines(out, |line| forwarding.keeps(line));
         let host = if self.authority().is_empty() { forwarding.host } else { self.authority() };
         if !self.head.has(Kind::Host) {
-            put(out, "Host: ", &[host.as_bytes()]);
+            append(out, [b"Host: ", host.as_bytes(), END]);
         }
-        self.forwarding_headers(forwarding, host, out);
+        self.forwarding_headers(forwarding, host.as_bytes(), out);
         if self.upgrade {
             out.extend_from_slice(SWITCH);
         }
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(END);
     }
 
-    fn forwarding_headers(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
-        self.appended(out, forwarding, Kind::ForwardedFor, "X-Forwarded-For: ", &[forwarding.client.as_bytes()]);
+    fn forwarding_headers(&self, forwarding: &Forwarding<'_>, host: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        self.before(out, forwarding, Kind::ForwardedFor);
+        append(out, [forwarding.client.as_bytes(), END]);
         let says = |kind| !forwarding.front && self.head.has(kind);
         if !says(Kind::ForwardedProto) {
-            put(out, "X-Forwarded-Proto: ", &[forwarding.proto.as_bytes()]);
+            append(out, [b"X-Forwarded-Proto: ", forwarding.proto.as_bytes(), END]);
         }
         if !says(Kind::ForwardedHost) {
-            put(out, "X-Forwarded-Host: ", &[host.as_bytes()]);
+            append(out, [b"X-Forwarded-Host: ", host, END]);
         }
         self.forwarded(forwarding, host, out);
         if !says(Kind::RequestId) {
-            put(out, "X-Request-Id: ", &[forwarding.id.as_bytes()]);
+            append(out, [b"X-Request-Id: ", forwarding.id.as_bytes(), END]);
         }
-        put(out, "traceparent: ", &[forwarding.traceparent]);
-        self.appended(out, forwarding, Kind::Via, "X-Mainstay-Via: ", &[forwarding.via.as_bytes()]);
+        append(out, [b"traceparent: ", forwarding.traceparent, b"\r\nX-Mainstay-Via: "]);
+        self.before(out, forwarding, Kind::Via);
+        append(out, [forwarding.via.as_bytes(), END]);
     }
 
     /// RFC 7239 § 4: the front door says everything, inner tiers add their own hop. IPv6 is quoted (§ 6).
-    fn forwarded(&self, forwarding: &Forwarding<'_>, host: &str, out: &mut Vec<u8>) {
-        let (open, close) = if forwarding.client.bytes().any(|byte| byte == b':') { ("\"[", "]\"") } else { ("", "") };
-        let node: [&[u8]; 4] = [b"for=", open.as_bytes(), forwarding.client.as_bytes(), close.as_bytes()];
+    fn forwarded(&self, forwarding: &Forwarding<'_>, host: &[u8], out: &mut Vec<u8>) {
+        let client = forwarding.client.as_bytes();
+        let (open, close): (&[u8], &[u8]) = if client.contains(&b':') { (b"\"[", b"]\"") } else { (b"", b"") };
+        out.extend_from_slice(b"Forwarded: ");
+        self.before(out, forwarding, Kind::Forwarded);
+        append(out, [b"for=", open, client, close]);
         if forwarding.front || !self.head.has(Kind::Forwarded) {
-            let [name, open, client, close] = node;
-            let proto = forwarding.proto.as_bytes();
-            put(
-                out,
-                "Forwarded: ",
-                &[name, open, client, close, b";proto=", proto, b";host=\"", host.as_bytes(), b"\""],
-            );
-        } else {
-            self.appended(out, forwarding, Kind::Forwarded, "Forwarded: ", &node);
+            append(out, [b";proto=", forwarding.proto.as_bytes(), b";host=\"", host, b"\""]);
         }
+        out.extend_from_slice(END);
     }
 
-    /// A list header: what was there (unless we are the front door), then our own member.
-    fn appended(&self, out: &mut Vec<u8>, forwarding: &Forwarding<'_>, kind: Kind, name: &str, member: &[&[u8]]) {
-        out.extend_from_slice(name.as_bytes());
-        if !forwarding.front {
-            for value in self.head.all_of_kind(kind).filter(|value| !value.is_empty()) {
-                out.extend_from_slice(value);
-                out.extend_from_slice(b", ");
-            }
+    /// Of a list header what was there, before our own member; unless we are the front door.
+    fn before(&self, out: &mut Vec<u8>, forwarding: &Forwarding<'_>, kind: Kind) {
+        if forwarding.front {
+            return;
         }
-        put(out, "", member);
+        for value in self.head.all_of_kind(kind).filter(|value| !value.is_empty()) {
+            append(out, [value, b", "]);
+        }
     }
 }
 
 impl Forwarding<'_> {
     /// Whether a line goes on as it stands.
-    fn keeps(&self, head: &Head, line: &Line) -> bool {
-        if line.dropped || self.whole && line.kind == Kind::Other && is_condition(head.name(line)) {
+    fn keeps(&self, line: &Line) -> bool {
+        if line.dropped || self.whole && line.kind.is_condition() {
             return false;
         }
         match line.kind {
@@ -113,17 +107,4 @@ impl Forwarding<'_> {
             _ => true,
         }
     }
-}
-
-/// RFC 9110 § 13.1, § 14.2.
-fn is_condition(name: &str) -> bool {
-    const CONDITIONS: [&str; 6] =
-        ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
-    CONDITIONS.iter().any(|condition| name.eq_ignore_ascii_case(condition))
-}
-
-fn put(out: &mut Vec<u8>, name: &str, value: &[&[u8]]) {
-    out.extend_from_slice(name.as_bytes());
-    value.iter().for_each(|part| out.extend_from_slice(part));
-    out.extend_from_slice(b"\r\n");
 }

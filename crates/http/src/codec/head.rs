@@ -26,7 +26,7 @@ pub struct Head {
     /// Where the header lines begin, behind the first line.
     pub(super) fields: u16,
     /// The kinds that occur, a bit each: most are asked for in vain.
-    kinds: u32,
+    kinds: u64,
 }
 
 /// What the header lines say of the connection and the body.
@@ -54,6 +54,11 @@ impl Head {
     /// Every header line: what it is, its name, its value without surrounding whitespace.
     pub fn headers(&self) -> impl Iterator<Item = (Kind, &str, &[u8])> {
         self.lines.iter().map(|line| (line.kind, self.name(line), self.value(line)))
+    }
+
+    /// Every header line: what it is, and its value.
+    pub fn values(&self) -> impl Iterator<Item = (Kind, &[u8])> {
+        self.lines.iter().map(|line| (line.kind, self.value(line)))
     }
 
     /// As [`Head::headers`], without those that concern this hop alone.

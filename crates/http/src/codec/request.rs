@@ -159,15 +159,15 @@ impl Request {
             return Err(Refusal::HostRepeated);
         }
         let said = parts.authority.map(|range| &target[range]);
+        // The next request nearly always is for the same host, which was looked at then.
+        if said.is_none() && host.is_some_and(|host| !host.is_empty() && host == self.host.as_bytes()) {
+            return Ok(());
+        }
         let named = match (host, said) {
             (None, _) if !self.old => return Err(Refusal::HostMissing),
             (Some(host), _) => std::str::from_utf8(host).map_err(|_| Refusal::HostInvalid)?,
             (None, said) => said.unwrap_or_default(),
         };
-        // The next request of a connection nearly always is for the same host, which was looked at then.
-        if said.is_none() && host.is_some() && !named.is_empty() && named == self.host {
-            return Ok(());
-        }
         let authority = Authority::parse(named);
         match said {
             _ if host.is_some() && authority.is_none() => return Err(Refusal::HostInvalid),

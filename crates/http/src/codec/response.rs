@@ -2,7 +2,7 @@
 
 use super::forward::SWITCH;
 use super::head::{diagnose, table};
-use super::{Framing, Head, HeadLimits, Kind, Refusal, end};
+use super::{Framing, Head, HeadLimits, Kind, Refusal, append, end};
 
 /// What must be known of the request to read its response.
 #[derive(Clone, Copy, Debug)]
@@ -146,8 +146,7 @@ impl Response {
 
     /// Writes the head for the client behind `out`. `connection`: the value of our own Connection line.
     pub fn forward(&self, out: &mut Vec<u8>, chunks: Chunks, connection: Option<&str>) {
-        out.extend_from_slice(b"HTTP/1.1");
-        out.extend_from_slice(self.line());
+        append(out, [b"HTTP/1.1", self.line()]);
         self.head.copy_lines(out, |line| !(line.dropped || chunks == Chunks::Removed && line.kind == Kind::Encoding));
         if chunks == Chunks::Added {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -155,9 +154,7 @@ impl Response {
         if self.switches() {
             out.extend_from_slice(SWITCH);
         } else if let Some(connection) = connection {
-            out.extend_from_slice(b"Connection: ");
-            out.extend_from_slice(connection.as_bytes());
-            out.extend_from_slice(b"\r\n");
+            append(out, [b"Connection: ", connection.as_bytes(), b"\r\n"]);
         }
         out.extend_from_slice(b"\r\n");
     }

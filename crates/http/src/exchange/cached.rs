@@ -11,6 +11,7 @@ use super::refresh::{Order, refresh};
 use super::{Download, Given, Outcome, Trip};
 use crate::cache::{Asked, Asking, Cache, Found, Lead, Manner, Reply, Stored, Told, Turn, Use, Why};
 use crate::codec::{Framing, Kind, Method, Response};
+use crate::connection::boxed;
 use crate::counters::count;
 use crate::page;
 use crate::pool::Pool;
@@ -62,7 +63,7 @@ impl Trip<'_> {
                 self.looked_up(&wanted, wire).await
             }
             Method::Idempotent | Method::Other => {
-                self.fetched(&wanted, (Purpose::Write, Why::Bypass), None, wire).await
+                boxed(|| self.fetched(&wanted, (Purpose::Write, Why::Bypass), None, wire)).await
             }
             _ => self.run(pool, given, wire).await,
         }
@@ -96,7 +97,7 @@ impl Trip<'_> {
                 return self.page(page::GATEWAY_TIMEOUT, wire, 0).await;
             }
             if self.request.method == Method::Head {
-                return self.fetched(wanted, (Purpose::Head(stale), why), None, wire).await;
+                return boxed(|| self.fetched(wanted, (Purpose::Head(stale), why), None, wire)).await;
             }
             let lead = match self.turn(wanted, stale.as_deref(), waited, now) {
                 Turn::Wait(wait) => {
@@ -109,7 +110,7 @@ impl Trip<'_> {
                 Turn::Apart => None,
             };
             count(&counts.misses);
-            return self.fetched(wanted, (Purpose::Get(stale), why), lead, wire).await;
+            return boxed(|| self.fetched(wanted, (Purpose::Get(stale), why), lead, wire)).await;
         }
     }
 
@@ -179,7 +180,7 @@ impl Trip<'_> {
         let manner = Manner { told, connection: self.connection(persists), more, now };
         let Reply { status, mut head, body } = stored.reply(self.request, &wanted.asked, &manner);
         self.secured(&mut head);
-        let written = wire.stream.write_both(&head, body, self.limits().progress_within).await.is_ok();
+        let written = wire.stream.write_behind(&mut head, body, self.limits().progress_within).await.is_ok();
         let bytes = if written { body.len() as u64 } else { 0 };
         Outcome { status, bytes, persists: persists && written, backend: None, tries: 0 }
     }

@@ -53,8 +53,8 @@ impl Trip<'_> {
 
 /// Whether its `Cache-Control` lets a shared cache keep an answer (RFC 9111 § 5.2.2).
 fn is_shared(response: &Head) -> bool {
-    let lines = response.headers().filter(|(_, name, _)| name.eq_ignore_ascii_case("cache-control"));
-    let directives = lines.flat_map(|(_, _, value)| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let lines = response.all_of_kind(Kind::CacheControl);
+    let directives = lines.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let (mut may, mut must_not) = (false, false);
     for directive in directives {
         let is = |name: &[u8]| directive.len() >= name.len() && directive[..name.len()].eq_ignore_ascii_case(name);

@@ -124,7 +124,8 @@ impl Trip<'_> {
                 .map_err(Ungathered::Client)?;
             let memory = &mut gathered.memory;
             let taken = body.decode(&wire.pending, |data| memory.extend_from_slice(data));
-            wire.consume(taken.map_err(|refusal| Ungathered::Client(Upload::ClientWrong(refusal)))?);
+            let taken = taken.map_err(|refusal| Ungathered::Client(Upload::ClientWrong(refusal)))?;
+            self.worker.buffers.used(&mut wire.pending, taken);
             let in_file = gathered.held.as_ref().map_or(0, |(_, bytes)| *bytes);
             gathered.length = in_file + gathered.memory.len() as u64;
             if gathered.length > bytes_max {

@@ -1,27 +1,30 @@
 //! A request to a backend that speaks HTTP/1.1.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::fetch::Fetch;
 use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
 use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
 use crate::pool::{Lease, Reuse};
-use crate::stream::Stream;
+use crate::stream::{JOINED_BYTES_MAX, Stream};
 use crate::tls::distrust;
-use crate::wire::{Wire, fill, read};
+use crate::wire::{Wire, fill, receive};
 
 /// A body of so many bytes fits into any receive buffer beside its head (tcp(7), `tcp_rmem`: 64 KiB and more to begin with).
 const SMALL_BYTES: u64 = 32 << 10;
+
+/// An answer that takes no longer than this, and somewhat more (`patience`), is waited for without a look at whether its client is
+/// still there.
+const SHORT: Duration = Duration::from_millis(100);
 
 /// An answer of so many bytes is waited for before the client hears of it, where its request can be sent again: if its backend
 /// dies within it, another one answers. Most pages are smaller; the bytes are in the next machine's memory, and come within
 /// the time of a round trip.
 const WHOLE_BYTES_MAX: u64 = 64 << 10;
-
-/// Bytes of a body that are copied behind their head: less than it costs the kernel to look at two pieces.
-pub(crate) const JOINED_BYTES_MAX: usize = 4 * 1024;
 
 /// Interim responses that one request may get: a few 103s are usual, more are a loop.
 pub(super) const INTERIM_MAX: u32 = 16;
@@ -54,29 +57,28 @@ impl Trip<'_> {
                 Err(failed) => return failed,
             }
         }
-        let mut back = Wire { stream: backend, pending: self.worker.buffers.empty() };
-        let (mut response, progress) = (self.worker.responses.take(), self.progress(lease));
+        self.worker.buffers.give(head);
+        let (mut back, progress) = (Wire::new(backend), self.progress(lease));
         progress.uploaded.set(asked);
-        let upload = self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress);
-        let heads = (&mut response, &mut head);
-        let download = self.download((&back.stream, &mut back.pending), &wire.stream, heads, &progress);
-        let ended = both_ways(pin!(upload), pin!(download)).await;
+        let ended = both_ways(
+            pin!(self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress)),
+            pin!(self.download((&back.stream, &mut back.pending), &wire.stream, &progress)),
+        )
+        .await;
         if let Ok(Download::Switched { status }) = ended {
             lease.answered(status);
             let bytes = self.tunnel(wire, &mut back).await;
             return Attempt::Answered { status, bytes, persists: false };
         }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
-        if through && response.persists && back.pending.is_empty() && lease.reuse() != Reuse::Never {
+        if through && progress.persists.get() && back.pending.is_empty() && lease.reuse() != Reuse::Never {
             if !self.is_small() {
                 // Whoever is next on it is.
                 back.stream.wants_acknowledgement();
             }
             self.worker.idle.keep(lease, back.stream);
         }
-        self.worker.responses.give(response);
-        self.worker.buffers.give_small(head);
-        self.worker.buffers.give_small(back.pending);
+        self.worker.buffers.give(back.pending);
         self.settled(ended, lease, !progress.body_begun.get())
     }
 
@@ -124,11 +126,17 @@ impl Trip<'_> {
         backend: &Stream,
         progress: &Progress<'_>,
     ) -> Upload {
-        if let Err(wrong) = self.send_body(client, pending, backend, progress).await {
+        if self.request.framing != Framing::None
+            && let Err(wrong) = Box::pin(self.send_body(client, pending, backend, progress)).await
+        {
             return wrong;
         }
         // Who was waited for before got the whole of it then.
         progress.uploaded.set(progress.uploaded.get().or_else(|| Some(Instant::now())));
+        // Nearly every answer is there before a client could be missed, and to watch him costs what a wait does. Who finds that it
+        // takes longer is polled just before.
+        let is_long = |_: &mut Context<'_>| if progress.is_long.get() { Poll::Ready(()) } else { Poll::Pending };
+        poll_fn(is_long).await;
         self.watch(client, pending).await
     }
 
@@ -141,7 +149,6 @@ impl Trip<'_> {
     ) -> Result<(), Upload> {
         let mut body = Body::new(self.request.framing);
         let mut left = self.limits().body_bytes_max;
-        let mut rest = Vec::new();
         while !body.is_done() {
             progress.body_begun.set(true);
             match self.more_body(client, pending, progress.silence.progress).await {
@@ -151,16 +158,33 @@ impl Trip<'_> {
             progress.silence.heard();
             let taken = body.advance(pending).map_err(Upload::ClientWrong)?;
             left = left.checked_sub(taken as u64).ok_or(Upload::ClientWrong(Refusal::BodyTooLarge))?;
-            rest.clear();
-            rest.extend(pending.drain(..taken));
-            let sent = backend.write(&rest, progress.silence.progress).await;
+            let sent = backend.write(&pending[..taken], progress.silence.progress).await;
+            pending.drain(..taken);
             sent.map_err(|_| Upload::BackendGone)?;
         }
         Ok(())
     }
 
-    /// Reads the answer and passes it on, by way of `out`.
+    /// Reads the answer and passes it on. What that needs is taken when the answer begins: it may be long until then.
     async fn download(
+        &self,
+        (backend, pending): (&Stream, &mut Vec<u8>),
+        client: &Stream,
+        progress: &Progress<'_>,
+    ) -> Download {
+        if let Err(ended) = self.more_head(backend, pending, progress).await {
+            return ended;
+        }
+        let (mut response, mut out) = (self.worker.responses.take(), self.worker.buffers.empty());
+        let ended = self.answered((backend, pending), client, (&mut response, &mut out), progress).await;
+        progress.persists.set(response.persists);
+        self.worker.responses.give(response);
+        self.worker.buffers.give(out);
+        ended
+    }
+
+    /// Passes the answer on that has begun in `pending`, by way of `out`.
+    async fn answered(
         &self,
         (backend, pending): (&Stream, &mut Vec<u8>),
         client: &Stream,
@@ -212,15 +236,33 @@ impl Trip<'_> {
         let context =
             ResponseContext { head: self.request.method == crate::codec::Method::Head, upgrade: self.request.upgrade };
         loop {
-            match response.read(pending, &self.limits().head, context) {
-                Ok(Some(length)) => return Ok(length),
-                Ok(None) => {}
-                Err(refusal) => return Err(self.wrong(refusal)),
+            if !pending.is_empty() {
+                match response.read(pending, &self.limits().head, context) {
+                    Ok(Some(length)) => return Ok(length),
+                    Ok(None) => {}
+                    Err(refusal) => return Err(self.wrong(refusal)),
+                }
             }
-            match fill(backend, pending, &self.worker.scratch, progress.silence.answer).await {
+            self.more_head(backend, pending, progress).await?;
+        }
+    }
+
+    /// Waits for a piece of the answer's head.
+    async fn more_head(
+        &self,
+        backend: &Stream,
+        pending: &mut Vec<u8>,
+        progress: &Progress<'_>,
+    ) -> Result<(), Download> {
+        loop {
+            let room = (&self.worker.scratch, &self.worker.buffers);
+            let answer = progress.silence.answer;
+            let within = if progress.is_long.get() { answer } else { answer.min(SHORT) };
+            match receive(backend, pending, room, within).await {
                 Ok(0) if pending.is_empty() => return Err(Download::Nothing { late: false }),
                 Ok(0) => return Err(self.wrong(Refusal::StatusLineInvalid)),
-                Ok(_) => {}
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && !progress.is_long.replace(true) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && self.has_time(progress.uploaded.get()) => {}
                 Err(error) => {
                     // With TLS 1.3 a backend that wants a certificate says so only now.
@@ -243,6 +285,7 @@ impl Trip<'_> {
             _ => return None,
         };
         while pending.len() < bytes {
+            progress.is_long.set(true);
             match fill(backend, pending, &self.worker.scratch, progress.silence.progress).await {
                 Ok(1..) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Some(Download::Nothing { late: true }),
@@ -285,27 +328,17 @@ impl Trip<'_> {
         if written.is_err() {
             return Download::ClientGone;
         }
-        pending.drain(..behind);
+        self.worker.buffers.used(pending, behind);
         progress.silence.heard();
         if response.switches() {
             return Download::Switched { status };
         }
         let mut bytes = if apart { passed } else { out.len() - head } as u64;
+        progress.is_long.set(true);
         while !body.is_done() {
-            out.clear();
-            let piece = read(backend, &self.worker.scratch, within, |input| {
-                let as_it_is = chunks == Chunks::AsTheyAre;
-                let taken = self.pass(&mut body, input, chunks, (!as_it_is).then_some(&mut *out))?;
-                if as_it_is {
-                    let written = client.write_now(&input[..taken]);
-                    bytes += written as u64;
-                    out.extend_from_slice(&input[written..taken]);
-                }
-                pending.extend_from_slice(&input[taken..]);
-                Ok::<bool, Refusal>(input.is_empty())
-            });
-            match piece.await {
-                Ok(Ok(true)) if body == Body::Close => {
+            let room = (&self.worker.scratch, &self.worker.buffers);
+            match receive(backend, pending, room, within).await {
+                Ok(0) if body == Body::Close => {
                     if let Some(fetch) = self.fetch {
                         fetch.complete();
                     }
@@ -315,14 +348,21 @@ impl Trip<'_> {
                         Err(_) => Download::ClientGone,
                     };
                 }
-                Ok(Ok(false)) => progress.silence.heard(),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => {}
-                _ => return Download::Truncated { status, bytes },
+                Ok(1..) => progress.silence.heard(),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => continue,
+                Ok(0) | Err(_) => return Download::Truncated { status, bytes },
             }
-            if client.write(out, within).await.is_err() {
+            out.clear();
+            let as_it_is = chunks == Chunks::AsTheyAre;
+            let Ok(taken) = self.pass(&mut body, pending, chunks, (!as_it_is).then_some(&mut *out)) else {
+                return Download::Truncated { status, bytes };
+            };
+            let sent = if as_it_is { &pending[..taken] } else { &out[..] };
+            if client.write(sent, within).await.is_err() {
                 return Download::ClientGone;
             }
-            bytes += out.len() as u64;
+            bytes += sent.len() as u64;
+            self.worker.buffers.used(pending, taken);
         }
         Download::Complete { status, bytes, persists }
     }

@@ -42,7 +42,6 @@ use crate::worker::Worker;
 
 use fetch::Fetch;
 pub use gathered::Spool;
-pub(crate) use http::JOINED_BYTES_MAX;
 use silence::Silence;
 pub(crate) use stages::{Stages, micros};
 
@@ -156,17 +155,18 @@ impl Trip<'_> {
 
     fn progress<'l>(&self, lease: &'l Lease) -> Progress<'l> {
         let silence = Silence::of(self.request, self.limits());
-        Progress { lease, uploaded: Cell::default(), body_begun: Cell::default(), silence }
+        let (uploaded, body_begun, persists, is_long) = Default::default();
+        Progress { lease, uploaded, body_begun, persists, is_long, silence }
     }
 
     /// Has the backends of `route` answer.
     pub(crate) async fn ask(&self, route: &Route, wire: &mut Wire) -> Outcome {
         match &route.speaks {
             Speaks::Http if let Some(cache) = &route.cache => {
-                boxed(|| self.cached(cache, (&route.pool, &Given::Request), wire)).await
+                self.cached(cache, (&route.pool, &Given::Request), wire).await
             }
             Speaks::Http2 if let Some(cache) = &route.cache => {
-                boxed(|| self.cached(cache, (&route.pool, &Given::Stream), wire)).await
+                self.cached(cache, (&route.pool, &Given::Stream), wire).await
             }
             Speaks::Http => self.run(&route.pool, &Given::Request, wire).await,
             Speaks::Http2 => self.run(&route.pool, &Given::Stream, wire).await,
@@ -391,13 +391,17 @@ impl Trip<'_> {
     }
 }
 
-/// What the upload tells the download and the retry.
+/// What both directions tell each other and the retry.
 struct Progress<'l> {
     lease: &'l Lease,
     /// Since when the whole body is with the backend.
     uploaded: Cell<Option<Instant>>,
     /// Some of it is: the request cannot be sent again.
     body_begun: Cell<bool>,
+    /// The backend takes another request on the connection.
+    persists: Cell<bool>,
+    /// The answer takes long enough that the client may go away meanwhile.
+    is_long: Cell<bool>,
     silence: Silence,
 }
 

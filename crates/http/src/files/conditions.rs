@@ -61,13 +61,10 @@ impl<'a> Conditions<'a> {
     pub fn of(request: &'a Request, now: SystemTime) -> Conditions<'a> {
         let mut conditions = Conditions::none(now);
         let mut repeated = Conditions::none(now);
-        for (kind, name, value) in request.head.headers() {
-            if kind != Kind::Other {
-                continue;
-            }
-            if let Some(slot) = conditions.slot(name)
+        for (kind, value) in request.head.values() {
+            if let Some(slot) = conditions.slot(kind)
                 && slot.replace(value).is_some()
-                && let Some(slot) = repeated.slot(name)
+                && let Some(slot) = repeated.slot(kind)
             {
                 *slot = Some(value);
             }
@@ -84,16 +81,15 @@ impl<'a> Conditions<'a> {
             && self.range.is_none()
     }
 
-    fn slot(&mut self, name: &str) -> Option<&mut Option<&'a [u8]>> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        match name.len() {
-            5 if is("range") => Some(&mut self.range),
-            8 if is("if-range") => Some(&mut self.if_range),
-            8 if is("if-match") => Some(&mut self.if_match),
-            15 if is("accept-encoding") => Some(&mut self.accept_encoding),
-            13 if is("if-none-match") => Some(&mut self.if_none_match),
-            17 if is("if-modified-since") => Some(&mut self.if_modified_since),
-            19 if is("if-unmodified-since") => Some(&mut self.if_unmodified_since),
+    fn slot(&mut self, kind: Kind) -> Option<&mut Option<&'a [u8]>> {
+        match kind {
+            Kind::Range => Some(&mut self.range),
+            Kind::IfRange => Some(&mut self.if_range),
+            Kind::IfMatch => Some(&mut self.if_match),
+            Kind::AcceptEncoding => Some(&mut self.accept_encoding),
+            Kind::IfNoneMatch => Some(&mut self.if_none_match),
+            Kind::IfModifiedSince => Some(&mut self.if_modified_since),
+            Kind::IfUnmodifiedSince => Some(&mut self.if_unmodified_since),
             _ => None,
         }
     }
