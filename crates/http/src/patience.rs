@@ -143,7 +143,9 @@ impl Table {
             self.watched = true;
             spawn_local(watch());
         }
-        let ticks = u64::try_from(deadline.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX);
+        const A_SECOND: u64 = 1_000 / TICK.as_millis() as u64;
+        let rest = u64::from(deadline.subsec_nanos().div_ceil(TICK.subsec_nanos()));
+        let ticks = deadline.as_secs().saturating_mul(A_SECOND).saturating_add(rest);
         // The present tick has begun already.
         let slot = Slot::Waits { until: self.now.saturating_add(ticks).saturating_add(1), waker, idle };
         match self.free.pop() {

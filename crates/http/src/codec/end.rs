@@ -30,18 +30,6 @@ pub fn find(buffer: &[u8], limits: &HeadLimits) -> Result<Option<(usize, usize)>
     unfinished(window, start, line, limits)
 }
 
-/// Whether a parsed `head`, from its first byte to its last, is one that [`find`] would have found just so: then it need not be
-/// searched. A parser refuses a LF anywhere but at the end of a line; what remains is that a CR stands before each.
-pub fn is_strict(head: &[u8], headers: &[httparse::Header<'_>], limits: &HeadLimits) -> bool {
-    let start = |header: &httparse::Header<'_>| header.name.as_ptr() as usize - head.as_ptr() as usize;
-    let first = headers.first().map_or(head.len() - 2, start);
-    head[0].is_ascii_graphic()
-        && first - 1 <= usize::from(limits.line_bytes_max)
-        && head.len() <= usize::from(limits.size_bytes_max)
-        && matches!(head, [.., b'\r', b'\n', b'\r', b'\n'])
-        && headers.iter().all(|header| matches!(head[..start(header)], [.., b'\r', b'\n']))
-}
-
 /// The verdict over a head whose end is not there: wait, or give up because it already is too large.
 fn unfinished(
     window: &[u8],
@@ -83,40 +71,6 @@ mod tests {
         assert_eq!(find(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", &usual), Ok(Some((4, 22))));
         assert_eq!(find(b"GET / HTTP/1.1\r\n\r", &usual), Ok(None));
         assert_eq!(find(b"", &usual), Ok(None));
-    }
-
-    /// Heads of all these lines with all these ends, right and wrong.
-    #[test]
-    fn what_is_strict_is_found_just_so() {
-        let (starts, lines, ends) = (
-            ["GET / HTTP/1.1", "\r\nGET / HTTP/1.1", "GET  HTTP/1.1"],
-            ["A: b", "A:", "C: d\te", " f", "G"],
-            ["\r\n", "\n"],
-        );
-        let (mut strict, mut odd) = (0, 0);
-        let mut check = |text: &str, limits: &HeadLimits| {
-            let mut headers = [httparse::EMPTY_HEADER; 8];
-            let mut request = httparse::Request::new(&mut headers);
-            let Ok(httparse::Status::Complete(end)) = request.parse(text.as_bytes()) else { return };
-            if is_strict(&text.as_bytes()[..end], request.headers, limits) {
-                strict += 1;
-                assert_eq!(find(text.as_bytes(), limits), Ok(Some((0, end))), "{text:?}");
-            } else {
-                odd += 1;
-                assert_ne!(find(text.as_bytes(), limits), Ok(Some((0, end))), "{text:?}");
-            }
-        };
-        // Each place of the text by a digit of the number.
-        for number in 0..3 * 5 * 5 * 16 {
-            let (start, first, second) = (starts[number / 400], lines[number / 80 % 5], lines[number / 16 % 5]);
-            let end = |place: usize| ends[number >> place & 1];
-            for limits in [HeadLimits::default(), limits(20, 20), limits(64, 14)] {
-                check(&format!("{start}{}{first}{}{second}{}{}rest", end(0), end(1), end(2), end(3)), &limits);
-                check(&format!("{start}{}{first}{}{}", end(0), end(1), end(2)), &limits);
-                check(&format!("{start}{}{}", end(0), end(1)), &limits);
-            }
-        }
-        assert!(strict > 50 && odd > 50, "{strict} strict, {odd} odd");
     }
 
     #[test]

@@ -4,15 +4,15 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::framing::{Clues, is_token};
-use super::{HEADERS_CEILING, Kind, Refusal};
+use super::{HEADERS_CEILING, HeadLimits, Kind, Refusal, quick};
 
 /// Where a header line lies. Heads are smaller than 64 KiB, so 16 bits do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
-    start: u16,
-    name_end: u16,
-    value_start: u16,
-    value_end: u16,
+    pub(super) start: u16,
+    pub(super) name_end: u16,
+    pub(super) value_start: u16,
+    pub(super) value_end: u16,
     pub kind: Kind,
     /// Not forwarded, whatever the hop.
     pub dropped: bool,
@@ -110,6 +110,17 @@ impl Head {
 
     pub(super) fn value(&self, line: &Line) -> &[u8] {
         &self.bytes[usize::from(line.value_start)..usize::from(line.value_end)]
+    }
+
+    /// Keeps the head at the start of `window` whose first line has `fields` bytes, if it is whole and nothing about it is odd; where
+    /// it ends.
+    pub(super) fn keep_quickly(&mut self, window: &[u8], fields: usize, limits: &HeadLimits) -> Option<usize> {
+        self.lines.clear();
+        let (end, kinds) = quick::lines(window, fields, limits, &mut self.lines)?;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&window[..end]);
+        (self.fields, self.kinds) = (fields as u16, kinds);
+        Some(end)
     }
 
     /// Keeps the head that was parsed from `bytes`. Offsets are relative to `bytes`.

@@ -11,6 +11,7 @@ mod forward;
 mod framing;
 mod head;
 mod kind;
+mod quick;
 mod refusal;
 mod request;
 mod response;

@@ -1,7 +1,7 @@
 //! Request heads.
 
 use super::head::{diagnose, table};
-use super::{Authority, Framing, Head, HeadLimits, Kind, Refusal, end, target};
+use super::{Authority, Framing, Head, HeadLimits, Kind, Refusal, end, quick, target};
 
 /// What a method means to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -66,15 +66,18 @@ pub struct Request {
 impl Request {
     /// Reads the head at the start of `buffer`; the number of bytes it took, or `None` if more must come.
     pub fn read(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
-        let mut headers = table();
-        let mut request = httparse::Request::new(&mut []);
-        // Nearly every head comes whole, and has nothing odd about it.
-        if let Ok(httparse::Status::Complete(end)) = request.parse_with_uninit_headers(buffer, &mut headers)
-            && end::is_strict(&buffer[..end], request.headers, limits)
+        let window = quick::window(buffer, limits);
+        if let Some(line) = quick::request_line(window, limits)
+            && let Some(end) = self.head.keep_quickly(window, line.bytes, limits)
         {
-            self.take(&buffer[..end], &request, limits)?;
+            self.take(line.method, line.target, line.old)?;
             return Ok(Some(end));
         }
+        self.read_odd(buffer, limits)
+    }
+
+    /// The same, of what may be anything.
+    pub(crate) fn read_odd(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
         let Some((start, end)) = end::find(buffer, limits)? else { return Ok(None) };
         self.parse(&buffer[start..end], limits)?;
         Ok(Some(end))
@@ -126,11 +129,6 @@ impl Request {
         if ended != httparse::Status::Complete(head.len()) {
             return Err(Refusal::RequestLineInvalid);
         }
-        self.take(head, &request, limits)
-    }
-
-    /// Keeps what was parsed from `head`, and decides what it means.
-    fn take(&mut self, head: &[u8], request: &httparse::Request<'_, '_>, limits: &HeadLimits) -> Result<(), Refusal> {
         let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
             return Err(Refusal::RequestLineInvalid);
         };
@@ -138,7 +136,12 @@ impl Request {
             return Err(Refusal::HeadersTooMany);
         }
         self.head.keep(head, request.headers);
-        self.old = version == 0;
+        self.take(method, target, version == 0)
+    }
+
+    /// Decides what the head that was kept means.
+    fn take(&mut self, method: &str, target: &str, old: bool) -> Result<(), Refusal> {
+        self.old = old;
         self.method = Method::of(method);
         set(&mut self.method_name, method);
         if matches!(method, "CONNECT" | "TRACE") {

@@ -2,7 +2,7 @@
 
 use super::forward::SWITCH;
 use super::head::{diagnose, table};
-use super::{Framing, Head, HeadLimits, Kind, Refusal, append, end};
+use super::{Framing, Head, HeadLimits, Kind, Refusal, append, end, quick};
 
 /// What must be known of the request to read its response.
 #[derive(Clone, Copy, Debug)]
@@ -65,17 +65,23 @@ impl Response {
         limits: &HeadLimits,
         context: ResponseContext,
     ) -> Result<Option<usize>, Refusal> {
-        let mut headers = table();
-        let mut response = httparse::Response::new(&mut []);
-        let parser = httparse::ParserConfig::default();
-        // Nearly every head comes whole, and has nothing odd about it.
-        if let Ok(httparse::Status::Complete(end)) =
-            parser.parse_response_with_uninit_headers(&mut response, buffer, &mut headers)
-            && end::is_strict(&buffer[..end], response.headers, limits)
+        let window = quick::window(buffer, limits);
+        if let Some(line) = quick::status_line(window, limits)
+            && let Some(end) = self.head.keep_quickly(window, line.bytes, limits)
         {
-            self.take(&buffer[..end], &response, limits, context)?;
+            self.take(line.status, line.old, context)?;
             return Ok(Some(end));
         }
+        self.read_odd(buffer, limits, context)
+    }
+
+    /// The same, of what may be anything.
+    pub(crate) fn read_odd(
+        &mut self,
+        buffer: &[u8],
+        limits: &HeadLimits,
+        context: ResponseContext,
+    ) -> Result<Option<usize>, Refusal> {
         let Some((start, end)) = end::find(buffer, limits)? else { return Ok(None) };
         self.parse(&buffer[start..end], limits, context)?;
         Ok(Some(end))
@@ -90,29 +96,23 @@ impl Response {
         if ended != httparse::Status::Complete(bytes.len()) {
             return Err(Refusal::StatusLineInvalid);
         }
-        self.take(bytes, &response, limits, context)
-    }
-
-    /// Keeps what was parsed from `bytes`, and decides what it means.
-    fn take(
-        &mut self,
-        bytes: &[u8],
-        response: &httparse::Response<'_, '_>,
-        limits: &HeadLimits,
-        context: ResponseContext,
-    ) -> Result<(), Refusal> {
         let (Some(status), Some(version)) = (response.code, response.version) else {
             return Err(Refusal::StatusLineInvalid);
         };
-        if !(100..600).contains(&status) {
-            return Err(Refusal::StatusLineInvalid);
-        }
         if response.headers.len() > limits.headers_max {
             return Err(Refusal::HeadersTooMany);
         }
         self.head.keep(bytes, response.headers);
+        self.take(status, version == 0, context)
+    }
+
+    /// Decides what the head that was kept means.
+    fn take(&mut self, status: u16, old: bool, context: ResponseContext) -> Result<(), Refusal> {
+        if !(100..600).contains(&status) {
+            return Err(Refusal::StatusLineInvalid);
+        }
         self.status = status;
-        self.settle(version == 0, context)
+        self.settle(old, context)
     }
 
     /// RFC 9112 § 6.3, in its order.

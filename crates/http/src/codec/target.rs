@@ -26,7 +26,7 @@ pub fn split(target: &str, options: bool) -> Result<Parts, Refusal> {
 }
 
 /// Printable ASCII but `#` (a fragment is never sent, RFC 9110 § 7.1) and the characters that some servers rewrite.
-fn allowed(byte: u8) -> bool {
+pub(super) const fn allowed(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>' | b'"' | b'\\' | b'^' | b'`')
 }
 

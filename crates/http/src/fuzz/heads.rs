@@ -12,7 +12,10 @@ pub fn request_head(data: &[u8]) {
     let mut request = Request::default();
     let whole = request.read(data, &limits);
     splits_alike(data, whole, |piece| Request::default().read(piece, &limits));
+    let mut slowly = Request::default();
+    assert_eq!(slowly.read_odd(data, &limits), whole, "{}", data.escape_ascii());
     let Ok(Some(taken)) = whole else { return };
+    assert_eq!(format!("{slowly:?}"), format!("{request:?}"), "{}", data.escape_ascii());
     assert!(taken <= data.len());
     assert!(request.path().starts_with('/'), "{:?}", request.path());
     assert!(request.target().is_ascii() && !request.target().contains([' ', '\r', '\n', '\0', '#']));
@@ -72,7 +75,10 @@ pub fn response_head(data: &[u8]) {
     let mut response = Response::default();
     let whole = response.read(data, &limits, context);
     splits_alike(data, whole, |piece| Response::default().read(piece, &limits, context));
+    let mut slowly = Response::default();
+    assert_eq!(slowly.read_odd(data, &limits, context), whole, "{}", data.escape_ascii());
     let Ok(Some(taken)) = whole else { return };
+    assert_eq!(format!("{slowly:?}"), format!("{response:?}"), "{}", data.escape_ascii());
     assert!(taken <= data.len() && (100..600).contains(&response.status));
     let mut out = Vec::new();
     response.forward(&mut out, Chunks::AsTheyAre, if response.persists { None } else { Some("close") });
