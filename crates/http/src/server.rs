@@ -198,8 +198,7 @@ fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Work
 async fn keep_sweeping(worker: Rc<Worker>) {
     loop {
         pause(SWEEP_EVERY).await;
-        worker.idle.sweep();
-        worker.shelf.age();
+        worker.sweep();
     }
 }
 

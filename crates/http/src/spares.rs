@@ -4,9 +4,9 @@
 //! before there is something to put into it: with hundreds of requests under way, what each of them held while it waits would be in
 //! no cache when its answer comes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-/// Kept of a kind; a core that has more requests under way makes some anew.
+/// Kept of a kind, of those that were needed lately; a core that has more requests under way makes some anew.
 const SPARES_MAX: usize = 512;
 /// What a buffer may have grown to that is kept: a head, and a body that is copied behind it.
 const SMALL_BYTES_MAX: usize = 8 * 1024;
@@ -16,18 +16,32 @@ pub(crate) const LARGE_BYTES: usize = 256 * 1024;
 const LARGE_MAX: usize = 16;
 
 /// What was left behind of a kind.
-pub(crate) struct Spares<T>(RefCell<Vec<T>>);
+pub(crate) struct Spares<T> {
+    kept: RefCell<Vec<T>>,
+    /// The fewest that were here since the last sweep.
+    fewest: Cell<usize>,
+}
 
 impl<T> Default for Spares<T> {
     fn default() -> Spares<T> {
-        Spares(RefCell::default())
+        Spares { kept: RefCell::default(), fewest: Cell::default() }
     }
 }
 
 impl<T: Default> Spares<T> {
     /// One, whatever it holds.
     pub(crate) fn take(&self) -> T {
-        self.0.borrow_mut().pop().unwrap_or_default()
+        let mut kept = self.kept.borrow_mut();
+        let taken = kept.pop();
+        self.fewest.set(self.fewest.get().min(kept.len()));
+        taken.unwrap_or_default()
+    }
+
+    /// Lets go of those that nobody needed since the last time.
+    pub(crate) fn sweep(&self) {
+        let mut kept = self.kept.borrow_mut();
+        kept.drain(..self.fewest.get());
+        self.fewest.set(kept.len());
     }
 
     /// Keeps one for later.
@@ -36,7 +50,7 @@ impl<T: Default> Spares<T> {
     }
 
     fn give_of(&self, most: usize, spare: T) {
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.kept.borrow_mut();
         if kept.len() < most {
             kept.push(spare);
         }
@@ -61,6 +75,12 @@ impl Buffers {
         let mut buffer = self.large.take();
         buffer.reserve_exact(LARGE_BYTES);
         buffer
+    }
+
+    /// Lets go of those that nobody needed since the last time.
+    pub(crate) fn sweep(&self) {
+        self.small.sweep();
+        self.large.sweep();
     }
 
     /// Takes the first `count` bytes out of `buffer`, and keeps it for later if that was all.
@@ -94,7 +114,11 @@ mod tests {
             let mut buffer = Vec::with_capacity(size);
             buffer.resize(size, b'x');
             buffers.give(buffer);
-            assert_eq!((buffers.small.0.borrow().len(), buffers.large.0.borrow().len()), (small, large), "{size}");
+            assert_eq!(
+                (buffers.small.kept.borrow().len(), buffers.large.kept.borrow().len()),
+                (small, large),
+                "{size}"
+            );
         }
         let (taken, large) = (buffers.empty(), buffers.large());
         assert_eq!((taken.len(), taken.capacity()), (0, 100));
@@ -108,9 +132,22 @@ mod tests {
         for _ in 0..=LARGE_MAX {
             buffers.give(Vec::with_capacity(LARGE_BYTES));
         }
-        assert_eq!(buffers.large.0.borrow().len(), LARGE_MAX);
+        assert_eq!(buffers.large.kept.borrow().len(), LARGE_MAX);
         let numbers = Spares::default();
         (0..=SPARES_MAX).for_each(|number| numbers.give(number));
         assert_eq!(numbers.take(), SPARES_MAX - 1, "the last that was kept");
+    }
+    #[test]
+    fn what_nobody_needed_for_a_while_is_let_go_of() {
+        let numbers = Spares::default();
+        (0..10).for_each(|number| numbers.give(number));
+        numbers.sweep();
+        assert_eq!(numbers.kept.borrow().len(), 10, "they have just come");
+        let three = [numbers.take(), numbers.take(), numbers.take()];
+        three.into_iter().rev().for_each(|number| numbers.give(number));
+        numbers.sweep();
+        assert_eq!(*numbers.kept.borrow(), [7, 8, 9], "three were needed at once");
+        numbers.sweep();
+        assert!(numbers.kept.borrow().is_empty());
     }
 }

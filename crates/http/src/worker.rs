@@ -78,6 +78,15 @@ impl Worker {
         patience::end();
     }
 
+    /// Lets go of what was kept and not used.
+    pub(crate) fn sweep(&self) {
+        self.idle.sweep();
+        self.shelf.age();
+        self.buffers.sweep();
+        self.requests.sweep();
+        self.responses.sweep();
+    }
+
     /// An id that no other request of the site has.
     pub(crate) fn id(&self) -> Id {
         self.ids.next()
