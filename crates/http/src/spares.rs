@@ -137,6 +137,7 @@ mod tests {
         (0..=SPARES_MAX).for_each(|number| numbers.give(number));
         assert_eq!(numbers.take(), SPARES_MAX - 1, "the last that was kept");
     }
+
     #[test]
     fn what_nobody_needed_for_a_while_is_let_go_of() {
         let numbers = Spares::default();
