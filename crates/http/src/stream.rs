@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::http2::{Asked, Served};
 use crate::patience::within;
+use crate::spares::JOINED_BYTES_MAX;
 use crate::tls::{Encrypted, Session};
 
 /// Where a backend listens.
@@ -51,9 +52,6 @@ async fn tcp(address: &SocketAddr) -> io::Result<TcpStream> {
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 /// How often a connection on which nothing happens is asked whether somebody is there; the least that the kernel takes.
 const ASKED_EACH: Duration = Duration::from_secs(1);
-
-/// Bytes of a body that are copied behind their head: less than it costs the kernel to look at two pieces.
-pub(crate) const JOINED_BYTES_MAX: usize = 4 * 1024;
 
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
 #[derive(Debug)]

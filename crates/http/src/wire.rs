@@ -48,9 +48,9 @@ pub(crate) fn read<T>(
     stream: &Stream,
     scratch: &Scratch,
     deadline: Duration,
-    take: impl FnMut(&[u8]) -> T + Unpin,
+    mut take: impl FnMut(&[u8]) -> T + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
-    within(deadline, come(stream, scratch, take))
+    within(deadline, come(stream, move || stream.copied(scratch, &mut take)))
 }
 
 /// Reads once and adds to `pending`; the number of bytes.
@@ -60,7 +60,11 @@ pub(crate) fn fill(
     scratch: &Scratch,
     deadline: Duration,
 ) -> impl Future<Output = io::Result<usize>> + Unpin {
-    within(deadline, come(stream, scratch, adding(pending)))
+    let mut add = |bytes: &[u8]| {
+        pending.extend_from_slice(bytes);
+        bytes.len()
+    };
+    within(deadline, come(stream, move || stream.copied(scratch, &mut add)))
 }
 
 /// The same, for who may be sent away when the engine ends. Takes a buffer only once something has come.
@@ -70,13 +74,7 @@ pub(crate) fn fill_idly(
     (scratch, buffers): (&Scratch, &Buffers),
     deadline: Duration,
 ) -> impl Future<Output = io::Result<usize>> + Unpin {
-    let take = |bytes: &[u8]| {
-        if pending.capacity() == 0 {
-            *pending = buffers.empty();
-        }
-        adding(pending)(bytes)
-    };
-    idly(deadline, come(stream, scratch, take))
+    idly(deadline, come(stream, move || stream.copied(scratch, |bytes| buffers.add(pending, bytes))))
 }
 
 /// Reads once and adds to `pending`; the number of bytes. Takes a buffer only once something has come, and what is large is not
@@ -87,34 +85,17 @@ pub(crate) fn receive(
     (scratch, buffers): (&Scratch, &Buffers),
     deadline: Duration,
 ) -> impl Future<Output = io::Result<usize>> + Unpin {
-    let receiving = poll_fn(move |context| {
-        loop {
-            match stream.received(pending, scratch, buffers) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-            ready!(stream.poll_readable(context))?;
-        }
-    });
-    within(deadline, receiving)
+    within(deadline, come(stream, move || stream.received(pending, scratch, buffers)))
 }
 
-fn adding(pending: &mut Vec<u8>) -> impl FnMut(&[u8]) -> usize + Unpin {
-    |bytes| {
-        pending.extend_from_slice(bytes);
-        bytes.len()
-    }
-}
-
-/// Waits for bytes and hands them to `take`.
+/// Waits until `attempt`, which reads from `stream`, finds something.
 fn come<T>(
     stream: &Stream,
-    scratch: &Scratch,
-    mut take: impl FnMut(&[u8]) -> T + Unpin,
+    mut attempt: impl FnMut() -> io::Result<T> + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
     poll_fn(move |context| {
         loop {
-            match stream.copied(scratch, &mut take) {
+            match attempt() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
@@ -125,7 +106,7 @@ fn come<T>(
 
 impl Stream {
     /// Reads what is there into the scratch buffer and hands it to `take`.
-    fn copied<T>(&self, scratch: &Scratch, take: &mut impl FnMut(&[u8]) -> T) -> io::Result<T> {
+    fn copied<T>(&self, scratch: &Scratch, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let mut buffer = scratch.0.borrow_mut();
         let count = self.try_read(&mut buffer)?;
         self.emptied(count, buffer.len());
@@ -135,7 +116,7 @@ impl Stream {
     /// Reads what is there and adds it to `pending`, without copying much of it.
     fn received(&self, pending: &mut Vec<u8>, scratch: &Scratch, buffers: &Buffers) -> io::Result<usize> {
         if !(pending.is_empty() && self.is_plain()) {
-            return self.copied(scratch, &mut adding(pending));
+            return self.copied(scratch, |bytes| buffers.add(pending, bytes));
         }
         let mut large = buffers.large();
         let read = self.try_read_buf(&mut large);
@@ -143,10 +124,7 @@ impl Stream {
         if large.len() > COPIED_BYTES_MAX {
             std::mem::swap(pending, &mut large);
         } else if !large.is_empty() {
-            if pending.capacity() == 0 {
-                *pending = buffers.empty();
-            }
-            pending.extend_from_slice(&large);
+            buffers.add(pending, &large);
         }
         buffers.give(large);
         read

@@ -6,7 +6,7 @@ use super::asked::Asked;
 use super::stored::Stored;
 use crate::codec::{Method, Request};
 use crate::files::{Ranges, read_ranges};
-use crate::stream::JOINED_BYTES_MAX;
+use crate::spares::JOINED_BYTES_MAX;
 
 /// A head, and which bytes of the stored body follow it.
 pub(crate) struct Reply<'s> {

@@ -149,6 +149,10 @@ mod tests {
             (b"0\r\n folded\r\n\r\n", TrailerInvalid),
             (b"0\r\nContent-Length: 5\r\n\r\n", TrailerForbidden),
             (b"0\r\nTransfer-Encoding: chunked\r\n\r\n", TrailerForbidden),
+            (b"0\r\nTrailer: a\r\n\r\n", TrailerForbidden),
+            (b"0\r\nAuthorization: a\r\n\r\n", TrailerForbidden),
+            (b"0\r\nIf-Unmodified-Since: a\r\n\r\n", TrailerForbidden),
+            (b"0\r\nCache-Control: no-store\r\n\r\n", TrailerForbidden),
         ];
         for (wire, refusal) in cases {
             assert_eq!(run(wire, &[]), Err(*refusal), "{}", wire.escape_ascii());

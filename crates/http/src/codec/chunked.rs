@@ -12,8 +12,8 @@ const TRAILER_BYTES_MAX: u16 = 8 * 1024;
 /// The longest name that is forbidden in a trailer, and one more.
 const NAME_KEPT: usize = 20;
 
-/// Trailers that would change what an application believes if it merged them, besides all that means something to a
-/// proxy: framing, routing, the connection, and where a request comes from (RFC 9110 § 6.5.1).
+/// The trailer that would change what an application believes if it merged it, besides all that means something to a proxy: framing,
+/// routing, the connection, where a request comes from, who sends it, on what condition, and what caches may do (RFC 9110 § 6.5.1).
 const FORBIDDEN: &[u8] = b"trailer";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

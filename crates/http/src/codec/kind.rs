@@ -202,6 +202,17 @@ mod tests {
             "x-forwarded-proto",
             "proxy-authenticate",
             "proxy-authorization",
+            "Cookie",
+            "Authorization",
+            "accept-encoding",
+            "Cache-Control",
+            "pragma",
+            "Range",
+            "if-range",
+            "if-match",
+            "If-None-Match",
+            "if-modified-since",
+            "if-unmodified-since",
         ];
         for name in known {
             for same in [name.to_owned(), name.to_uppercase(), name.to_lowercase()] {

@@ -57,8 +57,7 @@ pub(super) fn request_line<'b>(window: &'b [u8], limits: &HeadLimits) -> Option<
         return None;
     }
     let bytes = method.len() + target.len() + " ".len() + " HTTP/1.1\r\n".len();
-    let text = |bytes| std::str::from_utf8(bytes).ok();
-    let (method, target) = (text(method)?, text(target)?);
+    let (method, target) = (std::str::from_utf8(method).ok()?, std::str::from_utf8(target).ok()?);
     is_short(bytes, limits).then_some(RequestLine { method, target, old: minor == b'0', bytes })
 }
 

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use super::fetch::Fetch;
 use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
 use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
+use crate::connection::boxed;
 use crate::pool::{Lease, Reuse};
-use crate::stream::{JOINED_BYTES_MAX, Stream};
+use crate::spares::JOINED_BYTES_MAX;
+use crate::stream::Stream;
 use crate::tls::distrust;
 use crate::wire::{Wire, fill, receive};
 
@@ -126,8 +128,9 @@ impl Trip<'_> {
         backend: &Stream,
         progress: &Progress<'_>,
     ) -> Upload {
+        // In a box of its own: most requests have no body, and need not hold what sending one takes.
         if self.request.framing != Framing::None
-            && let Err(wrong) = Box::pin(self.send_body(client, pending, backend, progress)).await
+            && let Err(wrong) = boxed(|| self.send_body(client, pending, backend, progress)).await
         {
             return wrong;
         }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
-use crate::engine::{Engine, PATIENCE, backend, echo, request};
+use crate::engine::{Engine, PATIENCE, backend, echo, request, until};
 
 /// A backend that dies after a part of an answer that is said to have so many bytes.
 fn dying(length: usize) -> SocketAddr {
@@ -40,19 +40,27 @@ fn what_must_not_be_done_twice_is_not_when_its_answer_breaks_off() {
     assert_eq!((engine.total("truncated_total"), engine.total("retries_total")), (1, 0));
 }
 
+/// Before the answer begins, and within one of which nothing more comes for a while.
 #[test]
 fn a_client_that_goes_away_frees_its_backend() {
-    let (gone, seen) = channel();
-    let back = backend(move |mut client| {
-        request(&mut client);
-        let mut byte = [0];
-        gone.send(client.reader().read(&mut byte).unwrap_or(0)).unwrap();
-    });
-    let engine = Engine::with(&[back], mainstay_http::Limits::default());
-    let mut client = engine.connect();
-    client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    drop(client);
-    assert_eq!(seen.recv_timeout(PATIENCE), Ok(0), "the backend's connection is closed");
+    for begun in [&b""[..], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"] {
+        let (gone, seen) = channel();
+        let back = backend(move |mut client| {
+            request(&mut client);
+            client.send(begun);
+            let mut byte = [0];
+            gone.send(client.reader().read(&mut byte).unwrap_or(0)).unwrap();
+        });
+        let engine = Engine::with(&[back], mainstay_http::Limits::default());
+        let mut client = engine.connect();
+        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        if !begun.is_empty() {
+            client.reader().read_exact(&mut [0; 20]).unwrap();
+        }
+        drop(client);
+        assert_eq!(seen.recv_timeout(PATIENCE), Ok(0), "the backend's connection is closed");
+        until("he is missed", || engine.total("client_aborts_total") == 1);
+    }
 }
 
 #[test]
