@@ -38,6 +38,7 @@ mod secure;
 mod send;
 mod server;
 mod spares;
+mod splice;
 mod sticky;
 mod stream;
 pub mod tls;

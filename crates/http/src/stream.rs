@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::SendFlags;
+use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -255,7 +256,7 @@ impl Stream {
         }
         while !head.is_empty() {
             let send = |fd: BorrowedFd<'_>| Ok(rustix::net::send(fd, head, SendFlags::MORE | SendFlags::NOSIGNAL)?);
-            let written = self.when_writable(deadline, || self.with_fd(send)).await?;
+            let written = self.when_writable(deadline, || self.with_fd(Interest::WRITABLE, send)).await?;
             head = &head[written..];
         }
         Ok(())
@@ -273,11 +274,22 @@ impl Stream {
             let mut offset = offset;
             Ok(rustix::fs::sendfile(fd, file, Some(&mut offset), length)?)
         };
-        self.when_writable(deadline, || self.with_fd(send)).await
+        self.when_writable(deadline, || self.with_fd(Interest::WRITABLE, send)).await
     }
 
-    fn with_fd<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
-        each!(self, stream => stream.try_io(Interest::WRITABLE, || call(stream.as_fd())))
+    /// Moves up to `most` of the bytes that have come into a pipe, past user space (splice(2)); how many. Zero at the end.
+    pub(crate) fn splice_into(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        self.with_fd(Interest::READABLE, |fd| Ok(splice(fd, None, pipe, None, most, SpliceFlags::NONBLOCK)?))
+    }
+
+    /// Sends up to `most` of the bytes in a pipe, past user space; how many.
+    pub(crate) async fn splice_from(&self, pipe: BorrowedFd<'_>, most: usize, deadline: Duration) -> io::Result<usize> {
+        let send = |fd: BorrowedFd<'_>| Ok(splice(pipe, None, fd, None, most, SpliceFlags::NONBLOCK)?);
+        self.when_writable(deadline, || self.with_fd(Interest::WRITABLE, send)).await
+    }
+
+    fn with_fd<T>(&self, interest: Interest, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        each!(self, stream => stream.try_io(interest, || call(stream.as_fd())))
     }
 
     fn when_writable<T>(

@@ -50,7 +50,7 @@ pub(crate) fn read<T>(
     deadline: Duration,
     mut take: impl FnMut(&[u8]) -> T + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
-    within(deadline, come(stream, move || stream.copied(scratch, &mut take)))
+    within(deadline, come(stream, move || stream.copied(scratch, LARGE_BYTES, &mut take)))
 }
 
 /// Reads once and adds to `pending`; the number of bytes.
@@ -64,7 +64,7 @@ pub(crate) fn fill(
         pending.extend_from_slice(bytes);
         bytes.len()
     };
-    within(deadline, come(stream, move || stream.copied(scratch, &mut add)))
+    within(deadline, come(stream, move || stream.copied(scratch, LARGE_BYTES, &mut add)))
 }
 
 /// The same, for who may be sent away when the engine ends. Takes a buffer only once something has come.
@@ -74,22 +74,23 @@ pub(crate) fn fill_idly(
     (scratch, buffers): (&Scratch, &Buffers),
     deadline: Duration,
 ) -> impl Future<Output = io::Result<usize>> + Unpin {
-    idly(deadline, come(stream, move || stream.copied(scratch, |bytes| buffers.add(pending, bytes))))
+    idly(deadline, come(stream, move || stream.copied(scratch, LARGE_BYTES, |bytes| buffers.add(pending, bytes))))
 }
 
-/// Reads once and adds to `pending`; the number of bytes. Takes a buffer only once something has come, and what is large is not
-/// copied: then `pending` is what it was read into.
+/// Reads once, up to `most` bytes, and adds to `pending`; the number of bytes. Takes a buffer only once something has come, and what
+/// is large is not copied: then `pending` is what it was read into.
 pub(crate) fn receive(
     stream: &Stream,
     pending: &mut Vec<u8>,
     (scratch, buffers): (&Scratch, &Buffers),
+    most: usize,
     deadline: Duration,
 ) -> impl Future<Output = io::Result<usize>> + Unpin {
-    within(deadline, come(stream, move || stream.received(pending, scratch, buffers)))
+    within(deadline, come(stream, move || stream.received(pending, (scratch, buffers), most)))
 }
 
 /// Waits until `attempt`, which reads from `stream`, finds something.
-fn come<T>(
+pub(crate) fn come<T>(
     stream: &Stream,
     mut attempt: impl FnMut() -> io::Result<T> + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
@@ -105,18 +106,24 @@ fn come<T>(
 }
 
 impl Stream {
-    /// Reads what is there into the scratch buffer and hands it to `take`.
-    fn copied<T>(&self, scratch: &Scratch, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    /// Reads what is there, up to `most` bytes, into the scratch buffer and hands it to `take`.
+    fn copied<T>(&self, scratch: &Scratch, most: usize, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let mut buffer = scratch.0.borrow_mut();
-        let count = self.try_read(&mut buffer)?;
-        self.emptied(count, buffer.len());
+        let room = most.min(buffer.len());
+        let count = self.try_read(&mut buffer[..room])?;
+        self.emptied(count, room);
         Ok(take(&buffer[..count]))
     }
 
-    /// Reads what is there and adds it to `pending`, without copying much of it.
-    fn received(&self, pending: &mut Vec<u8>, scratch: &Scratch, buffers: &Buffers) -> io::Result<usize> {
-        if !(pending.is_empty() && self.is_plain()) {
-            return self.copied(scratch, |bytes| buffers.add(pending, bytes));
+    /// Reads what is there, up to `most` bytes, and adds it to `pending`, without copying much of it.
+    fn received(
+        &self,
+        pending: &mut Vec<u8>,
+        (scratch, buffers): (&Scratch, &Buffers),
+        most: usize,
+    ) -> io::Result<usize> {
+        if most <= COPIED_BYTES_MAX || !(pending.is_empty() && self.is_plain()) {
+            return self.copied(scratch, most, |bytes| buffers.add(pending, bytes));
         }
         let mut large = buffers.large();
         let read = self.try_read_buf(&mut large);

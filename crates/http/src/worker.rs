@@ -17,6 +17,7 @@ use crate::idle::Idle;
 use crate::observe::{Lane, Scene};
 use crate::patience;
 use crate::spares::{Buffers, Spares};
+use crate::splice::Pipes;
 use crate::trace::{Id, Ids};
 use crate::wire::Scratch;
 
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     pub(crate) buffers: Buffers,
     pub(crate) requests: Spares<Box<Request>>,
     pub(crate) responses: Spares<Box<Response>>,
+    pub(crate) pipes: Pipes,
     pub(crate) stop: watch::Receiver<bool>,
     stopping: Cell<bool>,
     pub(crate) shelf: Shelf,
@@ -56,6 +58,7 @@ impl Worker {
             buffers: Buffers::default(),
             requests: Spares::default(),
             responses: Spares::default(),
+            pipes: Pipes::default(),
             stopping: Cell::default(),
             stop,
             shelf: Shelf::new(),
@@ -85,6 +88,7 @@ impl Worker {
         self.buffers.sweep();
         self.requests.sweep();
         self.responses.sweep();
+        self.pipes.sweep();
     }
 
     /// An id that no other request of the site has.

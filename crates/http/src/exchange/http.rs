@@ -7,11 +7,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::fetch::Fetch;
+use super::spliced::{Cut, HEAD_BYTES};
 use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
 use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
 use crate::connection::boxed;
 use crate::pool::{Lease, Reuse};
-use crate::spares::JOINED_BYTES_MAX;
+use crate::spares::{JOINED_BYTES_MAX, LARGE_BYTES};
+use crate::splice::Pipe;
 use crate::stream::Stream;
 use crate::tls::distrust;
 use crate::wire::{Wire, fill, receive};
@@ -60,7 +62,10 @@ impl Trip<'_> {
             }
         }
         self.worker.buffers.give(head);
-        let (mut back, progress) = (Wire::new(backend), self.progress(lease));
+        let (mut back, mut progress) = (Wire::new(backend), self.progress(lease));
+        if self.fetch.is_none() && wire.stream.is_plain() && back.stream.is_plain() {
+            progress.head_bytes = HEAD_BYTES;
+        }
         progress.uploaded.set(asked);
         let ended = both_ways(
             pin!(self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress)),
@@ -154,6 +159,17 @@ impl Trip<'_> {
         let mut left = self.limits().body_bytes_max;
         while !body.is_done() {
             progress.body_begun.set(true);
+            if let Body::Length(rest) = &mut body
+                && pending.is_empty()
+                && *rest <= left
+                && let Some(pipe) = self.pipe(*rest, (client, backend))
+            {
+                return self.spliced(pipe, (client, backend), rest, &progress.silence).await.map_err(|cut| match cut {
+                    Cut::Late => Upload::ClientWrong(Refusal::BodyTimeout),
+                    Cut::Short => Upload::ClientGone,
+                    Cut::Refused => Upload::BackendGone,
+                });
+            }
             match self.more_body(client, pending, progress.silence.progress).await {
                 Err(Upload::ClientWrong(Refusal::BodyTimeout)) if progress.silence.is_excused() => continue,
                 came => came?,
@@ -200,15 +216,16 @@ impl Trip<'_> {
                 Err(ended) => return ended,
             };
             if !response.is_interim() {
-                if let Some(ended) = self.missing((backend, pending, head), response, progress).await {
-                    return ended;
-                }
+                let pipe = match self.missing((backend, pending, head), client, response, progress).await {
+                    Ok(pipe) => pipe,
+                    Err(ended) => return ended,
+                };
                 if let Some(ended) = self.heard(response) {
                     return ended;
                 }
                 self.begins();
                 progress.heard();
-                return self.final_answer((backend, pending, head), client, (response, out), progress).await;
+                return self.final_answer((backend, pending, head), client, (response, out, pipe), progress).await;
             }
             pending.drain(..head);
             // An HTTP/1.0 client knows no interim responses (RFC 9110 § 15.2).
@@ -261,7 +278,7 @@ impl Trip<'_> {
             let room = (&self.worker.scratch, &self.worker.buffers);
             let answer = progress.silence.answer;
             let within = if progress.is_long.get() { answer } else { answer.min(SHORT) };
-            match receive(backend, pending, room, within).await {
+            match receive(backend, pending, room, progress.head_bytes, within).await {
                 Ok(0) if pending.is_empty() => return Err(Download::Nothing { late: false }),
                 Ok(0) => return Err(self.wrong(Refusal::StatusLineInvalid)),
                 Ok(_) => return Ok(()),
@@ -276,26 +293,40 @@ impl Trip<'_> {
         }
     }
 
-    /// Waits until an answer is whole of which the client is to hear only then; how the download ends if it never is.
+    /// Waits until an answer is whole of which the client is to hear only then. Much of what has come already is in a pipe then.
+    ///
+    /// # Errors
+    /// How the download ends if it never is.
     async fn missing(
         &self,
         (backend, pending, head): (&Stream, &mut Vec<u8>, usize),
+        client: &Stream,
         response: &Response,
         progress: &Progress<'_>,
-    ) -> Option<Download> {
-        let bytes = match response.framing {
-            Framing::Length(bytes @ ..=WHOLE_BYTES_MAX) if self.is_repeatable() => head + bytes as usize,
-            _ => return None,
-        };
-        while pending.len() < bytes {
+    ) -> Result<Option<Pipe>, Download> {
+        let Framing::Length(length) = response.framing else { return Ok(None) };
+        let is_held = length <= WHOLE_BYTES_MAX && self.is_repeatable();
+        let left = length.saturating_sub((pending.len() - head) as u64);
+        // Whether the cache will listen is not known yet.
+        let pipe = if self.fetch.is_none() { self.pipe(left, (backend, client)) } else { None };
+        if let Some(mut pipe) = pipe {
+            // If it fails, so does the next read.
+            let _ = pipe.fill_now(backend, left);
+            if !is_held || pipe.held() == left {
+                return Ok(Some(pipe));
+            }
+            pipe.pour(pending).map_err(|_| Download::Short)?;
+            self.worker.pipes.give(pipe);
+        }
+        while is_held && ((pending.len() - head) as u64) < length {
             progress.is_long.set(true);
             match fill(backend, pending, &self.worker.scratch, progress.silence.progress).await {
                 Ok(1..) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Some(Download::Nothing { late: true }),
-                Ok(0) | Err(_) => return Some(Download::Short),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(Download::Nothing { late: true }),
+                Ok(0) | Err(_) => return Err(Download::Short),
             }
         }
-        None
+        Ok(None)
     }
 
     /// Passes the answer on whose head took the first `begun` of the `pending` bytes.
@@ -303,7 +334,7 @@ impl Trip<'_> {
         &self,
         (backend, pending, begun): (&Stream, &mut Vec<u8>, usize),
         client: &Stream,
-        (response, out): (&Response, &mut Vec<u8>),
+        (response, out, pipe): (&Response, &mut Vec<u8>, Option<Pipe>),
         progress: &Progress<'_>,
     ) -> Download {
         let uploaded = progress.uploaded.get().is_some();
@@ -319,14 +350,15 @@ impl Trip<'_> {
         let (status, mut body) = (response.status, Body::new(response.framing));
         let (head, within) = (out.len(), progress.silence.progress);
         // What came together with the head goes out together with it, and is not copied if it is large.
-        let apart = chunks == Chunks::AsTheyAre && pending.len() - begun > JOINED_BYTES_MAX;
+        let apart = chunks == Chunks::AsTheyAre && pending.len() - begun > JOINED_BYTES_MAX && pipe.is_none();
         let Ok(passed) = self.pass(&mut body, &pending[begun..], chunks, (!apart).then_some(&mut *out)) else {
             return self.wrong(Refusal::ChunkSizeInvalid);
         };
         let behind = begun + passed;
-        let written = match apart {
-            true => client.write_both(out, &pending[begun..behind], within).await,
-            false => client.write(out, within).await,
+        let written = match &pipe {
+            Some(pipe) if pipe.held() > 0 => client.begin(out, within).await,
+            _ if apart => client.write_both(out, &pending[begun..behind], within).await,
+            _ => client.write(out, within).await,
         };
         if written.is_err() {
             return Download::ClientGone;
@@ -337,10 +369,15 @@ impl Trip<'_> {
             return Download::Switched { status };
         }
         let mut bytes = if apart { passed } else { out.len() - head } as u64;
+        if let Body::Length(left) = body
+            && let Some(pipe) = pipe.or_else(|| self.pipe(left, (backend, client)))
+        {
+            return self.spliced_answer((pipe, left), (backend, client), (status, bytes, persists), progress).await;
+        }
         progress.is_long.set(true);
         while !body.is_done() {
             let room = (&self.worker.scratch, &self.worker.buffers);
-            match receive(backend, pending, room, within).await {
+            match receive(backend, pending, room, LARGE_BYTES, within).await {
                 Ok(0) if body == Body::Close => {
                     if let Some(fetch) = self.fetch {
                         fetch.complete();

@@ -15,6 +15,7 @@ mod http;
 mod refresh;
 mod script;
 mod silence;
+mod spliced;
 mod stages;
 mod tunnel;
 mod unheard;
@@ -34,6 +35,7 @@ use crate::counters::count;
 use crate::http2;
 use crate::page::{self, Page};
 use crate::pool::{Lease, Pool, Refused, Wanted};
+use crate::spares::LARGE_BYTES;
 use crate::stream::Stream;
 use crate::tls::distrust;
 use crate::trace::Trace;
@@ -156,7 +158,7 @@ impl Trip<'_> {
     fn progress<'l>(&self, lease: &'l Lease) -> Progress<'l> {
         let silence = Silence::of(self.request, self.limits());
         let (uploaded, body_begun, persists, is_long) = Default::default();
-        Progress { lease, uploaded, body_begun, persists, is_long, silence }
+        Progress { lease, uploaded, body_begun, persists, is_long, head_bytes: LARGE_BYTES, silence }
     }
 
     /// Has the backends of `route` answer.
@@ -402,6 +404,8 @@ struct Progress<'l> {
     persists: Cell<bool>,
     /// The answer takes long enough that the client may go away meanwhile.
     is_long: Cell<bool>,
+    /// Read of the answer at once until its head is there.
+    head_bytes: usize,
     silence: Silence,
 }
 

@@ -17,6 +17,7 @@ mod reencrypt;
 mod responder;
 mod scripts;
 mod secure;
+mod spliced;
 mod spread;
 mod strict;
 mod tls;
