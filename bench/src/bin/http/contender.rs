@@ -2,14 +2,17 @@
 //! of its processes took.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mainstay_bench::arena::{THEIR_CORE, end, mainstay as binary, peer, word};
 use mainstay_bench::cpu;
+use serde_json::Value;
 
 use super::arena::{self, FEW, HAPROXY, MAINSTAY, NGINX, RELAY, VARNISH};
 use super::cases::{Case, From};
@@ -60,6 +63,7 @@ impl Who {
 pub struct Contender {
     pub who: Who,
     child: Child,
+    folder: PathBuf,
 }
 
 impl Contender {
@@ -83,7 +87,7 @@ impl Contender {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", THEIR_CORE]).args(argv).stdin(Stdio::null());
         let child = command.stdout(output.try_clone()?).stderr(output).spawn().context("taskset is in util-linux")?;
-        let mut contender = Contender { who, child };
+        let mut contender = Contender { who, child, folder: own.clone() };
         contender.wait(case, load).with_context(|| {
             let said = fs::read_to_string(own.join("output")).unwrap_or_default();
             format!("{} does not serve; it said: {said}", who.name())
@@ -126,6 +130,25 @@ impl Contender {
             }
         }
         Ok(sum)
+    }
+
+    /// Fails if ours has saved work by leaving requests out of its log. As many as one in a hundred may be the machine's fault.
+    pub fn has_logged(&self) -> Result<()> {
+        if !matches!(self.who, Who::Mainstay | Who::Few) {
+            return Ok(());
+        }
+        for service in fs::read_dir(self.folder.join("state/run"))? {
+            let Ok(mut stream) = UnixStream::connect(service?.path().join("report.sock")) else { continue };
+            stream.write_all(b"GET /v1/report HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            let report: Value = serde_json::from_str(answer.split_once("\r\n\r\n").context("no report")?.1)?;
+            let counter = |name| report["counters"][name].as_u64().with_context(|| format!("no {name} in the report"));
+            let (lost, requests) = (counter("access_log_drops_total")?, counter("requests_total")?);
+            ensure!(lost * 100 <= requests, "{lost} of {requests} requests are missing in its log");
+            return Ok(());
+        }
+        bail!("nothing reports what it logged")
     }
 
     /// CPU time of all its processes so far, in nanoseconds.

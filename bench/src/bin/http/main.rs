@@ -99,6 +99,7 @@ fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Resu
             }
         }
     }
+    contenders.iter().try_for_each(Contender::has_logged)?;
     let column = |who: &str, of: fn(&Figures) -> f64| figures[who].iter().map(of).collect::<Vec<f64>>();
     let mut rows = Vec::new();
     for peer in contenders.iter().map(|contender| contender.who.name()).filter(|name| *name != "mainstay") {

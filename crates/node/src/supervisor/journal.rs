@@ -39,13 +39,17 @@ const ACCESS: &[u8] = b"{\"access\":true,";
 /// Before an access record in a format that is not ours: it goes into the file without this byte.
 const AS_IT_IS: u8 = 0x1f;
 
-/// Room in the pipe: at 10,000 requests a second what comes in a third of a second. 1 MiB is what the kernel gives
-/// unasked (`/proc/sys/fs/pipe-max-size`).
-const PIPE_BYTES: usize = 1 << 20;
+/// Room in the pipe: what four cores that do nothing but answer write between two looks.
+const PIPE_BYTES: usize = 4 << 20;
+/// What the kernel gives whoever may not have more (`/proc/sys/fs/pipe-max-size`).
+const PIPE_BYTES_UNASKED: usize = 1 << 20;
 
-/// After each look into the pipe, so that a busy service costs twenty looks a second and not one for each of its lines. The pipe
-/// is not watched meanwhile: epoll would wake this process for every write (2,000 a second beside a busy balancer), for nothing.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause after a look into the pipe, so that a busy service costs twenty looks a second and not one for each of its lines.
+/// The pipe is not watched meanwhile: epoll would wake this process for every write (2,000 a second beside a busy balancer), for
+/// nothing.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// See [`paced`].
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// How far back an error is looked for among the last lines of a dead process: behind it come at most the farewells of
 /// its workers.
@@ -88,7 +92,8 @@ impl Journal {
         };
         rustix::io::ioctl_fionbio(&reader, true)?;
         // A machine that is short of memory for pipes gives what it has; lines are lost sooner then, and counted.
-        let _ = rustix::pipe::fcntl_setpipe_size(&reader, PIPE_BYTES);
+        let _ = rustix::pipe::fcntl_setpipe_size(&reader, PIPE_BYTES)
+            .or_else(|_| rustix::pipe::fcntl_setpipe_size(&reader, PIPE_BYTES_UNASKED));
         let file = RotatingFile::new(folder.join(format!("{service}.log")));
         Ok(Arc::new(Journal {
             service: service.clone(),
@@ -118,13 +123,17 @@ impl Journal {
 
     /// Reads for ever. The pipe does not end, since we hold its writing end too. Needs a tokio runtime.
     pub(super) async fn run(self: Arc<Self>) {
+        let room = rustix::pipe::fcntl_getpipe_size(&self.pipe).unwrap_or(PIPE_BYTES_UNASKED);
+        let mut pause = PAUSE_MAX;
         loop {
             // A machine that cannot watch one more descriptor is looked at without.
             let _ = self.filled().await;
-            while !self.pump() {
+            let mut taken = 0;
+            while !self.look(&mut taken) {
                 tokio::task::yield_now().await;
             }
-            tokio::time::sleep(PAUSE).await;
+            pause = paced(pause, taken, room);
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -137,8 +146,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes what is in the pipe now, but not more than is fair; returns whether that was all.
-    pub(super) fn pump(&self) -> bool {
+    /// Takes what is in the pipe now, but not more than is fair.
+    pub(super) fn pump(&self) {
+        self.look(&mut 0);
+    }
+
+    /// The same, and adds to `bytes` how much it took; returns whether that was all.
+    fn look(&self, bytes: &mut usize) -> bool {
         let mut buffer = [0; 64 << 10];
         let mut records = Vec::new();
         let mut taken = 0;
@@ -158,6 +172,7 @@ impl Journal {
             }
         };
         inner.write(&self.service, &records);
+        *bytes += taken;
         drained
     }
 
@@ -194,6 +209,13 @@ impl Journal {
             inner.memory.iter().skip(skip).flat_map(|line| [line.as_str(), "\n"]).collect()
         })
     }
+}
+
+/// The pause after a look that found `taken` bytes after `pause`: as long as fills a quarter of the pipe at that rate. One that was
+/// full may have come much faster; then the pauses shrink from look to look.
+fn paced(pause: Duration, taken: usize, room: usize) -> Duration {
+    let quarters = (4 * taken).max(1) as f64 / room as f64;
+    Duration::try_from_secs_f64(pause.as_secs_f64() / quarters).unwrap_or(PAUSE_MAX).clamp(PAUSE_MIN, PAUSE_MAX)
 }
 
 impl Inner {
@@ -320,6 +342,22 @@ mod tests {
     fn say(journal: &Journal, text: &str) {
         rustix::io::write(journal.writer(), text.as_bytes()).unwrap();
         journal.pump();
+    }
+
+    /// Whatever the rate, the pipe is never full again once the pauses follow it, and nobody looks oftener than is of use.
+    #[test]
+    fn pauses_follow_what_comes() {
+        for bytes_a_second in [0, 2_000_000, 20_000_000, 200_000_000, 1_000_000_000] {
+            let (mut pause, mut looks, mut seconds) = (PAUSE_MAX, 0, 0.0);
+            while seconds < 1.0 {
+                let came = (bytes_a_second as f64 * pause.as_secs_f64()) as usize;
+                assert!(came < PIPE_BYTES || looks < 5, "{came} bytes at once after {looks} looks");
+                pause = paced(pause, came.min(PIPE_BYTES), PIPE_BYTES);
+                (looks, seconds) = (looks + 1, seconds + pause.as_secs_f64());
+            }
+            let of_use = 20.max(bytes_a_second / (PIPE_BYTES / 4)) + 10;
+            assert!(looks <= of_use, "{looks} looks at {bytes_a_second} bytes a second");
+        }
     }
 
     #[tokio::test]
