@@ -11,17 +11,15 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-use crate::patience::within;
 use crate::spares::Spares;
 use crate::stream::Stream;
-use crate::wire::come;
 
 /// Fewer are copied: that takes less than calling the kernel once more.
 pub(crate) const SPLICED_BYTES_MIN: u64 = 8 * 1024;
 /// Room of a pipe: for as much as one read brings.
 const PIPE_BYTES: usize = 256 * 1024;
-/// Pipes of a thread, each with two descriptors. One is held while a slow reader has not taken what is in it. Who finds none copies,
-/// as does who would have more than the kernel lets a user have: 64 MiB of room in all (pipe(7), `pipe-user-pages-soft`).
+/// Pipes of a thread, each with two descriptors. Who waits for something to come has none; one is held while a slow reader has not
+/// taken what is in it. Who finds none copies, as does who would have more than the kernel lets a user have: 64 MiB of room in all (pipe(7), `pipe-user-pages-soft`).
 const PIPES_MAX: usize = 64;
 
 /// The pipes of a thread.
@@ -77,19 +75,11 @@ impl Pipe {
     ///
     /// # Errors
     /// `WouldBlock` if there are none, and what the socket says.
-    pub(crate) fn fill_now(&mut self, stream: &Stream, most: u64) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, stream: &Stream, most: u64) -> io::Result<usize> {
         debug_assert_eq!(self.held, 0);
         let most = usize::try_from(most).unwrap_or(PIPE_BYTES).min(PIPE_BYTES);
         self.held = stream.splice_into(self.inward.as_fd(), most)?;
         Ok(self.held)
-    }
-
-    /// The same, as soon as something has come.
-    ///
-    /// # Errors
-    /// `TimedOut` if nothing came within `deadline`, and what the socket says.
-    pub(crate) async fn fill(&mut self, stream: &Stream, most: u64, deadline: Duration) -> io::Result<usize> {
-        within(deadline, come(stream, || self.fill_now(stream, most))).await
     }
 
     /// Sends on what it holds; each wait for room at most `deadline`.

@@ -89,8 +89,13 @@ pub(crate) fn receive(
     within(deadline, come(stream, move || stream.received(pending, (scratch, buffers), most)))
 }
 
+/// Waits until there may be something to read.
+pub(crate) fn readable(stream: &Stream, deadline: Duration) -> impl Future<Output = io::Result<()>> + Unpin {
+    within(deadline, poll_fn(|context| stream.poll_readable(context)))
+}
+
 /// Waits until `attempt`, which reads from `stream`, finds something.
-pub(crate) fn come<T>(
+fn come<T>(
     stream: &Stream,
     mut attempt: impl FnMut() -> io::Result<T> + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {

@@ -162,13 +162,15 @@ impl Trip<'_> {
             if let Body::Length(rest) = &mut body
                 && pending.is_empty()
                 && *rest <= left
-                && let Some(pipe) = self.pipe(*rest, (client, backend))
+                && self.splices(*rest, (client, backend))
             {
-                return self.spliced(pipe, (client, backend), rest, &progress.silence).await.map_err(|cut| match cut {
-                    Cut::Late => Upload::ClientWrong(Refusal::BodyTimeout),
-                    Cut::Short => Upload::ClientGone,
-                    Cut::Refused => Upload::BackendGone,
-                });
+                match self.spliced(None, (client, backend), rest, &progress.silence).await {
+                    Ok(()) => return Ok(()),
+                    Err(Cut::Late) => return Err(Upload::ClientWrong(Refusal::BodyTimeout)),
+                    Err(Cut::Short) => return Err(Upload::ClientGone),
+                    Err(Cut::Refused) => return Err(Upload::BackendGone),
+                    Err(Cut::Unspliced) => {}
+                }
             }
             match self.more_body(client, pending, progress.silence.progress).await {
                 Err(Upload::ClientWrong(Refusal::BodyTimeout)) if progress.silence.is_excused() => continue,
@@ -308,10 +310,10 @@ impl Trip<'_> {
         let is_held = length <= WHOLE_BYTES_MAX && self.is_repeatable();
         let left = length.saturating_sub((pending.len() - head) as u64);
         // Whether the cache will listen is not known yet.
-        let pipe = if self.fetch.is_none() { self.pipe(left, (backend, client)) } else { None };
-        if let Some(mut pipe) = pipe {
+        let splices = self.fetch.is_none() && self.splices(left, (backend, client));
+        if let Some(mut pipe) = splices.then(|| self.worker.pipes.take()).flatten() {
             // If it fails, so does the next read.
-            let _ = pipe.fill_now(backend, left);
+            let _ = pipe.fill(backend, left);
             if !is_held || pipe.held() == left {
                 return Ok(Some(pipe));
             }
@@ -369,12 +371,25 @@ impl Trip<'_> {
             return Download::Switched { status };
         }
         let mut bytes = if apart { passed } else { out.len() - head } as u64;
-        if let Body::Length(left) = body
-            && let Some(pipe) = pipe.or_else(|| self.pipe(left, (backend, client)))
-        {
-            return self.spliced_answer((pipe, left), (backend, client), (status, bytes, persists), progress).await;
+        let held = pipe.as_ref().map_or(0, Pipe::held);
+        if !body.is_done() && body != Body::Length(held) {
+            progress.is_long.set(true);
         }
-        progress.is_long.set(true);
+        if let Body::Length(left) = &mut body
+            && self.splices(*left, (backend, client))
+        {
+            bytes += *left;
+            *left -= held;
+            match self.spliced(pipe, (backend, client), left, &progress.silence).await {
+                Ok(()) => body = Body::Done,
+                Err(Cut::Refused) => return Download::ClientGone,
+                Err(Cut::Late | Cut::Short) => return Download::Truncated { status, bytes: bytes - *left },
+                Err(Cut::Unspliced) => bytes -= *left,
+            }
+            if let (Some(fetch), true) = (self.fetch, body.is_done()) {
+                fetch.complete();
+            }
+        }
         while !body.is_done() {
             let room = (&self.worker.scratch, &self.worker.buffers);
             match receive(backend, pending, room, LARGE_BYTES, within).await {
