@@ -88,7 +88,10 @@ impl Pipe {
     /// `TimedOut`, and what the socket says.
     pub(crate) async fn empty(&mut self, stream: &Stream, deadline: Duration) -> io::Result<()> {
         while self.held > 0 {
-            self.held -= stream.splice_from(self.outward.as_fd(), self.held, deadline).await?;
+            match stream.splice_from(self.outward.as_fd(), self.held, deadline).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => self.held -= count,
+            }
         }
         Ok(())
     }
@@ -96,13 +99,15 @@ impl Pipe {
     /// Adds what it holds to `pending`, as if it had been read.
     ///
     /// # Errors
-    /// None that are known.
+    /// None that are known: what it holds can be read.
     pub(crate) fn pour(&mut self, pending: &mut Vec<u8>) -> io::Result<()> {
         let mut place = pending.len();
         pending.resize(place + self.held, 0);
         while self.held > 0 {
-            let count = rustix::io::read(&self.outward, &mut pending[place..])?;
-            (place, self.held) = (place + count, self.held - count);
+            match rustix::io::read(&self.outward, &mut pending[place..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => (place, self.held) = (place + count, self.held - count),
+            }
         }
         Ok(())
     }
