@@ -132,8 +132,8 @@ impl Contender {
         Ok(sum)
     }
 
-    /// Fails if ours has saved work by leaving requests out of its log. A disk that takes no more for a moment costs one in a hundred
-    /// where two hundred thousand come a second.
+    /// Fails if ours has saved work by leaving requests out of its log. Where the kernel grants a log's pipe 1 MiB, one in a hundred is
+    /// lost if two hundred thousand a second come all of a sudden, as they do at the beginning of a turn.
     pub fn has_logged(&self) -> Result<()> {
         if !matches!(self.who, Who::Mainstay | Who::Few) {
             return Ok(());
