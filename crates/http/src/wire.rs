@@ -11,7 +11,7 @@ use crate::spares::{Buffers, LARGE_BYTES};
 use crate::stream::Stream;
 
 /// So many bytes that were read are copied; of more the buffer changes hands.
-const COPIED_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 /// The buffer that a thread's connections read into; borrowed only between two waits. One serves all, so its size costs nothing.
 pub(crate) struct Scratch(RefCell<Box<[u8]>>);
@@ -77,8 +77,8 @@ pub(crate) fn fill_idly(
     idly(deadline, come(stream, move || stream.copied(scratch, LARGE_BYTES, |bytes| buffers.add(pending, bytes))))
 }
 
-/// Reads once, up to `most` bytes, and adds to `pending`; the number of bytes. Takes a buffer only once something has come, and what
-/// is large is not copied: then `pending` is what it was read into.
+/// Reads once and adds to `pending`; the number of bytes: at the most [`COPIED_BYTES_MAX`], or up to [`LARGE_BYTES`] where `most` is
+/// above that. Takes a buffer only once something has come, and what is large is not copied: then `pending` is what it was read into.
 pub(crate) fn receive(
     stream: &Stream,
     pending: &mut Vec<u8>,
@@ -120,7 +120,7 @@ impl Stream {
         Ok(take(&buffer[..count]))
     }
 
-    /// Reads what is there, up to `most` bytes, and adds it to `pending`, without copying much of it.
+    /// See [`receive`].
     fn received(
         &self,
         pending: &mut Vec<u8>,

@@ -371,55 +371,73 @@ impl Trip<'_> {
             return Download::Switched { status };
         }
         let mut bytes = if apart { passed } else { out.len() - head } as u64;
+        match self.rest((backend, pending), client, (body, chunks, pipe), (out, &mut bytes), progress).await {
+            Ok(()) => Download::Complete { status, bytes, persists },
+            Err(Cut::Refused) => Download::ClientGone,
+            Err(_) => Download::Truncated { status, bytes },
+        }
+    }
+
+    /// Passes on what is left of `body`, of which `pipe` may hold some, and adds what that was to `bytes`: spliced as far as there is a
+    /// pipe for it, else by way of `pending`, or of `out` if its framing changes.
+    async fn rest(
+        &self,
+        (backend, pending): (&Stream, &mut Vec<u8>),
+        client: &Stream,
+        (mut body, chunks, pipe): (Body, Chunks, Option<Pipe>),
+        (out, bytes): (&mut Vec<u8>, &mut u64),
+        progress: &Progress<'_>,
+    ) -> Result<(), Cut> {
         let held = pipe.as_ref().map_or(0, Pipe::held);
         if !body.is_done() && body != Body::Length(held) {
             progress.is_long.set(true);
         }
         if let Body::Length(left) = &mut body
-            && self.splices(*left, (backend, client))
+            && (held > 0 || self.splices(*left, (backend, client)))
         {
-            bytes += *left;
+            let before = *left;
             *left -= held;
-            match self.spliced(pipe, (backend, client), left, &progress.silence).await {
-                Ok(()) => body = Body::Done,
-                Err(Cut::Refused) => return Download::ClientGone,
-                Err(Cut::Late | Cut::Short) => return Download::Truncated { status, bytes: bytes - *left },
-                Err(Cut::Unspliced) => bytes -= *left,
-            }
-            if let (Some(fetch), true) = (self.fetch, body.is_done()) {
-                fetch.complete();
+            let ended = self.spliced(pipe, (backend, client), left, &progress.silence).await;
+            *bytes += before - *left;
+            match ended {
+                Err(Cut::Unspliced) => {}
+                Err(cut) => return Err(cut),
+                Ok(()) => {
+                    self.whole();
+                    return Ok(());
+                }
             }
         }
+        let within = progress.silence.progress;
         while !body.is_done() {
             let room = (&self.worker.scratch, &self.worker.buffers);
             match receive(backend, pending, room, LARGE_BYTES, within).await {
                 Ok(0) if body == Body::Close => {
-                    if let Some(fetch) = self.fetch {
-                        fetch.complete();
-                    }
+                    self.whole();
                     let end: &[u8] = if chunks == Chunks::Added { b"0\r\n\r\n" } else { b"" };
-                    return match client.write(end, within).await {
-                        Ok(()) => Download::Complete { status, bytes, persists },
-                        Err(_) => Download::ClientGone,
-                    };
+                    return client.write(end, within).await.map_err(|_| Cut::Refused);
                 }
                 Ok(1..) => progress.silence.heard(),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => continue,
-                Ok(0) | Err(_) => return Download::Truncated { status, bytes },
+                Ok(0) | Err(_) => return Err(Cut::Short),
             }
             out.clear();
             let as_it_is = chunks == Chunks::AsTheyAre;
-            let Ok(taken) = self.pass(&mut body, pending, chunks, (!as_it_is).then_some(&mut *out)) else {
-                return Download::Truncated { status, bytes };
-            };
+            let taken =
+                self.pass(&mut body, pending, chunks, (!as_it_is).then_some(&mut *out)).map_err(|_| Cut::Short)?;
             let sent = if as_it_is { &pending[..taken] } else { &out[..] };
-            if client.write(sent, within).await.is_err() {
-                return Download::ClientGone;
-            }
-            bytes += sent.len() as u64;
+            client.write(sent, within).await.map_err(|_| Cut::Refused)?;
+            *bytes += sent.len() as u64;
             self.worker.buffers.used(pending, taken);
         }
-        Download::Complete { status, bytes, persists }
+        Ok(())
+    }
+
+    /// The answer is there to its end.
+    fn whole(&self) {
+        if let Some(fetch) = self.fetch {
+            fetch.complete();
+        }
     }
 
     /// Passes what belongs to the body from `input` to `out`, if that is wanted, and to the cache; how much of `input` that was.

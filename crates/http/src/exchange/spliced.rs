@@ -6,12 +6,12 @@ use super::silence::Silence;
 use super::{Fetch, Trip};
 use crate::splice::{Pipe, SPLICED_BYTES_MIN};
 use crate::stream::Stream;
-use crate::wire::readable;
+use crate::wire::{COPIED_BYTES_MAX, readable};
 
 /// Read of an answer at once if the rest may be spliced: its head, and with it all of a small body.
-pub(super) const HEAD_BYTES: usize = 4 * 1024;
+pub(super) const HEAD_BYTES: usize = COPIED_BYTES_MAX;
 
-/// Why not all of a body passed.
+/// Why not all of a body passed, or why not by splicing.
 pub(super) enum Cut {
     /// Where it comes from fell silent.
     Late,
