@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use mainstay_machines::Time;
 use mainstay_machines::health::{Config, Failure, Health, Input, Output, State};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::codec::{Body, HeadLimits, Response, ResponseContext};
+use crate::event_loop::{Held, sleep, spawn_held, timeout};
 use crate::pool::Pool;
 use crate::stream::{Address, Stream};
 use crate::tls::distrust;
@@ -117,19 +117,18 @@ impl Checked {
     }
 
     /// Begins to ask; ends when what it returns is dropped.
-    pub(crate) fn begin(self: &Arc<Checked>) -> JoinSet<()> {
-        let mut asking = JoinSet::new();
-        for number in 0..self.targets.len() {
+    pub(crate) fn begin(self: &Arc<Checked>) -> Vec<Held> {
+        let asking = |number: usize| {
             let it = self.clone();
-            asking.spawn_local(async move { check(&it.pool, &it.checks, &it.targets[number], it.config).await });
-        }
-        asking
+            spawn_held(async move { check(&it.pool, &it.checks, &it.targets[number], it.config).await })
+        };
+        (0..self.targets.len()).map(asking).collect()
     }
 }
 
 /// Keeps asking what is among `checked`, which may change, for ever.
 pub(crate) async fn keep_asking(mut checked: watch::Receiver<Vec<Arc<Checked>>>) {
-    let mut asking: Vec<(Arc<Checked>, JoinSet<()>)> = Vec::new();
+    let mut asking: Vec<(Arc<Checked>, Vec<Held>)> = Vec::new();
     loop {
         let wanted = checked.borrow_and_update().clone();
         asking.retain(|(known, _)| wanted.iter().any(|it| Arc::ptr_eq(it, known)));
@@ -168,7 +167,7 @@ async fn check(pool: &Pool, checks: &Checks, target: &Target, config: Config) {
                 }
             }
         }
-        tokio::time::sleep(health.deadline().since(now())).await;
+        sleep(health.deadline().since(now())).await;
         health.handle(now(), Input::Tick);
     }
 }
@@ -195,7 +194,7 @@ impl Line<'_> {
             let stream = stream.map_err(|error| failure(&error, Failure::Unreachable))?;
             self.question(stream, 0, within).await
         };
-        tokio::time::timeout(within, asking).await.unwrap_or(Err(Failure::NoAnswer))
+        timeout(within, asking).await.unwrap_or(Err(Failure::NoAnswer))
     }
 
     /// Asks on a connection, and keeps it if it may be used again.

@@ -1,7 +1,7 @@
 //! The HTTP engine: the path of every request. Knows sockets, pools and files; not servers, roles or the declaration.
 //!
 //! ```text
-//! server      a current-thread runtime per core, each with a listener of its own
+//! server      an event loop per core, each with a listener of its own
 //!   connection    one request after the other: head, route, answer, log line
 //!     send          from files
 //!     exchange      to a backend by HTTP or FastCGI and back, both directions at once, retried where that is safe
@@ -21,6 +21,7 @@ pub mod codec;
 mod config;
 mod connection;
 mod counters;
+mod event_loop;
 mod exchange;
 pub mod fastcgi;
 pub mod files;

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 
+use crate::event_loop::Descriptor;
 use crate::stream::Stream;
 
 /// A connection between two requests.
@@ -18,7 +19,7 @@ impl Parked {
         let parked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         // Asked of the kernel: an event loop that was just told of it knows nothing yet.
         let quiet = matches!((&parked).read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-        quiet.then(|| tokio::net::UnixStream::from_std(parked).ok().map(Stream::Unix))?
+        quiet.then(|| Descriptor::watch(parked.into()).ok().map(Stream::Unix))?
     }
 
     /// Closes the connection, if there is one.
@@ -29,6 +30,6 @@ impl Parked {
     /// Keeps a connection. One over TCP is closed: nobody listens there for one request at a time.
     pub(crate) fn put(&self, stream: Stream) {
         let Stream::Unix(stream) = stream else { return };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream.into_std().ok();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream.unwatched().ok().map(UnixStream::from);
     }
 }

@@ -1,25 +1,24 @@
 //! Deadlines of waits, cheaply.
 //!
-//! Every wait of every request has a deadline, and nearly none is ever met: a timer of its own for each is a clock to read and
-//! a wheel to lock, twice. Here a wait leaves its waker in a table of its thread,
-//! and a task looks through the table every [`TICK`]. A deadline is therefore met up to two ticks late, never early.
+//! Every wait of every request has a deadline, and nearly none is ever met: a timer of its own for each is a clock to read and a tree
+//! to sort it into. Here a wait leaves its task in a table of its thread, and a task looks through the table every [`TICK`]. A deadline
+//! is therefore met up to two ticks late, never early.
 //!
-//! What ticks is a timer of the kernel's that is set once. A thread that has a timer of its runtime's sleeps until then: the kernel
-//! sets one before each sleep and takes it back after, and a proxy sleeps more than once for every request.
+//! What ticks is a timer of the kernel's that is set once. A thread that has a timer of its loop's sleeps until then: the kernel sets
+//! one before each sleep and takes it back after, and a proxy sleeps more than once for every request.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::task::spawn_local;
+
+use crate::event_loop::{Descriptor, Side, TaskId, sleep, spawn};
 
 /// Between two looks: short beside every limit, and ten wake-ups a second cost an idle core nothing that can be measured.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,14 +44,14 @@ enum Slot {
     Free,
     Waits {
         until: u64,
-        waker: Waker,
+        task: TaskId,
         idle: bool,
     },
     /// The deadline has passed, and the task was woken to see it.
     Late,
 }
 
-/// Runs `wait`, which must be within a `LocalSet`, for at most `deadline`. What cannot be moved is given pinned where it stands:
+/// Runs `wait`, which must be on a thread with an event loop, for at most `deadline`. What cannot be moved is given pinned where it stands:
 /// an `async fn` that takes a future holds it twice, and waits are nested deep.
 ///
 /// # Errors
@@ -85,8 +84,8 @@ fn wait_for<T>(
     deadline: Duration,
     mut wait: impl Future<Output = io::Result<T>> + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
-    std::future::poll_fn(move |context| match Pin::new(&mut wait).poll(context) {
-        Poll::Pending => place.wait(deadline, context),
+    poll_fn(move |context| match Pin::new(&mut wait).poll(context) {
+        Poll::Pending => place.wait(deadline),
         done => done,
     })
 }
@@ -97,7 +96,7 @@ pub(crate) fn end() {
         table.ending = true;
         table.late(|_, idle| idle)
     });
-    woken.into_iter().for_each(Waker::wake);
+    woken.into_iter().for_each(TaskId::wake);
 }
 
 /// A wait's place in the table; given back when dropped.
@@ -107,17 +106,17 @@ struct Place {
 }
 
 impl Place {
-    fn wait<T>(&mut self, deadline: Duration, context: &Context<'_>) -> Poll<io::Result<T>> {
+    fn wait<T>(&mut self, deadline: Duration) -> Poll<io::Result<T>> {
         TABLE.with_borrow_mut(|table| {
             let Some(place) = self.at else {
                 if self.idle && table.ending {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
-                self.at = Some(table.enter(deadline, context.waker().clone(), self.idle));
+                self.at = Some(table.enter(deadline, TaskId::current(), self.idle));
                 return Poll::Pending;
             };
             match &mut table.slots[place] {
-                Slot::Waits { waker, .. } => waker.clone_from(context.waker()),
+                Slot::Waits { task, .. } => *task = TaskId::current(),
                 Slot::Late => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Slot::Free => {}
             }
@@ -138,16 +137,16 @@ impl Drop for Place {
 }
 
 impl Table {
-    fn enter(&mut self, deadline: Duration, waker: Waker, idle: bool) -> usize {
+    fn enter(&mut self, deadline: Duration, task: TaskId, idle: bool) -> usize {
         if !self.watched {
             self.watched = true;
-            spawn_local(watch());
+            spawn(watch());
         }
         const A_SECOND: u64 = 1_000 / TICK.as_millis() as u64;
         let rest = u64::from(deadline.subsec_nanos().div_ceil(TICK.subsec_nanos()));
         let ticks = deadline.as_secs().saturating_mul(A_SECOND).saturating_add(rest);
         // The present tick has begun already.
-        let slot = Slot::Waits { until: self.now.saturating_add(ticks).saturating_add(1), waker, idle };
+        let slot = Slot::Waits { until: self.now.saturating_add(ticks).saturating_add(1), task, idle };
         match self.free.pop() {
             Some(place) => {
                 self.slots[place] = slot;
@@ -161,7 +160,7 @@ impl Table {
     }
 
     /// Who is to be woken: outside the table, into which a woken task may reach.
-    fn tick(&mut self) -> Vec<Waker> {
+    fn tick(&mut self) -> Vec<TaskId> {
         self.now += 1;
         let now = self.now;
         let late = self.late(|until, _| until <= now);
@@ -173,20 +172,20 @@ impl Table {
     }
 
     /// Makes those late who are, by when their deadline is and whether they wait idly.
-    fn late(&mut self, is_late: impl Fn(u64, bool) -> bool) -> Vec<Waker> {
+    fn late(&mut self, is_late: impl Fn(u64, bool) -> bool) -> Vec<TaskId> {
         let mut late = Vec::new();
         for slot in &mut self.slots {
             if matches!(slot, Slot::Waits { until, idle, .. } if is_late(*until, *idle))
-                && let Slot::Waits { waker, .. } = std::mem::replace(slot, Slot::Late)
+                && let Slot::Waits { task, .. } = std::mem::replace(slot, Slot::Late)
             {
-                late.push(waker);
+                late.push(task);
             }
         }
         late
     }
 }
 
-/// Looks through the table until the `LocalSet` ends.
+/// Looks through the table until the loop ends.
 async fn watch() {
     struct Watched;
     impl Drop for Watched {
@@ -204,33 +203,32 @@ async fn watch() {
         match &clock {
             Some(clock) if clock.tick().await.is_ok() => {}
             // Nothing that it needs could be had: dearer, and as good.
-            _ => tokio::time::sleep(TICK).await,
+            _ => sleep(TICK).await,
         }
-        TABLE.with_borrow_mut(Table::tick).into_iter().for_each(Waker::wake);
+        TABLE.with_borrow_mut(Table::tick).into_iter().for_each(TaskId::wake);
     }
 }
 
 /// A timer that goes off every [`TICK`] (timerfd_create(2)).
-struct Clock(AsyncFd<OwnedFd>);
+struct Clock(Descriptor);
 
 impl Clock {
     fn new() -> io::Result<Clock> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         let tick = Timespec::try_from(TICK).map_err(io::Error::other)?;
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: tick, it_value: tick })?;
-        // SAFETY: an `OwnedFd` answers with the same open descriptor until it is dropped, which is after the registration, and nobody
-        // replaces what is behind it.
-        Ok(Clock(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE)? }))
+        Ok(Clock(Descriptor::watch(timer)?))
     }
 
     /// Waits for the next tick. Those that nobody waited for are one: who was stopped for a while gives everyone his time.
     async fn tick(&self) -> io::Result<()> {
-        let read = |timer: &OwnedFd| {
-            let mut missed = [0; 8];
-            rustix::io::read(timer, &mut missed)?;
-            Ok(())
-        };
-        self.0.async_io(Interest::READABLE, read).await
+        let mut missed = [0; 8];
+        loop {
+            match self.0.attempt(Side::Reading, |timer| Ok(rustix::io::read(timer, &mut missed)?)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.0.ready(Side::Reading).await,
+                done => return done.map(drop),
+            }
+        }
     }
 }
 
@@ -238,9 +236,8 @@ impl Clock {
 mod tests {
     use std::time::Instant;
 
-    use tokio::task::LocalSet;
-
     use super::*;
+    use crate::event_loop::{run, yielded};
 
     fn never() -> impl Future<Output = io::Result<()>> + Unpin {
         std::future::pending()
@@ -250,15 +247,15 @@ mod tests {
     fn a_deadline_is_met_at_most_two_ticks_late_and_never_early() {
         for millis in [0, 1, 99, 100, 101, 250, 1000, 86_400_000] {
             let (deadline, mut table) = (Duration::from_millis(millis), Table { watched: true, ..Table::default() });
-            table.enter(deadline, Waker::noop().clone(), false);
+            table.enter(deadline, TaskId::current(), false);
             // The first tick comes within one.
             let ticks = (1..).find(|_| !table.tick().is_empty()).unwrap();
             assert!(TICK * (ticks - 1) >= deadline && TICK * ticks <= deadline + 2 * TICK, "{millis}: {ticks}");
         }
     }
 
-    #[tokio::test]
-    async fn the_clock_ticks() {
+    #[test]
+    fn the_clock_ticks() {
         let waits = async {
             let start = Instant::now();
             let ended = within(Duration::from_millis(250), never()).await.unwrap_err();
@@ -266,41 +263,41 @@ mod tests {
             pause(Duration::from_millis(50)).await;
             assert!(start.elapsed() >= Duration::from_millis(300));
         };
-        LocalSet::new().run_until(waits).await;
+        run(waits).unwrap();
     }
 
-    #[tokio::test]
-    async fn the_end_sends_away_who_waits_idly_and_nobody_else() {
+    #[test]
+    fn the_end_sends_away_who_waits_idly_and_nobody_else() {
         let waits = async {
             let day = Duration::from_secs(86_400);
             let mut busy = within(day, never());
-            assert!(std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut busy).poll(context))).await.is_pending());
-            let idle = spawn_local(idly(day, never()));
-            tokio::task::yield_now().await;
+            assert!(poll_fn(|context| Poll::Ready(Pin::new(&mut busy).poll(context))).await.is_pending());
+            let mut idle = idly(day, never());
+            assert!(poll_fn(|context| Poll::Ready(Pin::new(&mut idle).poll(context))).await.is_pending());
             end();
-            assert_eq!(idle.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
-            assert!(std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut busy).poll(context))).await.is_pending());
+            assert_eq!(idle.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert!(poll_fn(|context| Poll::Ready(Pin::new(&mut busy).poll(context))).await.is_pending());
             assert!(idly(day, never()).await.is_err(), "it is too late to begin to wait");
         };
-        LocalSet::new().run_until(waits).await;
+        run(waits).unwrap();
     }
 
-    #[tokio::test]
-    async fn what_is_there_is_not_waited_for_and_places_are_used_again() {
+    #[test]
+    fn what_is_there_is_not_waited_for_and_places_are_used_again() {
         let start = Instant::now();
         let waits = async {
             for _ in 0..100 {
                 assert_eq!(within(Duration::MAX, std::future::ready(Ok(7))).await.unwrap(), 7);
                 let yielding = std::pin::pin!(async {
-                    tokio::task::yield_now().await;
+                    yielded().await;
                     Ok(())
                 });
                 within(Duration::from_secs(60), yielding).await.unwrap();
             }
             TABLE.with_borrow(|table| assert_eq!(table.slots.len(), 1));
         };
-        LocalSet::new().run_until(waits).await;
+        run(waits).unwrap();
         assert!(start.elapsed() < Duration::from_secs(5));
-        TABLE.with_borrow(|table| assert!(!table.watched, "the next set starts its own"));
+        TABLE.with_borrow(|table| assert!(!table.watched, "the next loop starts its own"));
     }
 }

@@ -1,4 +1,4 @@
-//! The engine: a current-thread runtime per core, each with listeners of its own.
+//! The engine: an event loop per core, each with listeners of its own.
 
 use std::cell::Cell;
 use std::io;
@@ -10,20 +10,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinSet, spawn_local};
-use tokio::time::timeout;
 
 use crate::access::FLUSH_AFTER;
 use crate::checks::{Checked, keep_asking};
 use crate::config::Config;
 use crate::connection;
 use crate::counters::{Counters, count};
+use crate::event_loop::{self, Descriptor, Listener, sleep, spawn, spawn_held, timeout, yielded};
 use crate::guard::{Place, survive};
 use crate::http2;
 use crate::observe::Scene;
-use crate::patience::pause;
+use crate::patience::{self, pause};
 use crate::stream::Stream;
 use crate::tls::Session;
 use crate::worker::Worker;
@@ -32,6 +31,8 @@ use crate::worker::Worker;
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// After an accept that failed for want of descriptors or memory: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections accepted before those that are there get their turn.
+const ACCEPTED_MAX: usize = 64;
 
 /// An engine, not yet running. The handles stay usable while it runs.
 pub struct Server {
@@ -150,48 +151,40 @@ fn thread(
     std::thread::Builder::new().name(name).spawn(run)
 }
 
-/// For tasks that stay on this thread. Not a `LocalSet`: it wakes its runtime for every event, which costs an eventfd write
-/// and a second epoll_wait each time.
-fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
-}
-
 /// The checks run on a thread of their own: once for the whole process.
 fn all_checks(
     checked: watch::Receiver<Vec<Arc<Checked>>>,
     scene: Arc<Scene>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    runtime()?.block_on(async move {
-        spawn_local(keep_asking(checked));
-        spawn_local(async move { scene.keep_sampling().await });
+    event_loop::run(async move {
+        spawn(keep_asking(checked));
+        spawn(async move { scene.keep_sampling().await });
         // Nobody left who could say stop is the same as stop.
         let _ = stop.wait_for(|stop| *stop).await;
-    });
-    Ok(())
+    })
 }
 
 /// One thread: accepts, serves, drains.
 fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Worker) -> io::Result<()> {
-    let (runtime, worker) = (runtime()?, Rc::new(worker()));
-    runtime.block_on(async {
+    let worker = Rc::new(worker());
+    let serving = event_loop::run(async {
         let open = Rc::new(Open::default());
-        let mut accepting = JoinSet::new();
+        let mut accepting = Vec::new();
         for (listener, scheme) in listeners {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.spawn_local(accept(listener, scheme, worker.clone(), open.clone()));
+            accepting.push(spawn_held(accept(Listener::new(listener)?, scheme, worker.clone(), open.clone())));
         }
-        spawn_local(keep_flushing(worker.clone()));
-        spawn_local(keep_sweeping(worker.clone()));
+        spawn(keep_flushing(worker.clone()));
+        spawn(keep_sweeping(worker.clone()));
         worker.stopped().await;
         // Closes the listeners.
-        accepting.shutdown().await;
+        drop(accepting);
         let drain_within = worker.config.load().limits.drain_within;
         let _ = timeout(drain_within, open.none()).await;
         worker.log.flush();
         Ok(())
-    })
+    });
+    serving?
 }
 
 /// Lets go of what was kept and not used.
@@ -228,30 +221,27 @@ impl Open {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, scheme: Scheme, worker: Rc<Worker>, open: Rc<Open>) {
+async fn accept(listener: Listener, scheme: Scheme, worker: Rc<Worker>, open: Rc<Open>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, client)) => begin(stream, scheme, client, &worker, &open),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        for _ in 0..ACCEPTED_MAX {
+            match listener.accept().await {
+                Ok((stream, client)) => begin(stream, scheme, client, &worker, &open),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
+        yielded().await;
     }
 }
 
-fn begin(
-    stream: tokio::net::TcpStream,
-    scheme: Scheme,
-    client: std::net::SocketAddr,
-    worker: &Rc<Worker>,
-    open: &Rc<Open>,
-) {
+fn begin(stream: Descriptor, scheme: Scheme, client: std::net::SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
     let counters = &worker.counters;
     count(&counters.connections);
     let config = worker.config.load();
     let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
-    if many || stream.set_nodelay(true).is_err() {
+    if many || set_tcp_nodelay(&stream, true).is_err() {
         count(&counters.turned_away);
         return;
     }
@@ -259,7 +249,7 @@ fn begin(
         return crowd(stream, scheme, worker, open);
     };
     let (worker, seat) = (worker.clone(), Seat::new(worker, open));
-    spawn_local(async move {
+    spawn(async move {
         let _held = (seat, place);
         let client = client.ip().to_canonical().to_string();
         let serving = pin!(async {
@@ -273,15 +263,14 @@ fn begin(
 }
 
 /// Agrees on keys and protocol, and serves.
-async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: String) {
+async fn encrypted(worker: &Rc<Worker>, stream: Descriptor, client: String) {
     // Not kept for as long as the connection: it may be swapped.
     let (tls, within) = {
         let config = worker.config.load();
         (config.tls.clone(), config.limits.tls_within)
     };
     let Some(tls) = tls else { return };
-    let shaken = timeout(within, Session::accept(stream, tls, within)).await;
-    match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+    match patience::within(within, pin!(Session::accept(stream, tls, within))).await {
         Ok(session) => {
             count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
             let (two, stream) = (session.is_h2(), Stream::Tls(session));
@@ -300,7 +289,7 @@ async fn encrypted(worker: &Rc<Worker>, stream: tokio::net::TcpStream, client: S
 
 /// Turns away a connection of an address that has enough. It is told why, unless that takes a handshake or many are being
 /// told: a crowd that does not listen must not cost what the bound is to save.
-fn crowd(stream: tokio::net::TcpStream, scheme: Scheme, worker: &Rc<Worker>, open: &Rc<Open>) {
+fn crowd(stream: Descriptor, scheme: Scheme, worker: &Rc<Worker>, open: &Rc<Open>) {
     /// At once on a thread, each for half a second at most.
     const TOLD_MAX: usize = 64;
     count(&worker.counters.crowded);
@@ -309,7 +298,7 @@ fn crowd(stream: tokio::net::TcpStream, scheme: Scheme, worker: &Rc<Worker>, ope
     }
     open.told.set(open.told.get() + 1);
     let (worker, open) = (worker.clone(), open.clone());
-    spawn_local(async move {
+    spawn(async move {
         connection::turn_away(worker, Stream::Tcp(stream)).await;
         open.told.set(open.told.get() - 1);
     });

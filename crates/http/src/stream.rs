@@ -4,17 +4,15 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::net::SendFlags;
+use rustix::net::{SendFlags, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
 
+use crate::event_loop::{self, Descriptor, Side, timeout};
 use crate::http2::{Asked, Served};
 use crate::patience::within;
 use crate::spares::JOINED_BYTES_MAX;
@@ -41,10 +39,10 @@ impl std::fmt::Display for Address {
     }
 }
 
-async fn tcp(address: &SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+async fn tcp(address: &SocketAddr) -> io::Result<Descriptor> {
+    let stream = event_loop::tcp(address).await?;
     // A request is written in one piece; waiting for more would only delay it.
-    stream.set_nodelay(true)?;
+    sockopt::set_tcp_nodelay(&stream, true)?;
     Ok(stream)
 }
 
@@ -57,8 +55,8 @@ const ASKED_EACH: Duration = Duration::from_secs(1);
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(Descriptor),
+    Unix(Descriptor),
     Tls(Box<Session>),
     /// A stream of a connection by HTTP/2, which has a task of its own.
     Http2(Box<Served>),
@@ -92,14 +90,14 @@ impl Stream {
         let connecting = async {
             match address {
                 Address::Tcp(address) => tcp(address).await.map(Stream::Tcp),
-                Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+                Address::Unix(path) => event_loop::unix(path).await.map(Stream::Unix),
                 Address::Tls(backend) => {
                     let tcp = tcp(&backend.address).await?;
                     Ok(Stream::Tls(Session::connect(tcp, backend, two, deadline).await?))
                 }
             }
         };
-        timeout(deadline, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout(deadline, connecting).await?
     }
 
     /// Has the connection break if the other end's kernel does not acknowledge in time what is written, or that it is still
@@ -135,7 +133,8 @@ impl Stream {
             Stream::Unix(_) | Stream::Asked(_) => return None,
         };
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        Some((canonical(stream.peer_addr().ok()?), canonical(stream.local_addr().ok()?)))
+        let socket = socket2::SockRef::from(stream);
+        Some((canonical(socket.peer_addr().ok()?.as_socket()?), canonical(socket.local_addr().ok()?.as_socket()?)))
     }
 
     /// What is spoken on it, as URLs name it.
@@ -157,43 +156,39 @@ impl Stream {
             Stream::Tls(session) => session.try_read(buffer),
             Stream::Http2(served) => served.try_read(buffer),
             Stream::Asked(asked) => asked.try_read(buffer),
-            _ => each!(self, stream => stream.try_read(buffer)),
+            _ => each!(self, stream => stream.read(buffer)),
         }
     }
 
     /// Reads what is there behind what `buffer` has, into the room that it has; of plain streams alone.
     pub(crate) fn try_read_buf(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        each!(self, stream => stream.try_read_buf(buffer))
+        each!(self, stream => stream.read_behind(buffer))
     }
 
     /// A read that brought less than there was room for has emptied the socket: the next one need not ask the kernel until
     /// epoll reports more (epoll(7) on `EPOLLET`). That the other end closed is remembered apart, and not forgotten here.
     pub(crate) fn drained(&self) {
-        if !self.is_plain() {
-            return;
+        if let Stream::Tcp(stream) | Stream::Unix(stream) = self {
+            stream.drained();
         }
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = each!(self, stream => stream.try_io(Interest::READABLE, nothing));
     }
 
-    /// Whether there may be something to read; one task at a time is told.
+    /// Whether there may be something to read; if not, the task whose turn it is takes another then, and nobody else.
     pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(stream) => stream.poll_read_ready(context),
-            Stream::Unix(stream) => stream.poll_read_ready(context),
-            Stream::Tls(session) => session.tcp.poll_read_ready(context),
+            Stream::Tcp(stream) | Stream::Unix(stream) => stream.poll(Side::Reading).map(Ok),
+            Stream::Tls(session) => session.tcp.poll(Side::Reading).map(Ok),
             Stream::Http2(served) => served.poll_readable(context),
             Stream::Asked(asked) => asked.poll_readable(context),
         }
     }
 
-    /// Whether there may be room to write; one task at a time is told. Streams of HTTP/2 look after that themselves.
-    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether there may be room to write; the same. Streams of HTTP/2 look after that themselves.
+    fn poll_writable(&self) -> Poll<()> {
         match self {
-            Stream::Tcp(stream) => stream.poll_write_ready(context),
-            Stream::Unix(stream) => stream.poll_write_ready(context),
-            Stream::Tls(session) => session.tcp.poll_write_ready(context),
-            Stream::Http2(_) | Stream::Asked(_) => Poll::Ready(Ok(())),
+            Stream::Tcp(stream) | Stream::Unix(stream) => stream.poll(Side::Writing),
+            Stream::Tls(session) => session.tcp.poll(Side::Writing),
+            Stream::Http2(_) | Stream::Asked(_) => Poll::Ready(()),
         }
     }
 
@@ -206,7 +201,7 @@ impl Stream {
             Stream::Tcp(_) | Stream::Unix(_) => {}
         }
         while !bytes.is_empty() {
-            let written = self.when_writable(deadline, || each!(self, stream => stream.try_write(bytes))).await?;
+            let written = self.when_writable(deadline, || each!(self, stream => stream.write(bytes))).await?;
             bytes = &bytes[written..];
         }
         Ok(())
@@ -227,7 +222,7 @@ impl Stream {
             Stream::Tcp(_) | Stream::Unix(_) => {}
         }
         let both = [IoSlice::new(head), IoSlice::new(body)];
-        let written = self.when_writable(deadline, || each!(self, stream => stream.try_write_vectored(&both))).await?;
+        let written = self.when_writable(deadline, || each!(self, stream => stream.write_vectored(&both))).await?;
         if let Some(rest) = written.checked_sub(head.len()) {
             return self.write(&body[rest..], deadline).await;
         }
@@ -256,7 +251,7 @@ impl Stream {
         }
         while !head.is_empty() {
             let send = |fd: BorrowedFd<'_>| Ok(rustix::net::send(fd, head, SendFlags::MORE | SendFlags::NOSIGNAL)?);
-            let written = self.when_writable(deadline, || self.with_fd(Interest::WRITABLE, send)).await?;
+            let written = self.when_writable(deadline, || self.with_fd(Side::Writing, send)).await?;
             head = &head[written..];
         }
         Ok(())
@@ -274,22 +269,22 @@ impl Stream {
             let mut offset = offset;
             Ok(rustix::fs::sendfile(fd, file, Some(&mut offset), length)?)
         };
-        self.when_writable(deadline, || self.with_fd(Interest::WRITABLE, send)).await
+        self.when_writable(deadline, || self.with_fd(Side::Writing, send)).await
     }
 
     /// Moves up to `most` of the bytes that have come into a pipe, past user space (splice(2)); how many. Zero at the end.
     pub(crate) fn splice_into(&self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        self.with_fd(Interest::READABLE, |fd| Ok(splice(fd, None, pipe, None, most, SpliceFlags::NONBLOCK)?))
+        self.with_fd(Side::Reading, |fd| Ok(splice(fd, None, pipe, None, most, SpliceFlags::NONBLOCK)?))
     }
 
     /// Sends up to `most` of the bytes in a pipe, past user space; how many.
     pub(crate) async fn splice_from(&self, pipe: BorrowedFd<'_>, most: usize, deadline: Duration) -> io::Result<usize> {
         let send = |fd: BorrowedFd<'_>| Ok(splice(pipe, None, fd, None, most, SpliceFlags::NONBLOCK)?);
-        self.when_writable(deadline, || self.with_fd(Interest::WRITABLE, send)).await
+        self.when_writable(deadline, || self.with_fd(Side::Writing, send)).await
     }
 
-    fn with_fd<T>(&self, interest: Interest, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
-        each!(self, stream => stream.try_io(interest, || call(stream.as_fd())))
+    fn with_fd<T>(&self, side: Side, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        each!(self, stream => stream.attempt(side, call))
     }
 
     fn when_writable<T>(
@@ -297,10 +292,10 @@ impl Stream {
         deadline: Duration,
         mut attempt: impl FnMut() -> io::Result<T> + Unpin,
     ) -> impl Future<Output = io::Result<T>> + Unpin {
-        let attempted = poll_fn(move |context| {
+        let attempted = poll_fn(move |_| {
             loop {
                 match attempt() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable(context))?,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable()),
                     done => return Poll::Ready(done),
                 }
             }
@@ -332,23 +327,23 @@ impl Stream {
         }
     }
 
-    pub(crate) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let written = match self {
-                Stream::Tls(session) => return session.poll_write(context, bytes),
-                _ => each!(self, stream => stream.try_write(bytes)),
+                Stream::Tls(session) => return session.poll_write(bytes),
+                _ => each!(self, stream => stream.write(bytes)),
             };
             match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
-            ready!(self.poll_writable(context))?;
+            ready!(self.poll_writable());
         }
     }
 
-    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&self) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tls(session) => session.poll_flush(context),
+            Stream::Tls(session) => session.poll_flush(),
             _ => Poll::Ready(Ok(())),
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::key::Asking;
+use crate::event_loop::timeout;
 
 /// Requests that wait, over all addresses: as many as a pool's queue takes; more go to the origin by themselves.
 const WAITING_MAX: u64 = 1000;
@@ -107,7 +108,7 @@ impl Drop for Lead {
 impl Wait {
     /// Returns when the other has ended, or after `within`.
     pub(crate) async fn landed(mut self, within: Duration) {
-        let _ = tokio::time::timeout(within, self.landed.changed()).await;
+        let _ = timeout(within, self.landed.changed()).await;
     }
 }
 
@@ -122,35 +123,38 @@ mod tests {
     use std::hash::RandomState;
 
     use super::*;
+    use crate::event_loop::{self, paused};
 
     fn asking(target: &'static str) -> Asking<'static> {
         Asking::new(&RandomState::new(), "http", "h", target)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_leads_and_the_others_wait() {
-        let (now, asking) = (Instant::now(), asking("/a"));
-        let flights = Flights::new(now);
-        let Turn::Lead(lead) = flights.turn(&asking, now) else { panic!("the first leads") };
-        let Turn::Wait(wait) = flights.turn(&asking, now) else { panic!("the second waits") };
-        let waiting = tokio::spawn(wait.landed(Duration::from_secs(60)));
-        let began = tokio::time::Instant::now();
-        drop(lead);
-        waiting.await.unwrap();
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        assert!(matches!(flights.turn(&asking, now), Turn::Lead(_)), "the place is free again");
-        assert_eq!(flights.waiting.load(Ordering::Relaxed), 0);
+    #[test]
+    fn one_leads_and_the_others_wait() {
+        paused(async {
+            let (now, asking) = (Instant::now(), asking("/a"));
+            let flights = Flights::new(now);
+            let Turn::Lead(lead) = flights.turn(&asking, now) else { panic!("the first leads") };
+            let Turn::Wait(wait) = flights.turn(&asking, now) else { panic!("the second waits") };
+            let began = event_loop::now();
+            tokio::join!(wait.landed(Duration::from_secs(60)), async { drop(lead) });
+            assert_eq!(event_loop::now() - began, Duration::ZERO);
+            assert!(matches!(flights.turn(&asking, now), Turn::Lead(_)), "the place is free again");
+            assert_eq!(flights.waiting.load(Ordering::Relaxed), 0);
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
-        let (now, asking) = (Instant::now(), asking("/a"));
-        let flights = Flights::new(now);
-        let _lead = flights.turn(&asking, now);
-        let Turn::Wait(wait) = flights.turn(&asking, now) else { panic!("the second waits") };
-        let began = tokio::time::Instant::now();
-        wait.landed(Duration::from_secs(5)).await;
-        assert_eq!(began.elapsed(), Duration::from_secs(5));
+    #[test]
+    fn nobody_waits_for_ever() {
+        paused(async {
+            let (now, asking) = (Instant::now(), asking("/a"));
+            let flights = Flights::new(now);
+            let _lead = flights.turn(&asking, now);
+            let Turn::Wait(wait) = flights.turn(&asking, now) else { panic!("the second waits") };
+            let began = event_loop::now();
+            wait.landed(Duration::from_secs(5)).await;
+            assert_eq!(event_loop::now() - began, Duration::from_secs(5));
+        });
     }
 
     #[test]

@@ -4,8 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::spawn_local;
-
 use super::fetch::{Course, Ended, Fetch, Purpose};
 use super::refresh::{Order, refresh};
 use super::{Download, Given, Outcome, Trip};
@@ -13,6 +11,7 @@ use crate::cache::{Asked, Asking, Cache, Found, Lead, Manner, Reply, Stored, Tol
 use crate::codec::{Framing, Kind, Method, Response};
 use crate::connection::boxed;
 use crate::counters::count;
+use crate::event_loop::spawn;
 use crate::page;
 use crate::pool::Pool;
 use crate::wire::Wire;
@@ -198,7 +197,7 @@ impl Trip<'_> {
             stale: stored.clone(),
             lead,
         };
-        spawn_local(refresh(Rc::clone(self.worker), order));
+        spawn(refresh(Rc::clone(self.worker), order));
     }
 
     /// Lets the cache hear a final answer; how the download ends if it is not for the client.

@@ -3,14 +3,13 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use tokio::task::spawn_local;
-
 use super::answer::{Answer, Cut, State};
 use super::gathered::Gathered;
 use super::unheard::unheard;
 use super::{Attempt, Download, Progress, Trip, Upload, both_ways};
 use crate::clock;
 use crate::codec::Method;
+use crate::event_loop::spawn;
 use crate::fastcgi::{BadHead, CgiHead, Params, begin, body, end};
 use crate::pool::Lease;
 use crate::stream::Stream;
@@ -49,7 +48,7 @@ impl Trip<'_> {
             State::Over => answer.leave(backend, &lease),
             State::Going => {
                 let worker = self.worker.clone();
-                spawn_local(unheard(worker, lease, backend, answer, job.unheard_within));
+                spawn(unheard(worker, lease, backend, answer, job.unheard_within));
             }
             State::Broken => {}
         }

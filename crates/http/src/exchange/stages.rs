@@ -40,18 +40,22 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
+    use crate::event_loop::{run, sleep};
 
-    #[tokio::test]
-    async fn only_waiting_takes_time() {
-        let stages = Stages::default();
-        assert_eq!(Stages::timed(&stages.queue, std::future::ready(7)).await, 7);
-        assert_eq!(stages.queue.get(), 0);
-        let nap = Duration::from_millis(2);
-        Stages::timed(&stages.queue, pin!(tokio::time::sleep(nap))).await;
-        let once = stages.queue.get();
-        // The first look comes before the clock is read.
-        assert!(once >= 1_000, "{once}");
-        Stages::timed(&stages.queue, pin!(tokio::time::sleep(nap))).await;
-        assert!(stages.queue.get() >= once + 1_000);
+    #[test]
+    fn only_waiting_takes_time() {
+        run(async {
+            let stages = Stages::default();
+            assert_eq!(Stages::timed(&stages.queue, std::future::ready(7)).await, 7);
+            assert_eq!(stages.queue.get(), 0);
+            let nap = Duration::from_millis(2);
+            Stages::timed(&stages.queue, pin!(sleep(nap))).await;
+            let once = stages.queue.get();
+            // The first look comes before the clock is read.
+            assert!(once >= 1_000, "{once}");
+            Stages::timed(&stages.queue, pin!(sleep(nap))).await;
+            assert!(stages.queue.get() >= once + 1_000);
+        })
+        .unwrap();
     }
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use tokio::task::spawn_local;
 
 use super::inbound::{Inbound, gone};
 use super::io::Io;
 use super::outbound::{self, Outbound};
 use super::{SEND_BYTES_MAX, STREAM_WINDOW_BYTES, WRITTEN, head};
 use crate::codec::{Body, Framing, Method, Request};
+use crate::event_loop::spawn;
 use crate::patience::within;
 use crate::stream::{Address, Stream};
 
@@ -40,7 +40,7 @@ pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Dur
     let stream = Stream::reach(address, true, deadline).await?;
     let shaking = builder().handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
     let (sender, connection) = within(deadline, Box::pin(async { shaking.await.map_err(gone) })).await?;
-    spawn_local(async move {
+    spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to a backend by HTTP/2 ended");
         }

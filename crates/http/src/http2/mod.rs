@@ -13,19 +13,19 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
-use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
 
 use crate::codec::{HEADERS_CEILING, HeadLimits, Refusal, Request};
 use crate::config::Config;
 use crate::connection::{answer, close, refuse};
 use crate::counters::count;
+use crate::event_loop::spawn;
 use crate::guard::survive;
+use crate::patience::{pause, within};
 use crate::stream::Stream;
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -62,7 +62,8 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, 
     let (ends, proto) = (stream.ends(), stream.proto());
     let io = Io::new(stream, before, Some(Watch::new(worker.counters.clone())));
     let shaking = builder(&config).handshake::<_, Bytes>(io);
-    let Ok(Ok(connection)) = timeout(config.limits.head_within, shaking).await else { return };
+    let shaking = pin!(async { shaking.await.map_err(std::io::Error::other) });
+    let Ok(connection) = within(config.limits.head_within, shaking).await else { return };
     count(&worker.counters.http2_connections);
     let peer = Peer { worker: worker.clone(), client, ends, proto };
     let idle_within = config.limits.idle_within;
@@ -113,7 +114,7 @@ async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_with
                 ending = true;
                 connection.graceful_shutdown();
             }
-            () = tokio::time::sleep(LOOK_EVERY), if !ending => {
+            () = pause(LOOK_EVERY), if !ending => {
                 if connection.has_streams() {
                     busy = Instant::now();
                 }
@@ -128,7 +129,7 @@ async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_with
 
 fn open(peer: &Rc<Peer>, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let peer = peer.clone();
-    spawn_local(async move {
+    spawn(async move {
         let client = peer.client.clone();
         survive(&peer.worker.counters, &client, pin!(one(&peer, request, respond))).await;
     });

@@ -18,10 +18,9 @@ mod stub_status;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{Duration, MissedTickBehavior, interval};
 
 pub(crate) use lane::{Lane, Lanes};
 
@@ -29,6 +28,7 @@ use crate::checks::{Checked, Seen};
 use crate::codec::{Kind, Method};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::event_loop::sleep;
 use crate::exchange::{Outcome, Trip};
 use crate::pool::Pool;
 use crate::wire::Wire;
@@ -49,11 +49,9 @@ impl Scene {
 
     /// Takes a sample each second, for ever.
     pub(crate) async fn keep_sampling(&self) {
-        let mut clock = interval(Duration::from_secs(1));
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            clock.tick().await;
             self.samples.take(self);
+            sleep(Duration::from_secs(1)).await;
         }
     }
 

@@ -11,7 +11,7 @@ mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use mainstay_machines::Time;
@@ -21,8 +21,8 @@ use mainstay_machines::budget::{self, Budget};
 use mainstay_machines::health::Failure;
 use mainstay_machines::outlier::{self, Outliers};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
+use crate::event_loop::{now, timeout_at};
 use crate::sticky::{Cookies, Sticky};
 use crate::stream::Address;
 use view::{Place, State, View};
@@ -150,7 +150,7 @@ struct Start {
 
 impl Start {
     fn now() -> Start {
-        Start { origin: Instant::now(), now: Time::ZERO, total: Arc::default() }
+        Start { origin: now(), now: Time::ZERO, total: Arc::default() }
     }
 }
 
@@ -291,7 +291,7 @@ impl Pool {
     }
 
     fn now(&self) -> Time {
-        Time::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Time::from_nanos(u64::try_from((now() - self.origin).as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The view, once what is due by the clock is done. The clock is read only while something may be.
@@ -376,9 +376,9 @@ impl Pool {
             return Ok(lease);
         }
         let _waiting = Waiting::begin(self)?;
-        let now = Instant::now();
-        let deadline = now + wanted.within;
-        let mut settle = (!wanted.tried.is_empty()).then(|| deadline.min(now + SETTLE));
+        let began = now();
+        let deadline = began + wanted.within;
+        let mut settle = (!wanted.tried.is_empty()).then(|| deadline.min(began + SETTLE));
         loop {
             // Registered before looking again, so that no notice is missed in between.
             let freed = self.freed.notified();

@@ -68,6 +68,7 @@ mod tests {
     use mainstay_machines::outlier;
 
     use super::*;
+    use crate::event_loop::{paused, yielded};
     use crate::pool::{Refused, Wanted};
     use crate::stream::Address;
 
@@ -83,46 +84,51 @@ mod tests {
         Wanted { tried, within: Duration::from_secs(10), ..Wanted::default() }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_the_same_goes_on_and_what_is_new_waits_for_its_first_check() {
-        let pool = Pool::new(settings(), vec![declared("a", "/a", 1), declared("b", "/b", 1), declared("c", "/c", 1)]);
-        (0..3).for_each(|backend| pool.mark(backend, true));
-        let held = pool.lease(&wanted(&[1, 2])).await.unwrap();
-        for _ in 0..5 {
-            pool.lease(&wanted(&[0, 2])).await.unwrap().answered(502);
-        }
-        assert_eq!(pool.ejections()[0].backend, 1);
-        let next = vec![
-            declared("d", "/d", 1),
-            declared("b", "/b", 7),
-            declared("c", "/elsewhere", 1),
-            declared("a", "/a", 1),
-        ];
-        let next = pool.following(settings(), next);
-        let serving: Vec<bool> = next.standings().iter().map(|it| it.serves).collect();
-        assert_eq!(serving, [false, false, false, true], "a was well; d and the moved c are new");
-        assert_eq!((next.ejections()[0].backend, next.standings()[1].weight), (1, 7));
-        assert_eq!(next.figures[3].outstanding.load(Ordering::SeqCst), 1, "requests of before are at it still");
-        assert_eq!(next.figures[2].requests.load(Ordering::SeqCst), 0);
-        drop(held);
-        assert_eq!(next.figures[3].outstanding.load(Ordering::SeqCst), 0);
+    #[test]
+    fn what_is_the_same_goes_on_and_what_is_new_waits_for_its_first_check() {
+        paused(async {
+            let pool =
+                Pool::new(settings(), vec![declared("a", "/a", 1), declared("b", "/b", 1), declared("c", "/c", 1)]);
+            (0..3).for_each(|backend| pool.mark(backend, true));
+            let held = pool.lease(&wanted(&[1, 2])).await.unwrap();
+            for _ in 0..5 {
+                pool.lease(&wanted(&[0, 2])).await.unwrap().answered(502);
+            }
+            assert_eq!(pool.ejections()[0].backend, 1);
+            let next = vec![
+                declared("d", "/d", 1),
+                declared("b", "/b", 7),
+                declared("c", "/elsewhere", 1),
+                declared("a", "/a", 1),
+            ];
+            let next = pool.following(settings(), next);
+            let serving: Vec<bool> = next.standings().iter().map(|it| it.serves).collect();
+            assert_eq!(serving, [false, false, false, true], "a was well; d and the moved c are new");
+            assert_eq!((next.ejections()[0].backend, next.standings()[1].weight), (1, 7));
+            assert_eq!(next.figures[3].outstanding.load(Ordering::SeqCst), 1, "requests of before are at it still");
+            assert_eq!(next.figures[2].requests.load(Ordering::SeqCst), 0);
+            drop(held);
+            assert_eq!(next.figures[3].outstanding.load(Ordering::SeqCst), 0);
+        });
     }
 
-    #[tokio::test]
-    async fn whoever_waits_is_sent_on() {
-        let pool = Pool::new(settings(), vec![declared("gone", "/gone", 1)]);
-        let waits = tokio::spawn({
-            let pool = pool.clone();
-            async move { pool.lease(&wanted(&[])).await.err() }
+    #[test]
+    fn whoever_waits_is_sent_on() {
+        paused(async {
+            let pool = Pool::new(settings(), vec![declared("gone", "/gone", 1)]);
+            let next = pool.following(settings(), vec![declared("new", "/new", 1)]);
+            let later = async {
+                while pool.waiting() == 0 {
+                    yielded().await;
+                }
+                pool.supersede(next.clone());
+            };
+            let anyone = wanted(&[]);
+            let (waited, ()) = tokio::join!(pool.lease(&anyone), later);
+            assert_eq!(waited.err(), Some(Refused::Moved));
+            assert_eq!(pool.lease(&wanted(&[])).await.err(), Some(Refused::Moved), "and whoever comes late");
+            next.mark(0, true);
+            assert_eq!(pool.successor().unwrap().lease(&wanted(&[])).await.unwrap().name(), "new");
         });
-        while pool.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
-        let next = pool.following(settings(), vec![declared("new", "/new", 1)]);
-        pool.supersede(next.clone());
-        assert_eq!(waits.await.unwrap(), Some(Refused::Moved));
-        assert_eq!(pool.lease(&wanted(&[])).await.err(), Some(Refused::Moved), "and whoever comes late");
-        next.mark(0, true);
-        assert_eq!(pool.successor().unwrap().lease(&wanted(&[])).await.unwrap().name(), "new");
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event_loop::{paused, sleep, yielded};
 
 fn declared(number: usize, well: bool) -> Declared {
     let address = well.then(|| Address::Unix(format!("/b{number}").into()));
@@ -25,64 +26,75 @@ fn wanted(tried: &[usize], within: Duration) -> Wanted<'_> {
 const SOON: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(10);
 
-#[tokio::test]
-async fn turns_alternate_and_the_tried_one_is_avoided() {
-    let pool = pool(2, 10, 10);
-    let first = pool.lease(&wanted(&[], SOON)).await.unwrap().backend;
-    let second = pool.lease(&wanted(&[], SOON)).await.unwrap().backend;
-    assert_ne!(first, second);
-    for _ in 0..4 {
-        assert_eq!(pool.lease(&wanted(&[0], SOON)).await.unwrap().backend, 1);
-    }
-    pool.mark(1, false);
-    assert_eq!(pool.lease(&wanted(&[0], SOON)).await.unwrap().backend, 0, "better the tried one than none");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_tried_one_is_given_a_moment_to_be_found_dead() {
-    let pool = pool(1, 10, 10);
-    let began = Instant::now();
-    assert_eq!(pool.lease(&wanted(&[0], LONG)).await.unwrap().backend, 0);
-    assert_eq!(began.elapsed(), SETTLE);
-    let again = wanted(&[0], LONG);
-    let (held, ()) = tokio::join!(pool.lease(&again), async {
-        tokio::task::yield_now().await;
-        pool.place(0, None);
-    });
-    assert_eq!((held.err(), began.elapsed()), (Some(Refused::Late), SETTLE + LONG));
-}
-
-#[tokio::test]
-async fn a_full_backend_is_waited_for_and_the_queue_is_bounded() {
-    let pool = pool(1, 1, 1);
-    let held = pool.lease(&wanted(&[], SOON)).await.unwrap();
-    let waiting = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.lease(&wanted(&[], LONG)).await.map(|_| ()) }
-    });
+async fn one_waits(pool: &Pool) {
     while pool.waiting.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
+        yielded().await;
     }
-    assert_eq!(pool.lease(&wanted(&[], LONG)).await.err(), Some(Refused::Full));
-    drop(held);
-    assert_eq!(waiting.await.unwrap(), Ok(()));
-    assert_eq!(pool.figures[0].outstanding.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test]
-async fn a_request_is_held_until_a_backend_is_well() {
-    let pool = pool(1, 10, 10);
-    pool.mark(0, false);
-    assert_eq!(pool.lease(&wanted(&[], SOON)).await.err(), Some(Refused::Late));
-    let held = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.lease(&wanted(&[], LONG)).await.is_ok() }
+#[test]
+fn turns_alternate_and_the_tried_one_is_avoided() {
+    paused(async {
+        let pool = pool(2, 10, 10);
+        let first = pool.lease(&wanted(&[], SOON)).await.unwrap().backend;
+        let second = pool.lease(&wanted(&[], SOON)).await.unwrap().backend;
+        assert_ne!(first, second);
+        for _ in 0..4 {
+            assert_eq!(pool.lease(&wanted(&[0], SOON)).await.unwrap().backend, 1);
+        }
+        pool.mark(1, false);
+        assert_eq!(pool.lease(&wanted(&[0], SOON)).await.unwrap().backend, 0, "better the tried one than none");
     });
-    while pool.waiting.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
-    pool.mark(0, true);
-    assert!(held.await.unwrap());
+}
+
+#[test]
+fn the_tried_one_is_given_a_moment_to_be_found_dead() {
+    paused(async {
+        let pool = pool(1, 10, 10);
+        let began = now();
+        assert_eq!(pool.lease(&wanted(&[0], LONG)).await.unwrap().backend, 0);
+        assert_eq!((now() - began), SETTLE);
+        let again = wanted(&[0], LONG);
+        let (held, ()) = tokio::join!(pool.lease(&again), async {
+            yielded().await;
+            pool.place(0, None);
+        });
+        assert_eq!((held.err(), (now() - began)), (Some(Refused::Late), SETTLE + LONG));
+    });
+}
+
+#[test]
+fn a_full_backend_is_waited_for_and_the_queue_is_bounded() {
+    paused(async {
+        let pool = pool(1, 1, 1);
+        let held = pool.lease(&wanted(&[], SOON)).await.unwrap();
+        let later = async {
+            one_waits(&pool).await;
+            assert_eq!(pool.lease(&wanted(&[], LONG)).await.err(), Some(Refused::Full));
+            drop(held);
+        };
+        let soon = wanted(&[], LONG);
+        let (waited, ()) = tokio::join!(pool.lease(&soon), later);
+        assert!(waited.is_ok());
+        drop(waited);
+        assert_eq!(pool.figures[0].outstanding.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_request_is_held_until_a_backend_is_well() {
+    paused(async {
+        let pool = pool(1, 10, 10);
+        pool.mark(0, false);
+        assert_eq!(pool.lease(&wanted(&[], SOON)).await.err(), Some(Refused::Late));
+        let later = async {
+            one_waits(&pool).await;
+            pool.mark(0, true);
+        };
+        let soon = wanted(&[], LONG);
+        let (held, ()) = tokio::join!(pool.lease(&soon), later);
+        assert!(held.is_ok());
+    });
 }
 
 /// Of `requests` one after the other, how many backend 0 gets.
@@ -100,97 +112,111 @@ async fn fails(pool: &Arc<Pool>, times: u32) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_fails_in_a_row_is_ejected_and_returns_by_and_by() {
-    let pool = built(watching(), 2);
-    fails(&pool, 4).await;
-    pool.lease(&wanted(&[1], SOON)).await.unwrap().answered(200);
-    fails(&pool, 4).await;
-    assert_eq!(served(&pool, 10).await, 5, "a success between them forgives");
-    fails(&pool, 1).await;
-    assert_eq!(served(&pool, 10).await, 0);
-    let because = pool.ejections()[0].to_string();
-    assert_eq!(
-        because,
-        "its requests failed one after the other, the last because it answered 502; it gets none for 10 s"
-    );
-    tokio::time::advance(Duration::from_secs(10)).await;
-    assert_eq!(served(&pool, 110).await, 10, "a tenth of a share beside a whole one");
-    assert_eq!(pool.ejections(), []);
-    tokio::time::advance(Duration::from_secs(9)).await;
-    assert_eq!(served(&pool, 10).await, 5);
+#[test]
+fn who_fails_in_a_row_is_ejected_and_returns_by_and_by() {
+    paused(async {
+        let pool = built(watching(), 2);
+        fails(&pool, 4).await;
+        pool.lease(&wanted(&[1], SOON)).await.unwrap().answered(200);
+        fails(&pool, 4).await;
+        assert_eq!(served(&pool, 10).await, 5, "a success between them forgives");
+        fails(&pool, 1).await;
+        assert_eq!(served(&pool, 10).await, 0);
+        let because = pool.ejections()[0].to_string();
+        assert_eq!(
+            because,
+            "its requests failed one after the other, the last because it answered 502; it gets none for 10 s"
+        );
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(served(&pool, 110).await, 10, "a tenth of a share beside a whole one");
+        assert_eq!(pool.ejections(), []);
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(served(&pool, 10).await, 5);
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_end_of_an_ejection_wakes_who_waits() {
-    let pool = built(Settings { backend_requests_max: 1, ..watching() }, 2);
-    fails(&pool, 5).await;
-    let (began, busy) = (Instant::now(), pool.lease(&wanted(&[], SOON)).await.unwrap());
-    assert_eq!(busy.backend, 1);
-    let waited = pool.lease(&wanted(&[], 2 * LONG)).await.unwrap();
-    assert_eq!((waited.backend, began.elapsed().as_secs()), (0, 10));
+#[test]
+fn the_end_of_an_ejection_wakes_who_waits() {
+    paused(async {
+        let pool = built(Settings { backend_requests_max: 1, ..watching() }, 2);
+        fails(&pool, 5).await;
+        let (began, busy) = (now(), pool.lease(&wanted(&[], SOON)).await.unwrap());
+        assert_eq!(busy.backend, 1);
+        let waited = pool.lease(&wanted(&[], 2 * LONG)).await.unwrap();
+        assert_eq!((waited.backend, (now() - began).as_secs()), (0, 10));
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_returns_and_still_fails_is_ejected_at_once() {
-    let pool = built(watching(), 2);
-    fails(&pool, 5).await;
-    tokio::time::advance(Duration::from_secs(10)).await;
-    assert!(served(&pool, 11).await > 0);
-    fails(&pool, 1).await;
-    assert_eq!(served(&pool, 10).await, 0);
-    tokio::time::advance(Duration::from_secs(19)).await;
-    assert_eq!(served(&pool, 11).await, 0, "for twice as long");
+#[test]
+fn who_returns_and_still_fails_is_ejected_at_once() {
+    paused(async {
+        let pool = built(watching(), 2);
+        fails(&pool, 5).await;
+        sleep(Duration::from_secs(10)).await;
+        assert!(served(&pool, 11).await > 0);
+        fails(&pool, 1).await;
+        assert_eq!(served(&pool, 10).await, 0);
+        sleep(Duration::from_secs(19)).await;
+        assert_eq!(served(&pool, 11).await, 0, "for twice as long");
+    });
 }
 
-#[tokio::test]
-async fn the_last_one_is_not_ejected() {
-    let pool = built(watching(), 2);
-    pool.mark(1, false);
-    fails(&pool, 20).await;
-    assert_eq!(served(&pool, 10).await, 10);
-    pool.mark(1, true);
-    fails(&pool, 1).await;
-    assert_eq!(served(&pool, 10).await, 0);
-    pool.mark(1, false);
-    assert_eq!(served(&pool, 10).await, 10, "when the others turn ill it is back at once");
+#[test]
+fn the_last_one_is_not_ejected() {
+    paused(async {
+        let pool = built(watching(), 2);
+        pool.mark(1, false);
+        fails(&pool, 20).await;
+        assert_eq!(served(&pool, 10).await, 10);
+        pool.mark(1, true);
+        fails(&pool, 1).await;
+        assert_eq!(served(&pool, 10).await, 0);
+        pool.mark(1, false);
+        assert_eq!(served(&pool, 10).await, 10, "when the others turn ill it is back at once");
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_was_never_well_needs_no_slow_start() {
-    let pool = built(watching(), 2);
-    pool.mark(0, false);
-    pool.mark(0, true);
-    assert_eq!(served(&pool, 110).await, 10);
-    let pool = Pool::new(watching(), vec![declared(0, true), declared(1, false)]);
-    assert_eq!(served(&pool, 10).await, 10);
-    pool.place(1, Some(Address::Unix("b1".into())));
-    assert_eq!(served(&pool, 10).await, 5);
+#[test]
+fn who_was_never_well_needs_no_slow_start() {
+    paused(async {
+        let pool = built(watching(), 2);
+        pool.mark(0, false);
+        pool.mark(0, true);
+        assert_eq!(served(&pool, 110).await, 10);
+        let pool = Pool::new(watching(), vec![declared(0, true), declared(1, false)]);
+        assert_eq!(served(&pool, 10).await, 10);
+        pool.place(1, Some(Address::Unix("b1".into())));
+        assert_eq!(served(&pool, 10).await, 5);
+    });
 }
 
-#[tokio::test]
-async fn who_drains_gets_nothing_new() {
-    let pool = built(watching(), 2);
-    let held = pool.lease(&wanted(&[1], SOON)).await.unwrap();
-    pool.drain(0, true);
-    assert_eq!(served(&pool, 10).await, 0);
-    assert_eq!((held.backend, pool.figures[0].outstanding.load(Ordering::SeqCst)), (0, 1), "what it has goes on");
-    pool.drain(0, false);
-    assert_eq!(served(&pool, 10).await, 5, "and it was never ill");
+#[test]
+fn who_drains_gets_nothing_new() {
+    paused(async {
+        let pool = built(watching(), 2);
+        let held = pool.lease(&wanted(&[1], SOON)).await.unwrap();
+        pool.drain(0, true);
+        assert_eq!(served(&pool, 10).await, 0);
+        assert_eq!((held.backend, pool.figures[0].outstanding.load(Ordering::SeqCst)), (0, 1), "what it has goes on");
+        pool.drain(0, false);
+        assert_eq!(served(&pool, 10).await, 5, "and it was never ill");
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_slow_one_gets_less() {
-    for algorithm in [Algorithm::Fastest, Algorithm::Observed, Algorithm::Predictive] {
-        let pool = built(Settings { algorithm, ..watching() }, 2);
-        let mut first = 0;
-        for _ in 0..1_000 {
-            let lease = pool.lease(&wanted(&[], SOON)).await.unwrap();
-            assert!(lease.measures());
-            first += u32::from(lease.backend == 0);
-            lease.took(Duration::from_millis(if lease.backend == 0 { 80 } else { 10 }));
-            tokio::time::advance(Duration::from_millis(10)).await;
+#[test]
+fn the_slow_one_gets_less() {
+    paused(async {
+        for algorithm in [Algorithm::Fastest, Algorithm::Observed, Algorithm::Predictive] {
+            let pool = built(Settings { algorithm, ..watching() }, 2);
+            let mut first = 0;
+            for _ in 0..1_000 {
+                let lease = pool.lease(&wanted(&[], SOON)).await.unwrap();
+                assert!(lease.measures());
+                first += u32::from(lease.backend == 0);
+                lease.took(Duration::from_millis(if lease.backend == 0 { 80 } else { 10 }));
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert!((1..100).contains(&first), "{algorithm:?}: {first}");
         }
-        assert!((1..100).contains(&first), "{algorithm:?}: {first}");
-    }
+    });
 }

@@ -3,14 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use rustls::{ClientConnection, Connection, HandshakeKind, ServerConnection};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::{Encrypted, H2, ServerTls};
+use crate::event_loop::{Descriptor, Side};
 use crate::patience::within;
 
 /// What may wait in clear to be encrypted and sent: a few records, so that a slow reader costs no more memory than over
@@ -20,18 +19,18 @@ const WAITING_BYTES_MAX: usize = 64 * 1024;
 /// A connection. Both directions borrow it shared, and never across a wait.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) tcp: TcpStream,
+    pub(crate) tcp: Descriptor,
     session: RefCell<Connection>,
     /// The last read from the socket emptied it.
     drained: Cell<bool>,
 }
 
 /// The socket, for rustls.
-struct Socket<'s>(&'s TcpStream, &'s Cell<bool>);
+struct Socket<'s>(&'s Descriptor, &'s Cell<bool>);
 
 impl Read for Socket<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.try_read(buffer)?;
+        let count = self.0.read(buffer)?;
         self.1.set(count > 0 && count < buffer.len());
         Ok(count)
     }
@@ -39,11 +38,11 @@ impl Read for Socket<'_> {
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        self.0.write(bytes)
     }
 
     fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(pieces)
+        self.0.write_vectored(pieces)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -53,14 +52,14 @@ impl Write for Socket<'_> {
 
 impl Session {
     /// Lets a visitor in, within `deadline` for each wait.
-    pub(crate) async fn accept(tcp: TcpStream, tls: ServerTls, deadline: Duration) -> io::Result<Box<Session>> {
+    pub(crate) async fn accept(tcp: Descriptor, tls: ServerTls, deadline: Duration) -> io::Result<Box<Session>> {
         let session = ServerConnection::new(tls).map_err(io::Error::other)?;
         Session::new(tcp, session.into()).shake_hands(deadline).await
     }
 
     /// Meets a backend and makes sure that it is who it must be; `two`: it is to speak HTTP/2.
     pub(crate) async fn connect(
-        tcp: TcpStream,
+        tcp: Descriptor,
         backend: &Encrypted,
         two: bool,
         deadline: Duration,
@@ -73,7 +72,7 @@ impl Session {
         Ok(session)
     }
 
-    fn new(tcp: TcpStream, mut session: Connection) -> Box<Session> {
+    fn new(tcp: Descriptor, mut session: Connection) -> Box<Session> {
         session.set_buffer_limit(Some(WAITING_BYTES_MAX));
         Box::new(Session { tcp, session: RefCell::new(session), drained: Cell::new(false) })
     }
@@ -92,7 +91,7 @@ impl Session {
                     continue;
                 }
             }
-            within(deadline, poll_fn(|context| self.tcp.poll_read_ready(context))).await?;
+            within(deadline, poll_fn(|_| self.tcp.poll(Side::Reading).map(Ok))).await?;
         }
     }
 
@@ -110,8 +109,7 @@ impl Session {
     fn receive(&self, session: &mut Connection) -> io::Result<usize> {
         let count = session.read_tls(&mut Socket(&self.tcp, &self.drained))?;
         if self.drained.take() {
-            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            let _ = self.tcp.try_io(Interest::READABLE, nothing);
+            self.tcp.drained();
         }
         if let Err(error) = session.process_new_packets() {
             // The alert that says why.
@@ -184,7 +182,7 @@ impl Session {
 
     /// Waits until something can be sent.
     fn room(&self, deadline: Duration) -> impl Future<Output = io::Result<()>> + Unpin {
-        within(deadline, poll_fn(|context| self.tcp.poll_write_ready(context)))
+        within(deadline, poll_fn(|_| self.tcp.poll(Side::Writing).map(Ok)))
     }
 
     pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
@@ -219,7 +217,7 @@ impl Session {
     }
 
     /// For HTTP/2, whose crate polls.
-    pub(crate) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             // What waits goes first, so that it stays within its bound.
             match self.push() {
@@ -230,17 +228,17 @@ impl Session {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            ready!(self.tcp.poll_write_ready(context))?;
+            ready!(self.tcp.poll(Side::Writing));
         }
     }
 
-    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&self) -> Poll<io::Result<()>> {
         loop {
             match self.push() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
-            ready!(self.tcp.poll_write_ready(context))?;
+            ready!(self.tcp.poll(Side::Writing));
         }
     }
 }

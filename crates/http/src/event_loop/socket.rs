@@ -1,0 +1,93 @@
+//! Sockets: made, read and written.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use rustix::buffer::spare_capacity;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with,
+    recv, send, sendmsg, socket_with, sockopt,
+};
+
+use super::{Descriptor, Side};
+
+const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+/// Connects over TCP.
+pub(crate) async fn tcp(address: &SocketAddr) -> io::Result<Descriptor> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
+    let connecting = rustix::net::connect(&socket, address);
+    connected(socket, connecting).await
+}
+
+/// Connects to a Unix socket.
+pub(crate) async fn unix(path: &Path) -> io::Result<Descriptor> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    let connecting = rustix::net::connect(&socket, &address);
+    connected(socket, connecting).await
+}
+
+async fn connected(socket: OwnedFd, connecting: rustix::io::Result<()>) -> io::Result<Descriptor> {
+    match connecting {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let socket = Descriptor::watch(socket)?;
+    socket.ready(Side::Writing).await;
+    sockopt::socket_error(&socket)??;
+    Ok(socket)
+}
+
+impl Descriptor {
+    /// Reads what has come; zero is the end.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.attempt(Side::Reading, |fd| Ok(recv(fd, buffer, RecvFlags::empty())?.0))
+    }
+
+    /// Reads into the room that `buffer` has, behind what it has.
+    pub(crate) fn read_behind(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        self.attempt(Side::Reading, |fd| Ok(recv(fd, spare_capacity(buffer), RecvFlags::empty())?.1))
+    }
+
+    /// Writes what fits.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.attempt(Side::Writing, |fd| Ok(send(fd, bytes, SendFlags::NOSIGNAL)?))
+    }
+
+    /// Writes what fits of several pieces.
+    pub(crate) fn write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let nothing = &mut SendAncillaryBuffer::default();
+        self.attempt(Side::Writing, |fd| Ok(sendmsg(fd, pieces, nothing, SendFlags::NOSIGNAL)?))
+    }
+}
+
+/// A socket on which connections are accepted.
+pub(crate) struct Listener(Descriptor);
+
+impl Listener {
+    pub(crate) fn new(listener: TcpListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener(Descriptor::watch(listener.into())?))
+    }
+
+    /// The next connection, and who it is.
+    pub(crate) async fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
+        loop {
+            match self.0.attempt(Side::Reading, |fd| Ok(acceptfrom_with(fd, FLAGS)?)) {
+                Ok((accepted, from)) => {
+                    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+                    let from = from.ok_or_else(|| io::Error::other("a connection from nowhere"))?;
+                    return Ok((Descriptor::watch(accepted)?, from));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            self.0.ready(Side::Reading).await;
+        }
+    }
+}

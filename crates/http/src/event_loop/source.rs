@@ -1,0 +1,156 @@
+//! Descriptors that a loop watches.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::slab::Key;
+use super::{Loop, TaskId, current};
+
+/// What epoll has told of a descriptor.
+pub(super) struct Source {
+    key: Key,
+    reading: Progress,
+    writing: Progress,
+}
+
+/// Of one direction.
+#[derive(Default)]
+struct Progress {
+    /// There may be something to read, or room to write.
+    ready: Cell<bool>,
+    /// The other end has closed: that stays.
+    closed: Cell<bool>,
+    /// Who waits.
+    awaited: Cell<Option<TaskId>>,
+}
+
+impl Progress {
+    fn happened(&self, ready: bool, closed: bool, here: &Loop) {
+        if !ready && !closed {
+            return;
+        }
+        self.ready.set(self.ready.get() | ready);
+        self.closed.set(self.closed.get() | closed);
+        self.awaited.take().into_iter().for_each(|task| here.wake(task.0));
+    }
+
+    fn may(&self) -> bool {
+        self.ready.get() || self.closed.get()
+    }
+}
+
+impl Source {
+    pub(super) fn happened(&self, flags: EventFlags, here: &Loop) {
+        let has = |any: EventFlags| flags.intersects(any);
+        // An error is heard by the next call, once; both ends of the connection may still have something.
+        let error = has(EventFlags::ERR);
+        let (came, ended) = (has(EventFlags::IN | EventFlags::PRI), has(EventFlags::RDHUP | EventFlags::HUP));
+        self.reading.happened(came || error, ended, here);
+        self.writing.happened(has(EventFlags::OUT) || error, has(EventFlags::HUP), here);
+    }
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Reading,
+    Writing,
+}
+
+/// A descriptor that does not block, watched by the loop of this thread. Calls that would block are not made before epoll has
+/// told of something new (epoll(7) on `EPOLLET`).
+pub(crate) struct Descriptor {
+    here: Weak<Loop>,
+    source: Rc<Source>,
+    /// Closed last.
+    fd: OwnedFd,
+}
+
+impl std::fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.fd.fmt(f)
+    }
+}
+
+impl Descriptor {
+    /// Has `fd` watched, which is nonblocking.
+    ///
+    /// # Errors
+    /// If no loop runs on this thread, or the kernel does not watch it.
+    pub(crate) fn watch(fd: OwnedFd) -> io::Result<Descriptor> {
+        let here = current().ok_or_else(|| io::Error::other("no event loop runs on this thread"))?;
+        let fresh = |key| Rc::new(Source { key, reading: Progress::default(), writing: Progress::default() });
+        let key = here.sources.borrow_mut().insert_with(fresh);
+        let source = here.sources.borrow().get(key).cloned().ok_or(io::ErrorKind::NotFound)?;
+        let watched = Descriptor { here: Rc::downgrade(&here), source, fd };
+        let both = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&here.epoll, &watched.fd, EventData::new_u64(key.into()), both)?;
+        Ok(watched)
+    }
+
+    /// Gives it back.
+    pub(crate) fn unwatched(self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+
+    fn progress(&self, side: Side) -> &Progress {
+        match side {
+            Side::Reading => &self.source.reading,
+            Side::Writing => &self.source.writing,
+        }
+    }
+
+    /// Makes a call that reads or writes, unless it is known that it would block.
+    pub(crate) fn attempt<T>(&self, side: Side, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        let progress = self.progress(side);
+        if !progress.may() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let done = call(self.fd.as_fd());
+        if matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            progress.ready.set(false);
+        }
+        done
+    }
+
+    /// Whether a call may do something; if not, the task whose turn it is takes another when that changes, and nobody else.
+    pub(crate) fn poll(&self, side: Side) -> Poll<()> {
+        let progress = self.progress(side);
+        if progress.may() {
+            return Poll::Ready(());
+        }
+        progress.awaited.set(Some(TaskId::current()));
+        Poll::Pending
+    }
+
+    /// Waits until a call may do something.
+    pub(crate) async fn ready(&self, side: Side) {
+        poll_fn(|_| self.poll(side)).await;
+    }
+
+    /// What was there to read has been read.
+    pub(crate) fn drained(&self) {
+        self.source.reading.ready.set(false);
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        let Some(here) = self.here.upgrade() else { return };
+        // Others may have the descriptor too, a successor for one, so that closing it here would not end it.
+        let _ = epoll::delete(&here.epoll, &self.fd);
+        here.sources.borrow_mut().remove(self.source.key);
+    }
+}
