@@ -83,7 +83,7 @@ fn is_short(bytes: usize, limits: &HeadLimits) -> bool {
 pub(super) fn lines(window: &[u8], start: usize, limits: &HeadLimits, lines: &mut Vec<Line>) -> Option<(usize, u64)> {
     let (mut at, mut kinds) = (start, 0);
     loop {
-        let name = &window[at..at + run(&window[at..], NAME)];
+        let name = &window[at..at + name(&window[at..])];
         let name_end = at + name.len();
         if name.is_empty() {
             return window[at..].starts_with(b"\r\n").then_some((at + 2, kinds));
@@ -117,6 +117,30 @@ fn is_space(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
+
+/// How many bytes at the start may be in a header's name (RFC 9110 § 5.6.2): letters and `-`, of which nearly all names are, eight at
+/// a time, what else may be one by one.
+fn name(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&eight) = bytes[at..].first_chunk() {
+        let word = u64::from_le_bytes(eight);
+        // No sum carries over into the next byte: both of its parts are below 0x80.
+        let low = word & !HIGH;
+        let lower = low | (0x20 * ONES);
+        let letter = (lower + (0x80 - u64::from(b'a')) * ONES) & !(lower + (0x7f - u64::from(b'z')) * ONES);
+        let dash = !((low ^ (u64::from(b'-') * ONES)) + 0x7f * ONES);
+        let odd = (!(letter | dash) | word) & HIGH;
+        if odd != 0 {
+            at += odd.trailing_zeros() as usize / 8;
+            break;
+        }
+        at += 8;
+    }
+    at + run(&bytes[at..], NAME)
+}
+
 /// How many bytes at the start are of `class`.
 fn run(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|byte| CLASSES[usize::from(*byte)] & class == 0).unwrap_or(bytes.len())
@@ -125,8 +149,6 @@ fn run(bytes: &[u8], class: u8) -> usize {
 /// How many bytes at the start may be in a header's value (RFC 9110 § 5.5): all but controls, of which HTAB may. Looks at eight at a
 /// time (Mycroft's test for bytes below a bound, of which the lowest that it finds is one).
 fn text(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * ONES;
     let mut at = 0;
     loop {
         while let Some(&eight) = bytes[at..].first_chunk() {
@@ -160,6 +182,20 @@ mod tests {
                     bytes[place] = byte;
                     let odd = byte < b' ' && byte != b'\t' || byte == 0x7f;
                     assert_eq!(text(&bytes), if odd { place } else { length }, "{byte} at {place} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_end_at_what_is_no_token() {
+        for length in 0..24 {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = b"Accept-Encoding-zZaA_9-Q"[..length].to_owned();
+                    bytes[place] = byte;
+                    let end = if is_token(byte) { length } else { place };
+                    assert_eq!(name(&bytes), end, "{byte} at {place} of {length}");
                 }
             }
         }
