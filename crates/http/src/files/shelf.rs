@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,7 +44,7 @@ impl Item {
 
     /// The whole content, if it is small and in memory.
     pub(crate) fn body(&self) -> Option<&[u8]> {
-        if self.found.length > KEPT_BYTES_MAX {
+        if !self.is_small() {
             return None;
         }
         if let Some(body) = self.body.get() {
@@ -52,6 +53,23 @@ impl Item {
         let mut body = vec![0; self.found.length as usize];
         let read = if body.is_empty() { 0 } else { self.found.read_at_nowait(0, &mut body).ok()? };
         (read == body.len()).then(|| self.body.get_or_init(|| body).as_slice())
+    }
+
+    /// Whether the whole content may be kept in memory.
+    pub(crate) fn is_small(&self) -> bool {
+        self.found.length <= KEPT_BYTES_MAX
+    }
+
+    /// The whole content, of a small file, read on a thread that may wait unless it is there.
+    pub(crate) async fn fetched(&self) -> io::Result<&[u8]> {
+        if let Some(body) = self.body.get() {
+            return Ok(body);
+        }
+        match waited_for(&self.found, 0, vec![0; self.found.length as usize]).await? {
+            (read, body) if read == body.len() => Ok(self.body.get_or_init(|| body)),
+            // It has become shorter since it was opened.
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// Whether the whole content was in the kernel's memory for a request that began within the last second: what was used
@@ -66,8 +84,15 @@ impl Item {
     }
 
     fn bytes(&self) -> usize {
-        if self.found.file().is_none() || self.found.length <= KEPT_BYTES_MAX { self.found.length as usize } else { 0 }
+        if self.found.file().is_none() || self.is_small() { self.found.length as usize } else { 0 }
     }
+}
+
+/// Reads into `buffer` on a thread that may wait for the disk; how many bytes, and it.
+pub(crate) async fn waited_for(found: &Found, offset: u64, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
+    let found = found.clone();
+    let reading = tokio::task::spawn_blocking(move || found.read_at(offset, &mut buffer).map(|count| (count, buffer)));
+    reading.await.map_err(io::Error::other)?
 }
 
 /// What is kept of one path.
@@ -196,5 +221,29 @@ impl Kept {
     fn bytes(&self) -> usize {
         let encoded = self.encoded.iter().map(|item| item.borrow().as_ref().map_or(0, |item| item.bytes()));
         self.plain.bytes() + encoded.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::event_loop::run;
+
+    /// tmpfs cannot tell what is in memory (preadv2(2), `EOPNOTSUPP`).
+    #[test]
+    fn a_small_file_is_read_once_where_nobody_can_tell_what_is_in_memory() {
+        let mut file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+        file.write_all(b"hello").unwrap();
+        let item = || Item::new(Found::open(file.path()).unwrap());
+        let (kept, shorter) = (item(), item());
+        let read = run(async { kept.fetched().await.map(<[u8]>::to_vec) }).unwrap();
+        assert_eq!(read.unwrap(), b"hello");
+        assert_eq!(kept.body(), Some(&b"hello"[..]));
+        file.as_file().set_len(3).unwrap();
+        let cut = run(async { shorter.fetched().await.map(|_| ()) }).unwrap();
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(kept.body(), Some(&b"hello"[..]));
     }
 }
