@@ -64,10 +64,7 @@ pub(crate) fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
 /// that the connection closes: a client whose request crosses with the end of its connection cannot know whether it was
 /// carried out.
 async fn begin(worker: &Worker, wire: &mut Wire) -> io::Result<usize> {
-    let (idle, last) = {
-        let config = worker.config.load();
-        (config.limits.idle_within, config.limits.last_within)
-    };
+    let (idle, last) = worker.config.look(|config| (config.limits.idle_within, config.limits.last_within));
     let _idle = worker.lane.idle();
     match fill_idly(&wire.stream, &mut wire.pending, (&worker.scratch, &worker.buffers), idle).await {
         Err(error) if error.kind() == io::ErrorKind::TimedOut && worker.is_stopping() => {
@@ -82,7 +79,7 @@ async fn next(worker: &Worker, wire: &mut Wire, first: bool) -> Result<(Arc<Conf
     if wire.pending.is_empty() && begin(worker, wire).await.is_none_or_zero() {
         return Err(End::Quiet);
     }
-    let (config, mut request) = (worker.config.load_full(), worker.requests.take());
+    let (config, mut request) = (worker.config.get(), worker.requests.take());
     let limits = &config.limits;
     let mut began = None;
     loop {
@@ -161,7 +158,7 @@ pub(crate) async fn answer(
         (None, None) => trip.page(page::NOT_FOUND, wire, 0).await,
     };
     if outcome.status != CLIENT_GONE {
-        worker.counters.answered(outcome.status);
+        worker.lane.status(outcome.status);
     }
     let backend = outcome.backend.and_then(|index| route?.pool.backends().nth(index)).map_or("", |(name, _)| name);
     let took = began.elapsed();
@@ -205,11 +202,11 @@ fn log(worker: &Worker, trip: &Trip<'_>, outcome: &Outcome, backend: &str, took:
 /// Answers what could not be read as a request, and closes.
 pub(crate) async fn refuse(worker: &Worker, wire: &mut Wire, refusal: Refusal, client: &str) {
     worker.counters.refused(refusal);
-    worker.counters.answered(refusal.status());
+    worker.lane.status(refusal.status());
     tracing::debug!(client, refusal = refusal.name(), "a request was refused");
     let mut out = Vec::new();
     Page::refusal(refusal.status()).write(None, worker.id().as_str(), false, &mut out);
-    let within = worker.config.load().limits.progress_within;
+    let within = worker.config.look(|config| config.limits.progress_within);
     if wire.stream.write(&out, within).await.is_ok() {
         close(wire, worker).await;
     }

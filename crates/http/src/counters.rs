@@ -14,8 +14,6 @@ macro_rules! counters {
         #[derive(Default)]
         pub struct Counters {
             $($(#[doc = $says])+ pub $field: AtomicU64,)*
-            /// Answers by class: 1xx to 5xx.
-            pub answers: [AtomicU64; 5],
             refusals: Refusals,
             pub(crate) lanes: Lanes,
             pub(crate) addresses: Addresses,
@@ -94,18 +92,13 @@ fn load(counter: &AtomicU64) -> u64 {
 }
 
 impl Counters {
-    pub(crate) fn answered(&self, status: u16) {
-        let class = usize::from(status / 100).clamp(1, 5);
-        count(&self.answers[class - 1]);
-    }
-
     pub(crate) fn refused(&self, refusal: Refusal) {
         count(&self.refusals.0[refusal as usize]);
     }
 
     /// Answers of every class together.
     pub(crate) fn requests(&self) -> u64 {
-        self.answers.iter().map(load).sum()
+        self.lanes.sums().answers.iter().sum()
     }
 
     /// What was refused, by its name.
@@ -119,9 +112,9 @@ impl Counters {
         let now = self.lanes.sums();
         totals.insert("connections_idle".to_owned(), now.idle);
         totals.insert("requests_in_progress".to_owned(), now.busy);
-        totals.insert("requests_total".to_owned(), self.requests());
-        for (class, answers) in self.answers.iter().enumerate() {
-            totals.insert(format!("responses_{}xx_total", class + 1), load(answers));
+        totals.insert("requests_total".to_owned(), now.answers.iter().sum());
+        for (class, answers) in now.answers.into_iter().enumerate() {
+            totals.insert(format!("responses_{}xx_total", class + 1), answers);
         }
         for (name, refused) in self.refusals().filter(|(_, refused)| *refused > 0) {
             totals.insert(format!("refused_{}_total", name.replace('-', "_")), refused);

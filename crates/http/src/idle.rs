@@ -98,7 +98,10 @@ impl Idle {
             return;
         }
         let mut all = self.kept.borrow_mut();
-        let waiting = all.entry(lease.address.clone()).or_default();
+        let waiting = match all.get_mut(&lease.address) {
+            Some(waiting) => waiting,
+            None => all.entry(lease.address.clone()).or_default(),
+        };
         waiting.busiest[0] = waiting.busiest[0].max(lease.outstanding());
         waiting.streams.push_back((stream, self.sweeps.get()));
         while waiting.streams.len() > waiting.room() {

@@ -179,7 +179,7 @@ fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Work
         worker.stopped().await;
         // Closes the listeners.
         drop(accepting);
-        let drain_within = worker.config.load().limits.drain_within;
+        let drain_within = worker.config.look(|config| config.limits.drain_within);
         let _ = timeout(drain_within, open.none()).await;
         worker.log.flush();
         Ok(())
@@ -239,7 +239,7 @@ async fn accept(listener: Listener, scheme: Scheme, worker: Rc<Worker>, open: Rc
 fn begin(stream: Descriptor, scheme: Scheme, client: std::net::SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
     let counters = &worker.counters;
     count(&counters.connections);
-    let config = worker.config.load();
+    let config = worker.config.get();
     let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
     if many || set_tcp_nodelay(&stream, true).is_err() {
         count(&counters.turned_away);
@@ -265,10 +265,7 @@ fn begin(stream: Descriptor, scheme: Scheme, client: std::net::SocketAddr, worke
 /// Agrees on keys and protocol, and serves.
 async fn encrypted(worker: &Rc<Worker>, stream: Descriptor, client: String) {
     // Not kept for as long as the connection: it may be swapped.
-    let (tls, within) = {
-        let config = worker.config.load();
-        (config.tls.clone(), config.limits.tls_within)
-    };
+    let (tls, within) = worker.config.look(|config| (config.tls.clone(), config.limits.tls_within));
     let Some(tls) = tls else { return };
     match patience::within(within, pin!(Session::accept(stream, tls, within))).await {
         Ok(session) => {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 
 use crate::access::AccessLog;
@@ -23,7 +23,7 @@ use crate::wire::Scratch;
 
 /// One thread's part of the engine.
 pub(crate) struct Worker {
-    pub(crate) config: Arc<ArcSwap<Config>>,
+    pub(crate) config: Followed,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scene: Arc<Scene>,
     pub(crate) lane: Arc<Lane>,
@@ -48,7 +48,7 @@ impl Worker {
         let counters = scene.counters.clone();
         let (log, lane) = (AccessLog::new(counters.clone()), counters.lanes.open());
         Worker {
-            config,
+            config: Followed::new(config),
             counters,
             scene,
             lane,
@@ -83,6 +83,7 @@ impl Worker {
 
     /// Lets go of what was kept and not used.
     pub(crate) fn sweep(&self) {
+        self.config.get();
         self.idle.sweep();
         self.shelf.age();
         self.buffers.sweep();
@@ -94,6 +95,26 @@ impl Worker {
     /// An id that no other request of the site has.
     pub(crate) fn id(&self) -> Id {
         self.ids.next()
+    }
+}
+
+/// What the engine follows. Each thread keeps what it saw last, and looks whether that has changed: to take it anew costs locked
+/// instructions, and every request asks twice.
+pub(crate) struct Followed(RefCell<Cache<Arc<ArcSwap<Config>>, Arc<Config>>>);
+
+impl Followed {
+    fn new(config: Arc<ArcSwap<Config>>) -> Followed {
+        Followed(RefCell::new(Cache::new(config)))
+    }
+
+    /// What it follows now, for as long as it is held.
+    pub(crate) fn get(&self) -> Arc<Config> {
+        self.0.borrow_mut().load().clone()
+    }
+
+    /// What is to be known of it at once.
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&Config) -> T) -> T {
+        at(self.0.borrow_mut().load())
     }
 }
 

@@ -196,29 +196,36 @@ impl Trip<'_> {
                     return self.given_up(page::UNAVAILABLE, wire, tried.len()).await;
                 }
             };
-            let (mut backend, mut address) = (lease.backend, lease.address.clone());
-            let attempt = match given {
+            let (attempt, backend, address) = match given {
                 Given::Request | Given::Stream => {
                     let mut lease = lease;
                     let attempt = self.by_http(&mut lease, given, wire).await;
-                    if lease.backend != backend {
-                        (backend, address) = (lease.backend, lease.address.clone());
-                    }
-                    attempt
+                    let address = matches!(attempt, Attempt::Failed { .. }).then(|| lease.address.clone());
+                    (attempt, lease.backend, address)
                 }
-                Given::Script(job) => self.by_fastcgi(lease, job, wire).await,
+                Given::Script(job) => {
+                    let (backend, address) = (lease.backend, Some(lease.address.clone()));
+                    (self.by_fastcgi(lease, job, wire).await, backend, address)
+                }
             };
+            let address = address.as_deref().map(tracing::field::display);
             let (name, tries) = (pool.backend_name(backend), tried.len() as u32 + 1);
             match attempt {
                 Attempt::Failed { again, because, .. }
                     if tries < self.limits().tries_max && self.may_retry(again, pool) =>
                 {
                     tried.push(backend);
-                    tracing::debug!(backend = name, %address, id = self.id, "a request is tried elsewhere: {because}");
+                    tracing::debug!(backend = name, address, id = self.id, "a request is tried elsewhere: {because}");
                     count(&self.worker.counters.retries);
                 }
                 Attempt::Failed { page, because, .. } => {
-                    tracing::warn!(backend = name, %address, id = self.id, path = self.request.path(), "no answer: {because}");
+                    tracing::warn!(
+                        backend = name,
+                        address,
+                        id = self.id,
+                        path = self.request.path(),
+                        "no answer: {because}"
+                    );
                     return self.given_up(page, wire, tries as usize).await;
                 }
                 Attempt::ClientGone => {

@@ -33,7 +33,7 @@ pub(super) struct Order {
 /// Asks once. If nothing comes of it, the next request tries again.
 pub(super) async fn refresh(worker: Rc<Worker>, order: Order) {
     let Order { cache, pool, streams, request, proto, client, stale, lead } = order;
-    let config = worker.config.load_full();
+    let config = worker.config.get();
     let id = worker.id();
     let trip = Trip {
         worker: &worker,

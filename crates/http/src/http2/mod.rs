@@ -58,7 +58,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends. `before`: what was read of it already.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, client: String) {
-    let config = worker.config.load_full();
+    let config = worker.config.get();
     let (ends, proto) = (stream.ends(), stream.proto());
     let io = Io::new(stream, before, Some(Watch::new(worker.counters.clone())));
     let shaking = builder(&config).handshake::<_, Bytes>(io);
@@ -137,7 +137,7 @@ fn open(peer: &Rc<Peer>, request: http::Request<RecvStream>, respond: SendRespon
 
 /// Answers one request.
 async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let config: Arc<Config> = peer.worker.config.load_full();
+    let config: Arc<Config> = peer.worker.config.get();
     let (parts, receive) = request.into_parts();
     let (body, head_only) = (!receive.is_end_stream(), parts.method == http::Method::HEAD);
     let said = parts.headers.get(http::header::CONTENT_LENGTH);

@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     took: [AtomicU64; BOUNDS_US.len() + 1],
     took_us: AtomicU64,
     bytes: AtomicU64,
+    /// Answers by class: 1xx to 5xx.
+    answers: [AtomicU64; 5],
 }
 
 /// The sums over all lanes.
@@ -36,6 +38,8 @@ pub(crate) struct Sums {
     pub(crate) took_us: u64,
     /// Of answers' bodies.
     pub(crate) bytes: u64,
+    /// Answers by class: 1xx to 5xx.
+    pub(crate) answers: [u64; 5],
 }
 
 /// The lanes of an engine.
@@ -58,6 +62,7 @@ impl Lanes {
             sums.busy += load(&lane.busy);
             sums.took_us += load(&lane.took_us);
             sums.bytes += load(&lane.bytes);
+            sums.answers.iter_mut().zip(&lane.answers).for_each(|(sum, answers)| *sum += load(answers));
             sums.took.iter_mut().zip(&lane.took).for_each(|(sum, took)| *sum += load(took));
         }
         sums
@@ -73,6 +78,11 @@ impl Lane {
     /// A request is being answered until the guard is dropped.
     pub(crate) fn busy(&self) -> Now<'_> {
         Now::new(&self.busy)
+    }
+
+    /// A request was answered so.
+    pub(crate) fn status(&self, status: u16) {
+        add(&self.answers[usize::from(status / 100).clamp(1, 5) - 1], 1);
     }
 
     /// A request took so long, and its answer's body had so many bytes.

@@ -21,8 +21,8 @@ pub(super) fn text(scene: &Scene, config: &Config) -> String {
         out.sample(name, &[], value);
     }
     out.family("responses_total", "Answers by the class of their status.", "counter");
-    for (class, answers) in counters.answers.iter().enumerate() {
-        out.sample("responses_total", &[("class", &format!("{}xx", class + 1))], load(answers));
+    for (class, answers) in counters.lanes.sums().answers.into_iter().enumerate() {
+        out.sample("responses_total", &[("class", &format!("{}xx", class + 1))], answers);
     }
     out.family("refused_total", "Messages refused by the codec, by reason.", "counter");
     for (reason, refused) in counters.refusals() {

@@ -129,7 +129,7 @@ fn front(scene: &Scene, config: &Config) -> Row {
         ("ssl_reused_sess", load(&counters.tls_resumed)),
         ("ssl_failed_handshake", load(&counters.tls_failed)),
     ]);
-    row.classes(&counters.answers.each_ref().map(load));
+    row.classes(&sums.answers);
     row
 }
 
