@@ -49,8 +49,8 @@ struct Gathered {
     lines: u64,
 }
 
-/// One request's line. What is empty or nothing is left out of JSON, and the trace's id where it is the request's: every
-/// byte of a line is copied four times on its way to the disk.
+/// One request's line. What is empty or nothing is left out of JSON, the trace's id where it is the request's, and that there was one
+/// try: every byte of a line is copied four times on its way to the disk.
 pub(crate) struct Entry<'a> {
     pub(crate) client: &'a str,
     pub(crate) id: &'a str,
@@ -136,7 +136,7 @@ impl Entry<'_> {
             (",\"queue_us\":", self.stages.queue.get()),
             (",\"connect_us\":", self.stages.connect.get()),
             (",\"first_us\":", self.stages.first.get()),
-            (",\"tries\":", u64::from(self.tries)),
+            (",\"tries\":", if self.tries > 1 { u64::from(self.tries) } else { 0 }),
         ] {
             if value > 0 {
                 number(line, key, value);
@@ -227,7 +227,7 @@ mod tests {
             stages: &stages,
             took,
             backend,
-            tries: 1,
+            tries: 2,
         };
         let mut line = Vec::new();
         write(&entry, UNIX_EPOCH + Duration::from_millis(971_186_136_007), &mut line);
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_line_says_everything_in_json() {
-        let json = r#"{"access":true,"time_ms":971186136007,"client":"::1","id":"i","trace":"t","method":"GET","host":"h.test","target":"/a?b=c","http":"2.0","backend":"web1","referer":"/r","agent":"\"x\"�","first_us":41,"tries":1,"status":200,"bytes":7,"took_us":42}"#;
+        let json = r#"{"access":true,"time_ms":971186136007,"client":"::1","id":"i","trace":"t","method":"GET","host":"h.test","target":"/a?b=c","http":"2.0","backend":"web1","referer":"/r","agent":"\"x\"�","first_us":41,"tries":2,"status":200,"bytes":7,"took_us":42}"#;
         assert_eq!(line(|entry, now, line| entry.write(now, line)), format!("{json}\n"));
     }
 
