@@ -87,6 +87,11 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// The place of a status' class, 1xx to 5xx, among five.
+pub(crate) fn class(status: u16) -> usize {
+    usize::from(status / 100).clamp(1, 5) - 1
+}
+
 fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -94,11 +99,6 @@ fn load(counter: &AtomicU64) -> u64 {
 impl Counters {
     pub(crate) fn refused(&self, refusal: Refusal) {
         count(&self.refusals.0[refusal as usize]);
-    }
-
-    /// Answers of every class together.
-    pub(crate) fn requests(&self) -> u64 {
-        self.lanes.sums().answers.iter().sum()
     }
 
     /// What was refused, by its name.
@@ -112,7 +112,7 @@ impl Counters {
         let now = self.lanes.sums();
         totals.insert("connections_idle".to_owned(), now.idle);
         totals.insert("requests_in_progress".to_owned(), now.busy);
-        totals.insert("requests_total".to_owned(), now.answers.iter().sum());
+        totals.insert("requests_total".to_owned(), now.requests());
         for (class, answers) in now.answers.into_iter().enumerate() {
             totals.insert(format!("responses_{}xx_total", class + 1), answers);
         }

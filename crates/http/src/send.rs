@@ -6,7 +6,7 @@ use crate::clock;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
 use crate::exchange::{Outcome, Trip};
-use crate::files::{Accepted, Conditions, Content, Item, Miss, Part, answer, waited_for};
+use crate::files::{Accepted, Conditions, Content, Item, Miss, Part, answer};
 use crate::page::{self, Page};
 use crate::wire::Wire;
 
@@ -168,22 +168,18 @@ impl Trip<'_> {
     }
 
     /// Reads a piece and sends it: at once if it is in memory, else on a thread that may wait for the disk, so that the
-    /// core goes on. Of a small file that thread reads all, once: there are file systems that cannot tell what is in memory.
+    /// core goes on. Of a small file all is read, once: there are file systems that cannot tell what is in memory.
     async fn copied(&self, item: &Item, offset: u64, room: usize, wire: &Wire) -> io::Result<u64> {
+        if item.is_small() {
+            let body = item.fetched().await?.get(offset as usize..).unwrap_or_default();
+            let piece = &body[..body.len().min(room)];
+            self.piece(piece, wire).await?;
+            return Ok(piece.len() as u64);
+        }
         let mut buffer = vec![0; room];
-        let count = match item.found.read_at_nowait(offset, &mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && item.is_small() => {
-                let body = item.fetched().await?.get(offset as usize..).unwrap_or_default();
-                let piece = &body[..body.len().min(room)];
-                self.piece(piece, wire).await?;
-                return Ok(piece.len() as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let read;
-                (read, buffer) = waited_for(&item.found, offset, buffer).await?;
-                read
-            }
-            read => read?,
+        let (count, buffer) = match item.found.read_at_nowait(offset, &mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => item.found.waited_for(offset, buffer).await?,
+            read => (read?, buffer),
         };
         self.piece(&buffer[..count], wire).await?;
         Ok(count as u64)

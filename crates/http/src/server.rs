@@ -168,7 +168,7 @@ fn all_checks(
 /// One thread: accepts, serves, drains.
 fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Worker) -> io::Result<()> {
     let worker = Rc::new(worker());
-    let serving = event_loop::run(async {
+    event_loop::run(async {
         let open = Rc::new(Open::default());
         let mut accepting = Vec::new();
         for (listener, scheme) in listeners {
@@ -183,8 +183,8 @@ fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Work
         let _ = timeout(drain_within, open.none()).await;
         worker.log.flush();
         Ok(())
-    });
-    serving?
+    })
+    .flatten()
 }
 
 /// Lets go of what was kept and not used.

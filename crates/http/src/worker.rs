@@ -83,7 +83,7 @@ impl Worker {
 
     /// Lets go of what was kept and not used.
     pub(crate) fn sweep(&self) {
-        self.config.get();
+        self.config.look(|_| ());
         self.idle.sweep();
         self.shelf.age();
         self.buffers.sweep();

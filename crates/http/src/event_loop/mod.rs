@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
@@ -55,7 +56,7 @@ thread_local! {
 
 /// A thread's loop.
 struct Loop {
-    epoll: rustix::fd::OwnedFd,
+    epoll: OwnedFd,
     home: Arc<Home>,
     tasks: RefCell<Slab<Entry>>,
     /// Whose turn it is.
@@ -122,6 +123,12 @@ fn current() -> Option<Rc<Loop>> {
     HERE.try_with(|here| here.borrow().clone()).ok().flatten()
 }
 
+/// The same, for who cannot do without.
+fn here() -> Rc<Loop> {
+    #[expect(clippy::expect_used, reason = "as tokio's `spawn_local`: a task without a thread has nowhere to go")]
+    current().expect("an event loop runs on this thread")
+}
+
 impl Loop {
     fn new() -> io::Result<Loop> {
         let here = Loop {
@@ -141,7 +148,7 @@ impl Loop {
     /// Waits until something happens, unless somebody's turn it is, and wakes who waits for it.
     fn wait(&self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         let idle = self.ready.borrow().is_empty() && !self.root.get();
-        let within = if idle { timer::until_next(&self.timers) } else { Some(Duration::ZERO) };
+        let within = if idle { self.timers.borrow().until_next() } else { Some(Duration::ZERO) };
         let within = within.and_then(|within| Timespec::try_from(within).ok());
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(events), within.as_ref()) {
@@ -157,7 +164,8 @@ impl Loop {
                 }
             }
         }
-        timer::due(&self.timers).into_iter().for_each(|task| self.wake(task.0));
+        let due = self.timers.borrow_mut().due();
+        due.into_iter().for_each(|task| self.wake(task.0));
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ use super::slab::Key;
 use super::{Loop, TaskId, current};
 
 /// What epoll has told of a descriptor.
+#[derive(Default)]
 pub(super) struct Source {
-    key: Key,
     reading: Progress,
     writing: Progress,
 }
@@ -67,6 +67,7 @@ pub(crate) enum Side {
 /// told of something new (epoll(7) on `EPOLLET`).
 pub(crate) struct Descriptor {
     here: Weak<Loop>,
+    key: Key,
     source: Rc<Source>,
     /// Closed last.
     fd: OwnedFd,
@@ -85,10 +86,9 @@ impl Descriptor {
     /// If no loop runs on this thread, or the kernel does not watch it.
     pub(crate) fn watch(fd: OwnedFd) -> io::Result<Descriptor> {
         let here = current().ok_or_else(|| io::Error::other("no event loop runs on this thread"))?;
-        let fresh = |key| Rc::new(Source { key, reading: Progress::default(), writing: Progress::default() });
-        let key = here.sources.borrow_mut().insert_with(fresh);
-        let source = here.sources.borrow().get(key).cloned().ok_or(io::ErrorKind::NotFound)?;
-        let watched = Descriptor { here: Rc::downgrade(&here), source, fd };
+        let source = Rc::<Source>::default();
+        let key = here.sources.borrow_mut().insert_with(|_| source.clone());
+        let watched = Descriptor { here: Rc::downgrade(&here), key, source, fd };
         let both = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&here.epoll, &watched.fd, EventData::new_u64(key.into()), both)?;
         Ok(watched)
@@ -151,6 +151,6 @@ impl Drop for Descriptor {
         let Some(here) = self.here.upgrade() else { return };
         // Others may have the descriptor too, a successor for one, so that closing it here would not end it.
         let _ = epoll::delete(&here.epoll, &self.fd);
-        here.sources.borrow_mut().remove(self.source.key);
+        here.sources.borrow_mut().remove(self.key);
     }
 }

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,7 +13,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::slab::Key;
-use super::{Loop, current};
+use super::{Loop, current, here};
 
 thread_local! {
     static TURN: Cell<Key> = const { Cell::new(Key::ROOT) };
@@ -167,11 +166,6 @@ pub(crate) fn spawn_held(task: impl Future<Output = ()> + 'static) -> Held {
     Held(here().spawn(Box::pin(task)))
 }
 
-fn here() -> Rc<Loop> {
-    #[expect(clippy::expect_used, reason = "as tokio's `spawn_local`: a task without a thread has nowhere to go")]
-    current().expect("an event loop runs on this thread")
-}
-
 /// A task, for who wakes it on its own thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskId(pub(super) Key);
@@ -194,7 +188,7 @@ pub(crate) struct Held(Key);
 impl Drop for Held {
     fn drop(&mut self) {
         let task = current().and_then(|here| here.tasks.borrow_mut().remove(self.0));
-        // As where a task ends.
+        // Outside the loop's tables, into which it may reach.
         drop(task);
     }
 }

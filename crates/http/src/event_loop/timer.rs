@@ -1,13 +1,12 @@
 //! The clock of a loop, for what has to be exact; most waits have their deadline from `patience`, which is cheaper.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{TaskId, current};
+use super::{TaskId, current, here};
 
 /// Whose turn it is when. The number keeps apart who waits for the same moment.
 #[derive(Default)]
@@ -16,21 +15,27 @@ pub(super) struct Timers {
     begun: u64,
 }
 
-/// How long it is until the first is due.
-pub(super) fn until_next(timers: &RefCell<Timers>) -> Option<Duration> {
-    let timers = timers.borrow();
-    let ((at, _), _) = timers.waiting.first_key_value()?;
-    Some(until(*at))
-}
-
-/// Takes those out that are due.
-pub(super) fn due(timers: &RefCell<Timers>) -> Vec<TaskId> {
-    let mut timers = timers.borrow_mut();
-    if timers.waiting.is_empty() {
-        return Vec::new();
+impl Timers {
+    /// How long it is until the first is due.
+    pub(super) fn until_next(&self) -> Option<Duration> {
+        let ((at, _), _) = self.waiting.first_key_value()?;
+        Some(until(*at))
     }
-    let later = timers.waiting.split_off(&(now(), u64::MAX));
-    std::mem::replace(&mut timers.waiting, later).into_values().collect()
+
+    /// Takes those out that are due.
+    pub(super) fn due(&mut self) -> Vec<TaskId> {
+        let mut due = Vec::new();
+        if self.waiting.is_empty() {
+            return due;
+        }
+        let now = now();
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= now
+        {
+            due.push(first.remove());
+        }
+        due
+    }
 }
 
 #[cfg(not(test))]
@@ -62,15 +67,14 @@ impl Future for Sleep {
         if now() >= self.at {
             return Poll::Ready(());
         }
-        if let Some(here) = current() {
-            let mut timers = here.timers.borrow_mut();
-            let place = self.place.unwrap_or_else(|| {
-                timers.begun += 1;
-                timers.begun
-            });
-            self.place = Some(place);
-            timers.waiting.insert((self.at, place), TaskId::current());
-        }
+        let here = here();
+        let mut timers = here.timers.borrow_mut();
+        let place = self.place.unwrap_or_else(|| {
+            timers.begun += 1;
+            timers.begun
+        });
+        self.place = Some(place);
+        timers.waiting.insert((self.at, place), TaskId::current());
         Poll::Pending
     }
 }

@@ -151,6 +151,13 @@ impl Found {
         }
     }
 
+    /// As [`Found::read_at`], on a thread that may wait; how many bytes, and the buffer.
+    pub(crate) async fn waited_for(&self, offset: u64, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
+        let found = self.clone();
+        let read = move || found.read_at(offset, &mut buffer).map(|count| (count, buffer));
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+
     /// For sendfile(2); its own position is of no meaning. `None` for what lies in memory.
     pub fn file(&self) -> Option<BorrowedFd<'_>> {
         match &self.content {

@@ -23,7 +23,7 @@ pub use found::Found;
 pub use miss::Miss;
 pub use range::Part;
 pub(crate) use range::{Asked as Ranges, read as read_ranges};
-pub(crate) use shelf::{Item, Shelf, waited_for};
+pub(crate) use shelf::{Item, Shelf};
 
 /// What a Range header asks for of a content of `size` bytes; none of it if all lies outside, `None` if it means nothing.
 #[cfg(any(test, fuzzing))]

@@ -62,10 +62,10 @@ impl Item {
 
     /// The whole content, of a small file, read on a thread that may wait unless it is there.
     pub(crate) async fn fetched(&self) -> io::Result<&[u8]> {
-        if let Some(body) = self.body.get() {
+        if let Some(body) = self.body() {
             return Ok(body);
         }
-        match waited_for(&self.found, 0, vec![0; self.found.length as usize]).await? {
+        match self.found.waited_for(0, vec![0; self.found.length as usize]).await? {
             (read, body) if read == body.len() => Ok(self.body.get_or_init(|| body)),
             // It has become shorter since it was opened.
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -86,13 +86,6 @@ impl Item {
     fn bytes(&self) -> usize {
         if self.found.file().is_none() || self.is_small() { self.found.length as usize } else { 0 }
     }
-}
-
-/// Reads into `buffer` on a thread that may wait for the disk; how many bytes, and it.
-pub(crate) async fn waited_for(found: &Found, offset: u64, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
-    let found = found.clone();
-    let reading = tokio::task::spawn_blocking(move || found.read_at(offset, &mut buffer).map(|count| (count, buffer)));
-    reading.await.map_err(io::Error::other)?
 }
 
 /// What is kept of one path.

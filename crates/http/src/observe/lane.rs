@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::counters::class;
 use crate::exchange::micros;
 
 /// Upper ends of the histogram's classes in microseconds, in steps of 1, 2.5 and 5: a file from memory takes 100 µs, what
@@ -40,6 +41,13 @@ pub(crate) struct Sums {
     pub(crate) bytes: u64,
     /// Answers by class: 1xx to 5xx.
     pub(crate) answers: [u64; 5],
+}
+
+impl Sums {
+    /// Answers of every class together.
+    pub(crate) fn requests(&self) -> u64 {
+        self.answers.iter().sum()
+    }
 }
 
 /// The lanes of an engine.
@@ -82,7 +90,7 @@ impl Lane {
 
     /// A request was answered so.
     pub(crate) fn status(&self, status: u16) {
-        add(&self.answers[usize::from(status / 100).clamp(1, 5) - 1], 1);
+        add(&self.answers[class(status)], 1);
     }
 
     /// A request took so long, and its answer's body had so many bytes.
@@ -127,7 +135,9 @@ mod tests {
         for us in [0, 100, 101, 10_000_000, 10_000_001] {
             two.answered(Duration::from_micros(us), 3);
         }
+        [100, 200, 204, 599].into_iter().for_each(|status| one.status(status));
         let sums = lanes.sums();
+        assert_eq!((sums.answers, sums.requests()), ([1, 2, 0, 0, 1], 4));
         assert_eq!((sums.idle, sums.busy, sums.took_us, sums.bytes), (1, 1, 20_000_202, 15));
         assert_eq!((sums.took[0], sums.took[1], sums.took[15], sums.took[16]), (2, 1, 1, 1));
         drop(busy);

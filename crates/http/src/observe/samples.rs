@@ -49,7 +49,8 @@ impl Samples {
         let (open, connections) = (counters.open.load(Ordering::Relaxed), counters.connections.load(Ordering::Relaxed));
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         samples.entry(Of::Connections).or_default().take(connections, open);
-        samples.entry(Of::Requests).or_default().take(counters.requests(), counters.lanes.sums().busy);
+        let sums = counters.lanes.sums();
+        samples.entry(Of::Requests).or_default().take(sums.requests(), sums.busy);
         for checked in &*scene.checked.borrow() {
             let (pool, mut total, mut now) = (&checked.pool, 0, 0);
             for (backend, figures) in pool.backends() {

@@ -117,7 +117,7 @@ fn front(scene: &Scene, config: &Config) -> Row {
         ("rate_max", connections.rate_max),
         ("req_rate", requests.rate),
         ("req_rate_max", requests.rate_max),
-        ("req_tot", counters.requests()),
+        ("req_tot", sums.requests()),
         ("cli_abrt", load(&counters.client_aborts)),
         ("conn_rate", connections.rate),
         ("conn_rate_max", connections.rate_max),

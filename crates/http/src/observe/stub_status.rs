@@ -14,7 +14,7 @@ pub(super) fn text(counters: &Counters) -> String {
         "Active connections: {open} \nserver accepts handled requests\n {accepted} {} {} \nReading: {reading} Writing: {} \
          Waiting: {} \n",
         accepted.saturating_sub(turned_away),
-        counters.requests(),
+        now.requests(),
         now.busy,
         now.idle,
     )

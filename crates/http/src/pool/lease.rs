@@ -7,7 +7,7 @@ use std::time::Duration;
 use mainstay_machines::health::Failure;
 
 use super::{Figures, Pool, Reuse};
-use crate::counters::count;
+use crate::counters::{class, count};
 use crate::sticky::Cookies;
 use crate::stream::{Address, Stream};
 
@@ -47,7 +47,7 @@ impl Lease {
     /// The backend answered. 502, 503 and 504 say that it could not do its work, which another may be able to; 500 and
     /// the rest are the application's own, and the same everywhere: neither good nor bad of this backend.
     pub fn answered(&self, status: u16) {
-        count(&self.figures().answers[usize::from(status / 100).clamp(1, 5) - 1]);
+        count(&self.figures().answers[class(status)]);
         match status {
             502..=504 => self.pool.failed(self.backend, Failure::Status { code: status }),
             500.. => {}
