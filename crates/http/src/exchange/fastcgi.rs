@@ -39,7 +39,7 @@ impl Trip<'_> {
             self.watch(&wire.stream, &mut wire.pending).await
         };
         let download = self.pass_on(&backend, &mut answer, &wire.stream, &progress);
-        let ended = both_ways(pin!(upload), pin!(download)).await;
+        let ended = both_ways(pin!(upload), pin!(download), &progress).await;
         // It can be sent again, body and all.
         let attempt = self.settled(ended, &lease, true);
         match answer.state {
@@ -141,7 +141,7 @@ impl Trip<'_> {
             }
             match answer.more(backend, &self.worker.scratch, self.limits().answer_within).await {
                 Ok(()) => {}
-                Err(Cut::Late) if self.has_time(progress.uploaded.get()) => {}
+                Err(Cut::Late) if self.has_time(progress) => {}
                 Err(Cut::Late) => return Err(Download::Nothing { late: true }),
                 Err(Cut::Closed) => return Err(Download::Nothing { late: false }),
                 Err(Cut::Fault(fault)) => return Err(Download::Wrong(fault.to_string())),

@@ -70,6 +70,7 @@ impl Trip<'_> {
         let ended = both_ways(
             pin!(self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress)),
             pin!(self.download((&back.stream, &mut back.pending), &wire.stream, &progress)),
+            &progress,
         )
         .await;
         if let Ok(Download::Switched { status }) = ended {
@@ -285,7 +286,7 @@ impl Trip<'_> {
                 Ok(0) => return Err(self.wrong(Refusal::StatusLineInvalid)),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && !progress.is_long.replace(true) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.has_time(progress.uploaded.get()) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && self.has_time(progress) => {}
                 Err(error) => {
                     // With TLS 1.3 a backend that wants a certificate says so only now.
                     let because = distrust(&error).map(|because| Download::Wrong(format!("it {because} ({error})")));

@@ -157,8 +157,8 @@ impl Trip<'_> {
 
     fn progress<'l>(&self, lease: &'l Lease) -> Progress<'l> {
         let silence = Silence::of(self.request, self.limits());
-        let (uploaded, body_begun, persists, is_long) = Default::default();
-        Progress { lease, uploaded, body_begun, persists, is_long, head_bytes: LARGE_BYTES, silence }
+        let (uploaded, body_begun, body_refused, persists, is_long) = Default::default();
+        Progress { lease, uploaded, body_begun, body_refused, persists, is_long, head_bytes: LARGE_BYTES, silence }
     }
 
     /// Has the backends of `route` answer.
@@ -385,9 +385,12 @@ impl Trip<'_> {
     }
 
     /// Whether the backend may still take its time, which runs from the end of the request; until then the upload watches
-    /// the clock.
-    fn has_time(&self, uploaded: Option<Instant>) -> bool {
-        uploaded.is_none_or(|end| end.elapsed() < self.limits().answer_within)
+    /// the clock. Who takes no more of it has had his.
+    fn has_time(&self, progress: &Progress<'_>) -> bool {
+        match progress.uploaded.get() {
+            Some(end) => end.elapsed() < self.limits().answer_within,
+            None => !progress.body_refused.get(),
+        }
     }
 
     /// Our own Connection line for an answer.
@@ -407,6 +410,8 @@ struct Progress<'l> {
     uploaded: Cell<Option<Instant>>,
     /// Some of it is: the request cannot be sent again.
     body_begun: Cell<bool>,
+    /// The backend takes no more of it.
+    body_refused: Cell<bool>,
     /// The backend takes another request on the connection.
     persists: Cell<bool>,
     /// The answer takes long enough that the client may go away meanwhile.
@@ -429,14 +434,14 @@ impl Progress<'_> {
 async fn both_ways(
     mut upload: Pin<&mut impl Future<Output = Upload>>,
     mut download: Pin<&mut impl Future<Output = Download>>,
+    progress: &Progress<'_>,
 ) -> Result<Download, Upload> {
-    let mut uploading = true;
     loop {
         tokio::select! {
             biased;
             ended = &mut download => return Ok(ended),
-            ended = &mut upload, if uploading => match ended {
-                Upload::BackendGone => uploading = false,
+            ended = &mut upload, if !progress.body_refused.get() => match ended {
+                Upload::BackendGone => progress.body_refused.set(true),
                 wrong => return Err(wrong),
             },
         }

@@ -1,6 +1,6 @@
 //! What breaks, and what the other side sees of it.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 
@@ -74,6 +74,25 @@ fn a_silent_backend_is_a_504_and_a_silent_client_a_408() {
     assert!(engine.raw(b"GET / HTTP/1.1\r\nHos").starts_with("HTTP/1.1 408"));
     let slow = engine.raw(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf");
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
+}
+
+#[test]
+fn a_backend_that_takes_no_more_of_a_body_is_not_waited_for_for_ever() {
+    let back = backend(move |mut client| {
+        request(&mut client);
+        std::thread::park();
+    });
+    let engine = Engine::new(&[back]);
+    let mut client = engine.connect();
+    let mut writes = client.reader().get_ref().try_clone().unwrap();
+    // More than all buffers on the way take; the engine need not read it to its end.
+    std::thread::spawn(move || {
+        let _ = writes.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n");
+        let piece = vec![0; 1_000_000];
+        while writes.write_all(&piece).is_ok() {}
+    });
+    let answer = client.head();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
 }
 
 #[test]
