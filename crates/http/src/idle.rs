@@ -9,8 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::pool::Lease;
+use crate::pool::{Lease, Reuse};
 use crate::stream::{Address, Stream};
 
 /// Idle connections kept per backend and thread at the most: each is a descriptor here and there. Where one core has more requests at
@@ -19,6 +20,9 @@ const KEPT_MAX: usize = 1024;
 /// An idle connection that saw as many sweeps, which come every ten seconds, is closed: granian and nginx close theirs after
 /// 60 s and more, and asking one that is just being closed costs a retry.
 const SWEEPS_MAX: u32 = 3;
+/// Whoever answered so lately is there still, as far as a handshake could tell: that says that somebody was there half a round trip
+/// ago, and between tiers one takes a millisecond or two.
+const LIVELY: Duration = Duration::from_millis(2);
 
 /// The idle connections of a thread, by where they lead.
 #[derive(Default)]
@@ -28,12 +32,13 @@ pub(crate) struct Idle {
 }
 
 /// Those that lead to one backend.
-#[derive(Default)]
 struct Waiting {
     /// Each with the sweep since which it waits; the youngest last.
     streams: VecDeque<(Stream, u32)>,
     /// The most requests that the backend had at a time since the last sweep, and between that and the one before.
     busiest: [u32; 2],
+    /// When it was heard last.
+    heard: Instant,
 }
 
 impl Waiting {
@@ -79,10 +84,14 @@ impl Hasher for Fold {
 }
 
 impl Idle {
-    /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice.
+    /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice, and is small
+    /// ([`Stream::wants_acknowledgement`]).
     pub(crate) fn take(&self, lease: &Lease, once: bool) -> Option<Stream> {
         let mut all = self.kept.borrow_mut();
         let waiting = all.get_mut(&lease.address)?;
+        if once && lease.reuse() == Reuse::Lively && waiting.heard.elapsed() > LIVELY {
+            return None;
+        }
         while let Some((stream, _)) = waiting.streams.pop_back() {
             let quiet = if once { stream.is_quiet() } else { stream.seems_quiet() };
             if quiet {
@@ -92,16 +101,20 @@ impl Idle {
         None
     }
 
-    /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, lease: &Lease, stream: Stream) {
+    /// Keeps a connection for the next request; its backend was `heard` then.
+    pub(crate) fn keep(&self, lease: &Lease, stream: Stream, heard: Instant) {
         if !stream.is_reusable() {
             return;
         }
         let mut all = self.kept.borrow_mut();
         let waiting = match all.get_mut(&lease.address) {
             Some(waiting) => waiting,
-            None => all.entry(lease.address.clone()).or_default(),
+            None => {
+                let none_yet = Waiting { streams: VecDeque::new(), busiest: [0; 2], heard };
+                all.entry(lease.address.clone()).or_insert(none_yet)
+            }
         };
+        waiting.heard = waiting.heard.max(heard);
         waiting.busiest[0] = waiting.busiest[0].max(lease.outstanding());
         waiting.streams.push_back((stream, self.sweeps.get()));
         while waiting.streams.len() > waiting.room() {

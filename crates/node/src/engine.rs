@@ -171,9 +171,10 @@ fn settings(plan: &plan::Pool, key: &str) -> Settings {
         algorithm: algorithm(plan.algorithm),
         backend_requests_max: BACKEND_REQUESTS_MAX,
         waiting_max: WAITING_MAX,
-        // What must not be sent twice goes on a connection of its own: one that was idle may lead to a machine that is off, and
-        // nobody could say then whether the request had arrived. A handshake that succeeds says that somebody is there.
-        reuse: Reuse::Repeatable,
+        // What must not be sent twice goes on a connection of its own, unless an answer has just come from there: one that was idle may
+        // lead to a machine that is off, and nobody could say then whether the request had arrived. A handshake that succeeds says
+        // that somebody is there.
+        reuse: Reuse::Lively,
         outliers: Some(outlier::Config::default()),
         slow_start: SLOW_START,
         sticky: plan.sticky.as_deref().map(|cookie| Sticky::new(cookie, key.as_bytes())),

@@ -9,6 +9,8 @@ pub struct Case {
     pub name: &'static str,
     /// Bytes of an answer's body.
     pub body: usize,
+    /// Bytes of a request's body, which is posted then; none is got.
+    pub posted: usize,
     /// Client connections.
     pub connections: usize,
     /// How they are used.
@@ -70,7 +72,11 @@ const CACHES: &[Who] = &[Mainstay, Haproxy, Nginx, Varnish, Responder];
 
 const fn proxy(name: &'static str, body: usize, connections: usize, rate: Option<u32>) -> Case {
     let (wire, from) = (Wire::Clear, From::Backends);
-    Case { name, body, connections, wire, rate, from, backends: 2, who: PROXIES }
+    Case { name, body, posted: 0, connections, wire, rate, from, backends: 2, who: PROXIES }
+}
+
+const fn posted(name: &'static str, rate: Option<u32>) -> Case {
+    Case { posted: KIB, ..proxy(name, SMALL, 64, rate) }
 }
 
 const fn encrypted(name: &'static str, connections: usize, wire: Wire, rate: Option<u32>) -> Case {
@@ -83,13 +89,15 @@ const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 16] = [
+pub const CASES: [Case; 18] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
     proxy("proxy-small-256-saturated", SMALL, 256, None),
     proxy("proxy-16k", 16 * KIB, 64, Some(4000)),
     proxy("proxy-1m", 1024 * KIB, 16, Some(300)),
+    posted("post-1k-rate", Some(8000)),
+    posted("post-1k-saturated", None),
     encrypted("https-keepalive", 64, Wire::Tls, None),
     encrypted("https-handshake", 8, Wire::Handshake, None),
     encrypted("h2-multiplexed", 8, Wire::Http2, None),

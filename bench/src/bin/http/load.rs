@@ -57,6 +57,8 @@ pub struct Load {
     latencies: Vec<u32>,
     failed: Option<String>,
     expected: usize,
+    /// Bytes of the body of a request that is posted.
+    posted: usize,
     tls: Arc<ClientConfig>,
     /// Each request has a connection of its own, to this address.
     anew: Option<SocketAddr>,
@@ -111,15 +113,16 @@ impl Load {
             latencies: Vec::new(),
             failed: None,
             expected: 0,
+            posted: 0,
             tls: channel::config()?,
             anew: None,
         })
     }
 
-    /// What the backends answer from now on.
+    /// What the backends are asked and answer from now on.
     pub fn answer_bytes(&mut self, case: &Case) {
         let body = case.body;
-        self.expected = body;
+        (self.expected, self.posted) = (body, case.posted);
         let kept = if case.from == From::Cache { "Cache-Control: max-age=3600\r\n" } else { "" };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n{kept}\r\n");
         self.answer = head.into_bytes();
@@ -246,11 +249,16 @@ impl Load {
         // Caches keep nothing for who has a cookie, unless they are told to.
         let cookie = if case.from == From::Cache { "" } else { "Cookie: session=0123456789abcdef\r\n" };
         let path = if case.from == From::Files { "/static/file.bin" } else { "/" };
+        let (method, length) = match case.posted {
+            0 => ("GET", String::new()),
+            bytes => ("POST", format!("Content-Length: {bytes}\r\n")),
+        };
         self.request = format!(
-            "GET {path} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
-             Accept-Language: en\r\n{cookie}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
+             Accept-Language: en\r\n{length}{cookie}\r\n"
         )
         .into_bytes();
+        self.request.resize(self.request.len() + case.posted, b'x');
         self.failed = None;
         self.anew = (case.wire == Wire::Handshake).then(|| contender.address(case));
         (0..connections).try_for_each(|_| self.open(contender.address(case), case.wire.is_encrypted()))
@@ -410,9 +418,13 @@ impl Load {
                 Ok(count) => {
                     served.tail.extend_from_slice(&self.buffer[..count]);
                     while let Some(end) = find(&served.tail, b"\r\n\r\n") {
+                        let body = if served.tail.starts_with(b"POST ") { self.posted } else { 0 };
+                        if served.tail.len() < end + 4 + body {
+                            break;
+                        }
                         served.closes |= find(&served.tail[..end], b"onnection: close").is_some();
                         served.owed += self.answer.len();
-                        served.tail.drain(..end + 4);
+                        served.tail.drain(..end + 4 + body);
                     }
                     if count == self.buffer.len() {
                         continue;

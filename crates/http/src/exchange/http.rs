@@ -35,9 +35,7 @@ pub(super) const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: &mut Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
-        let repeatable = self.is_repeatable();
-        let may_reuse = repeatable || lease.reuse() == Reuse::Always;
-        let kept = if may_reuse { self.worker.idle.take(lease, !repeatable) } else { None };
+        let kept = self.kept(lease);
         let fresh = kept.is_none();
         let connected = match given {
             Given::Stream => self.stream(lease).await,
@@ -53,7 +51,8 @@ impl Trip<'_> {
         let mut head = self.worker.buffers.empty();
         self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
-        let _ = backend.write(&head, self.limits().progress_within).await;
+        let body = self.body_at_hand(&wire.pending);
+        let sent = backend.write_behind(&mut head, &wire.pending[..body], self.limits().progress_within).await;
         let mut asked = None;
         if let Some(after) = self.hedges_after(lease, given) {
             match Box::pin(self.hedged(lease, (backend, Instant::now()), (&head, after), wire)).await {
@@ -67,6 +66,10 @@ impl Trip<'_> {
             progress.head_bytes = HEAD_BYTES;
         }
         progress.uploaded.set(asked);
+        if body > 0 {
+            self.worker.buffers.used(&mut wire.pending, body);
+            progress.sent(sent.is_ok());
+        }
         let ended = both_ways(
             pin!(self.upload(&wire.stream, &mut wire.pending, &back.stream, &progress)),
             pin!(self.download((&back.stream, &mut back.pending), &wire.stream, &progress)),
@@ -84,10 +87,34 @@ impl Trip<'_> {
                 // Whoever is next on it is.
                 back.stream.wants_acknowledgement();
             }
-            self.worker.idle.keep(lease, back.stream);
+            let heard = self.began + Duration::from_micros(self.stages.first.get());
+            self.worker.idle.keep(lease, back.stream, heard);
         }
         self.worker.buffers.give(back.pending);
         self.settled(ended, lease, !progress.body_begun.get())
+    }
+
+    /// A connection to the backend of `lease` that waits for its next request, if this one may go on it.
+    fn kept(&self, lease: &Lease) -> Option<Stream> {
+        let repeatable = self.is_repeatable();
+        let may = match lease.reuse() {
+            Reuse::Always => true,
+            Reuse::Lively => repeatable || self.is_small(),
+            Reuse::Repeatable | Reuse::Never => repeatable,
+        };
+        if may { self.worker.idle.take(lease, !repeatable) } else { None }
+    }
+
+    /// Bytes of `pending` that are the whole of a small body, which goes out with its head then; zero if it has not come yet.
+    fn body_at_hand(&self, pending: &[u8]) -> usize {
+        match self.request.framing {
+            Framing::Length(bytes)
+                if bytes <= (pending.len() as u64).min(SMALL_BYTES).min(self.limits().body_bytes_max) =>
+            {
+                bytes as usize
+            }
+            _ => 0,
+        }
     }
 
     /// Whether it can be sent again, to another backend, without harm (RFC 9110 § 9.2.2).
@@ -136,6 +163,7 @@ impl Trip<'_> {
     ) -> Upload {
         // In a box of its own: most requests have no body, and need not hold what sending one takes.
         if self.request.framing != Framing::None
+            && progress.uploaded.get().is_none()
             && let Err(wrong) = boxed(|| self.send_body(client, pending, backend, progress)).await
         {
             return wrong;

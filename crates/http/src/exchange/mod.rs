@@ -422,6 +422,13 @@ struct Progress<'l> {
 }
 
 impl Progress<'_> {
+    /// All of the body was sent to the backend, which took it or not.
+    fn sent(&self, taken: bool) {
+        self.body_begun.set(true);
+        self.body_refused.set(!taken);
+        self.uploaded.set(taken.then(Instant::now));
+    }
+
     /// The answer's head is there. What a slow client's body took is not the backend's.
     fn heard(&self) {
         if let (true, Some(uploaded)) = (self.lease.measures(), self.uploaded.get()) {

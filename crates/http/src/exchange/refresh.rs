@@ -70,7 +70,7 @@ impl Trip<'_> {
             Ok(through) => {
                 lease.answered(response.status);
                 if through && response.persists && lease.reuse() != Reuse::Never {
-                    self.worker.idle.keep(&lease, backend);
+                    self.worker.idle.keep(&lease, backend, Instant::now());
                 }
                 Ok(())
             }

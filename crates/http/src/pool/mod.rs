@@ -94,6 +94,9 @@ pub struct Wanted<'r> {
 pub enum Reuse {
     /// Always: the backend keeps an idle connection longer than we do.
     Always,
+    /// For what may be sent again, and for the rest while the backend was heard a moment ago: it takes what crosses with the end of a
+    /// connection, but its machine may be off.
+    Lively,
     /// For what may be sent again: the backend may close an idle connection just when a request comes.
     Repeatable,
     /// Never: of a program that nothing is known of, some serve one connection after the other.

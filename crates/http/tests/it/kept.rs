@@ -1,14 +1,14 @@
 //! Connections to backends that are kept for the next request.
 
-use std::io::{BufRead as _, ErrorKind};
+use std::io::{BufRead as _, ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_http::{Address, Limits, Reuse, Settings, Speaks};
 
-use crate::engine::{Engine, backend, limits, pool_of, request, until};
+use crate::engine::{Engine, PATIENCE, backend, limits, pool_of, request, until, value};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -71,4 +71,68 @@ fn what_is_not_needed_is_reset() {
     }
     assert_eq!(client.get("/").status, 200);
     assert_eq!(open.load(Ordering::Relaxed), 20, "what may be sent again goes on the one that is kept");
+}
+
+const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
+
+/// A backend that was heard a moment ago is there: what must not be sent twice may go on the connection of the answer. Later it
+/// may be off.
+#[test]
+fn who_was_just_heard_is_asked_on_the_same_connection() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = opened.clone();
+    let address = backend(move |mut client| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        while request(&mut client).is_some_and(|_| client.reader().read_exact(&mut [0; 4]).is_ok()) {
+            client.send(OK);
+        }
+    });
+    let engine = engine(address, Reuse::Lively);
+    let mut client = engine.connect();
+    let mut posts = |gap: Duration| {
+        let answered = Instant::now();
+        until("time has passed", || answered.elapsed() >= gap);
+        client.send(POST);
+        assert_eq!(client.answer().status, 200);
+        opened.load(Ordering::Relaxed)
+    };
+    let mut before = posts(Duration::ZERO);
+    // On a busy machine some come too late for it.
+    let began = Instant::now();
+    while std::mem::replace(&mut before, posts(Duration::ZERO)) != opened.load(Ordering::Relaxed) {
+        assert!(began.elapsed() < PATIENCE, "every one has a connection of its own");
+    }
+    for _ in 0..3 {
+        before = opened.load(Ordering::Relaxed);
+        assert_eq!(posts(Duration::from_millis(20)), before + 1);
+    }
+}
+
+/// Whether a body comes with its head or behind it, and whatever comes behind that.
+#[test]
+fn bodies_arrive_however_they_were_sent() {
+    let address = backend(|mut client| {
+        while let Some(head) = request(&mut client) {
+            let length = value(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+            let mut body = vec![0; length];
+            client.reader().read_exact(&mut body).unwrap();
+            client.send(&[format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &body].concat());
+        }
+    });
+    let engine = engine(address, Reuse::Lively);
+    let mut client = engine.connect();
+    for length in [0, 1, 4_096, 5_000, 32_768, 32_769, 200_000] {
+        let body: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        let next = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let whole = [head.as_bytes(), &body, next].concat();
+        for cut in [0, 1, head.len(), head.len() + length / 2, head.len() + length] {
+            client.send(&whole[..cut]);
+            client.send(&whole[cut..]);
+            assert_eq!(client.answer().body, body, "{length} bytes, {cut} first");
+            assert_eq!(client.answer().body, b"");
+        }
+    }
+    let limited = Engine::with(&[address], Limits { body_bytes_max: 3, ..limits() });
+    assert!(limited.raw(POST).starts_with("HTTP/1.1 413 "));
 }
