@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,11 @@ impl Engine {
 
     pub fn total(&self, name: &str) -> u64 {
         self.counters.totals().get(name).copied().unwrap_or(0)
+    }
+
+    /// Requests that backends have now.
+    pub fn outstanding(&self) -> u32 {
+        self.pool.backends().map(|(_, figures)| figures.outstanding.load(Ordering::SeqCst)).sum()
     }
 
     /// A connection to the engine.

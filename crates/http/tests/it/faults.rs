@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write as _};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::mpsc::channel;
 
-use crate::engine::{Engine, PATIENCE, backend, echo, request, until};
+use mainstay_http::{Address, Speaks};
+
+use crate::engine::{Engine, PATIENCE, backend, echo, limits, pool, request, until};
 
 /// A backend that dies after a part of an answer that is said to have so many bytes.
 fn dying(length: usize) -> SocketAddr {
@@ -76,23 +79,33 @@ fn a_silent_backend_is_a_504_and_a_silent_client_a_408() {
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
 }
 
+/// Whatever it speaks, and whatever its client does.
 #[test]
 fn a_backend_that_takes_no_more_of_a_body_is_not_waited_for_for_ever() {
-    let back = backend(move |mut client| {
-        request(&mut client);
-        std::thread::park();
-    });
-    let engine = Engine::new(&[back]);
-    let mut client = engine.connect();
-    let mut writes = client.reader().get_ref().try_clone().unwrap();
-    // More than all buffers on the way take; the engine need not read it to its end.
-    std::thread::spawn(move || {
-        let _ = writes.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n");
-        let piece = vec![0; 1_000_000];
-        while writes.write_all(&piece).is_ok() {}
-    });
-    let answer = client.head();
-    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    for speaks in [Speaks::Http, Speaks::Http2] {
+        let stuck = backend(|mut client| {
+            request(&mut client);
+            std::thread::park();
+        });
+        let engine = Engine::start(Vec::new(), pool([Address::Tcp(stuck)].into_iter(), 1), speaks, limits());
+        let mut client = engine.connect();
+        let mut writes = client.reader().get_ref().try_clone().unwrap();
+        // More than all buffers on the way take; the engine need not read it to its end.
+        std::thread::spawn(move || {
+            let _ = writes.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n");
+            let piece = vec![0; 1_000_000];
+            while writes.write_all(&piece).is_ok() {}
+        });
+        let answer = client.head();
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(100_000_000).unwrap();
+        let url = format!("http://{}/", engine.address);
+        let upload = ["-sS", "-w%{http_code}", "-o/dev/null", "--http2-prior-knowledge", "-m9", "-T"];
+        let uploaded = Command::new("curl").args(upload).arg(file.path()).arg(url).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&uploaded.stdout), "504");
+        until("its place is free", || engine.outstanding() == 0);
+    }
 }
 
 #[test]

@@ -31,10 +31,6 @@ fn patient() -> Limits {
     Limits { answer_within: PATIENCE, ..limits() }
 }
 
-fn outstanding(engine: &Engine) -> u32 {
-    engine.pool.backends().map(|(_, figures)| figures.outstanding.load(Ordering::SeqCst)).sum()
-}
-
 #[test]
 fn a_silent_backend_is_helped_out_for_what_is_safe() {
     let heard = Arc::default();
@@ -49,7 +45,7 @@ fn a_silent_backend_is_helped_out_for_what_is_safe() {
     assert!(heard.load(Ordering::SeqCst) >= 1);
     let (asked, won) = (engine.total("hedges_total"), engine.total("hedges_won_total"));
     assert!(asked >= 1 && asked == won, "{asked} {won}");
-    until("both are let go of", || outstanding(&engine) == 0);
+    until("both are let go of", || engine.outstanding() == 0);
 }
 
 #[test]
@@ -73,9 +69,9 @@ fn two_silent_ones_are_late_once_and_a_client_that_goes_frees_both() {
     let engine = hedging(&backends, patient());
     let mut client = engine.connect();
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    until("both are asked", || outstanding(&engine) == 2);
+    until("both are asked", || engine.outstanding() == 2);
     drop(client);
-    until("both are let go of", || outstanding(&engine) == 0);
+    until("both are let go of", || engine.outstanding() == 0);
 }
 
 #[test]

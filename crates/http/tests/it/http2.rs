@@ -334,12 +334,11 @@ fn a_client_that_cancels_frees_its_backend() {
         let _ = client.reader().read(&mut [0]);
     });
     let engine = Engine::with(&[silent], mainstay_http::Limits { answer_within: PATIENCE, ..limits() });
-    let held = || engine.pool.backends().map(|(_, figures)| figures.outstanding.load(Ordering::SeqCst)).sum::<u32>();
     let mut frames = Frames::connect(&engine);
     frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &head(b"GET", &[]));
-    until("it is asked", || held() == 1);
+    until("it is asked", || engine.outstanding() == 1);
     frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
-    until("it is let go", || held() == 0);
+    until("it is let go", || engine.outstanding() == 0);
 }
 
 #[test]
