@@ -12,7 +12,7 @@ use crate::codec::{Request, Response};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::files::Shelf;
-use crate::http2::Peers;
+use crate::http2::{Peers, Wide};
 use crate::idle::Idle;
 use crate::observe::{Lane, Scene};
 use crate::patience;
@@ -39,6 +39,7 @@ pub(crate) struct Worker {
     pub(crate) shelf: Shelf,
     /// Connections to backends by HTTP/2.
     pub(crate) peers: Peers,
+    pub(crate) wide: Wide,
     pub(crate) dates: Dates,
     pub(crate) ids: Ids,
 }
@@ -63,6 +64,7 @@ impl Worker {
             stop,
             shelf: Shelf::new(),
             peers: Peers::default(),
+            wide: Wide::default(),
             dates: Dates::default(),
             ids: Ids::new(),
         }

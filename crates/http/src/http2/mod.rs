@@ -8,6 +8,7 @@ mod inbound;
 mod io;
 mod outbound;
 mod served;
+mod windows;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -33,13 +34,14 @@ use crate::worker::Worker;
 pub(crate) use asked::{Asked, Peers, connect};
 pub(crate) use flood::PREFACE;
 pub(crate) use served::Served;
+pub(crate) use windows::Wide;
 
 use io::{Io, Watch};
+use windows::Windows;
 
 /// Streams of a connection at a time, as nginx and HAProxy: 128 and 100; browsers open a hundred.
 const STREAMS_MAX: u32 = 128;
-/// What a client may send of one body before we have taken it: 64 KiB, RFC 9113's own default. A body waits in the client,
-/// not here.
+/// What a client may send of one body before we have taken it, unless that is large ([`windows`]): 64 KiB, RFC 9113's own default.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// And of all bodies of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
@@ -53,8 +55,6 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 /// For heads that the engine writes: what is in them has been through its limits already.
 const WRITTEN: HeadLimits =
     HeadLimits { size_bytes_max: u16::MAX, line_bytes_max: u16::MAX, headers_max: HEADERS_CEILING };
-/// How often the clock of an idle connection is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends. `before`: what was read of it already.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, client: String) {
@@ -96,7 +96,7 @@ struct Peer {
 /// their end (GOAWAY, RFC 9113 § 6.8).
 async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_within: Duration) {
     let mut stop = peer.worker.stop.clone();
-    let (mut ending, mut busy) = (*stop.borrow(), Instant::now());
+    let (mut ending, mut busy, mut windows) = (*stop.borrow(), Instant::now(), Windows::default());
     if ending {
         connection.graceful_shutdown();
     }
@@ -106,7 +106,9 @@ async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_with
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     busy = Instant::now();
+                    windows.asked(&request);
                     open(peer, request, respond);
+                    windows.set(&mut connection, &peer.worker.wide);
                 }
                 Some(Err(_)) | None => return,
             },
@@ -114,7 +116,8 @@ async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_with
                 ending = true;
                 connection.graceful_shutdown();
             }
-            () = pause(LOOK_EVERY), if !ending => {
+            () = pause(windows.within()), if !ending => {
+                windows.set(&mut connection, &peer.worker.wide);
                 if connection.has_streams() {
                     busy = Instant::now();
                 }
@@ -135,15 +138,19 @@ fn open(peer: &Rc<Peer>, request: http::Request<RecvStream>, respond: SendRespon
     });
 }
 
+/// Bytes of a body, as its head says.
+fn length(headers: &http::HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Answers one request.
 async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     let config: Arc<Config> = peer.worker.config.get();
     let (parts, receive) = request.into_parts();
     let (body, head_only) = (!receive.is_end_stream(), parts.method == http::Method::HEAD);
-    let said = parts.headers.get(http::header::CONTENT_LENGTH);
-    let length = said.and_then(|said| said.to_str().ok()?.parse().ok());
-    let served = Served::new(receive, body && said.is_none(), respond, head_only, peer.ends, peer.proto);
-    let served = served.of_length(length);
+    let chunked = body && !parts.headers.contains_key(http::header::CONTENT_LENGTH);
+    let served = Served::new(receive, chunked, respond, head_only, peer.ends, peer.proto);
+    let served = served.of_length(length(&parts.headers));
     let mut wire = Wire::new(Stream::Http2(Box::new(served)));
     let (mut bytes, mut request) = (Vec::with_capacity(512), Request::default());
     let read = head::write_request(&parts, body, &mut bytes).and_then(|()| request.read(&bytes, &config.limits.head));

@@ -1,9 +1,12 @@
 //! HTTP/2: real clients, and frames that no client sends.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
-use std::sync::atomic::Ordering;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use mainstay_http::files::Folder;
 use mainstay_http::{Address, Config, Route, Speaks};
@@ -13,9 +16,11 @@ use crate::engine::{Engine, PATIENCE, backend, echo, limits, pool, request, unti
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
 
 /// curl by HTTP/2 without being asked.
 fn curl(engine: &Engine, path: &str, more: &[&str]) -> String {
@@ -82,6 +87,57 @@ fn bodies_go_up_with_and_without_a_length() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1048576 by chunks");
 }
 
+/// Passes on what comes after 50 ms, as a wire across a continent; gives the most bytes that were under way at a time.
+fn far(from: TcpStream, mut to: TcpStream) -> Arc<AtomicUsize> {
+    let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (sent, come) = channel::<(Instant, Vec<u8>)>();
+    let (counted, seen) = (under_way.clone(), most.clone());
+    std::thread::spawn(move || {
+        let (mut from, mut buffer) = (from, vec![0; 64 << 10]);
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            seen.fetch_max(counted.fetch_add(count, Ordering::SeqCst) + count, Ordering::SeqCst);
+            sent.send((Instant::now() + Duration::from_millis(50), buffer[..count].to_vec())).unwrap();
+        }
+    });
+    std::thread::spawn(move || {
+        for (due, bytes) in come {
+            while Instant::now() < due {
+                std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            }
+            under_way.fetch_sub(bytes.len(), Ordering::SeqCst);
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    most
+}
+
+/// A large body is not sent 64 KiB a round trip.
+#[test]
+fn who_is_far_away_uploads_as_fast_as_who_is_near() {
+    let engine = Engine::new(&[measuring()]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(8 << 20).unwrap();
+    let wire = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}/", wire.local_addr().unwrap());
+    let curl = Command::new("curl")
+        .args(["-sS", "--http2-prior-knowledge", "-T"])
+        .arg(file.path())
+        .arg(url)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (client, server) = (wire.accept().unwrap().0, TcpStream::connect(engine.address).unwrap());
+    far(server.try_clone().unwrap(), client.try_clone().unwrap());
+    let most = far(client, server);
+    let said = curl.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), format!("{} by length", 8 << 20));
+    let most = most.load(Ordering::SeqCst);
+    assert!((500_000..1_500_000).contains(&most), "{most} bytes were under way at a time");
+}
+
 #[test]
 fn an_answer_that_ends_with_its_connection_is_whole_and_one_that_breaks_off_is_reset() {
     let ends = backend(|mut client| {
@@ -139,7 +195,7 @@ impl Frames {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(PREFACE).unwrap();
         let mut frames = Frames(stream);
-        frames.send(4, 0, 0, &[]);
+        frames.send(SETTINGS, 0, 0, &[]);
         frames
     }
 
@@ -152,21 +208,36 @@ impl Frames {
         let _ = self.0.write_all(&frame);
     }
 
+    /// The next frame's kind, flags and payload; `None` at the end.
+    fn next(&mut self) -> Option<(u8, u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        self.0.read_exact(&mut payload).unwrap();
+        Some((head[3], head[4], payload))
+    }
+
     /// What came back for stream 1: its status, or how it was refused.
     fn verdict(&mut self) -> String {
-        let mut head = [0; 9];
         loop {
-            if self.0.read_exact(&mut head).is_err() {
-                return "closed".into();
+            match self.next() {
+                None => return "closed".into(),
+                Some((HEADERS, _, payload)) => return status(&payload),
+                Some((RST_STREAM, ..)) => return "reset".into(),
+                Some((GOAWAY, ..)) => return "goaway".into(),
+                Some(_) => {}
             }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-            let mut payload = vec![0; length];
-            self.0.read_exact(&mut payload).unwrap();
-            match head[3] {
-                HEADERS => return status(&payload),
-                RST_STREAM => return "reset".into(),
-                GOAWAY => return "goaway".into(),
-                _ => {}
+        }
+    }
+
+    /// What may be sent of a body, as soon as that is told anew (RFC 9113 § 6.5.2).
+    fn window(&mut self) -> u32 {
+        loop {
+            let (kind, flags, payload) = self.next().unwrap();
+            if kind == SETTINGS && flags != ACK {
+                self.send(SETTINGS, ACK, 0, &[]);
+                let told = payload.chunks(6).find(|setting| setting[..2] == [0, 4]).unwrap();
+                return u32::from_be_bytes(told[2..].try_into().unwrap());
             }
         }
     }
@@ -290,6 +361,20 @@ fn an_end_behind_the_body_is_waited_for() {
     frames.send(0, END_STREAM, 1, b"");
     frames.send(HEADERS, END_STREAM | END_HEADERS, 5, &get);
     assert_eq!(frames.verdict(), "200");
+}
+
+#[test]
+fn a_client_may_send_much_only_while_it_has_a_large_body() {
+    let silent = backend(|mut client| while client.reader().read(&mut [0; 64]).is_ok_and(|count| count > 0) {});
+    let engine = Engine::with(&[silent], mainstay_http::Limits { progress_within: PATIENCE, ..limits() });
+    let mut frames = Frames::connect(&engine);
+    assert_eq!(frames.window(), 64 << 10);
+    for stream in [1, 3] {
+        frames.send(HEADERS, END_HEADERS, stream, &head(b"POST", &[(b"content-length", b"10000000")]));
+        assert_eq!(frames.window(), 1 << 20);
+        frames.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        assert_eq!(frames.window(), 64 << 10);
+    }
 }
 
 #[test]
