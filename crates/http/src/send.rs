@@ -115,7 +115,7 @@ impl Trip<'_> {
     async fn part(&self, item: &Item, head: &mut Vec<u8>, part: Part, wire: &Wire) -> io::Result<u64> {
         let within = self.config.limits.progress_within;
         let by_kernel = wire.stream.takes_files() && part.length >= COPIED_BYTES_MAX;
-        if let Some(body) = item.body().filter(|_| !by_kernel) {
+        if !by_kernel && let Some(body) = item.body() {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
             wire.stream.write_behind(head, &body[start..end], within).await?;
             return Ok(part.length);
