@@ -51,7 +51,7 @@ impl Trip<'_> {
         let mut head = self.worker.buffers.empty();
         self.request_head(&mut head);
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
-        let body = self.body_at_hand(&wire.pending);
+        let body = self.body_at_hand(wire).await;
         let sent = backend.write_behind(&mut head, &wire.pending[..body], self.limits().progress_within).await;
         let mut asked = None;
         if let Some(after) = self.hedges_after(lease, given) {
@@ -105,16 +105,19 @@ impl Trip<'_> {
         if may { self.worker.idle.take(lease, !repeatable) } else { None }
     }
 
-    /// Bytes of `pending` that are the whole of a small body, which goes out with its head then; zero if it has not come yet.
-    fn body_at_hand(&self, pending: &[u8]) -> usize {
-        match self.request.framing {
-            Framing::Length(bytes)
-                if bytes <= (pending.len() as u64).min(SMALL_BYTES).min(self.limits().body_bytes_max) =>
-            {
-                bytes as usize
-            }
-            _ => 0,
+    /// Bytes that are pending and the whole of a small body, which goes out with its head then; zero if it has not come yet.
+    async fn body_at_hand(&self, wire: &mut Wire) -> usize {
+        let Framing::Length(bytes) = self.request.framing else { return 0 };
+        if bytes > SMALL_BYTES.min(self.limits().body_bytes_max) {
+            return 0;
         }
+        if (wire.pending.len() as u64) < bytes {
+            // It may have come with its head all the same: HTTP/2 and TLS have read ahead. What fails now fails again.
+            let mut come =
+                pin!(fill(&wire.stream, &mut wire.pending, &self.worker.scratch, self.limits().progress_within));
+            poll_fn(|context| Poll::Ready(come.as_mut().poll(context).is_ready())).await;
+        }
+        if (wire.pending.len() as u64) < bytes { 0 } else { bytes as usize }
     }
 
     /// Whether it can be sent again, to another backend, without harm (RFC 9110 § 9.2.2).
