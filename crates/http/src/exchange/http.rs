@@ -50,8 +50,8 @@ impl Trip<'_> {
         }
         let mut head = self.worker.buffers.empty();
         self.request_head(&mut head);
-        // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let body = self.body_at_hand(wire).await;
+        // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
         let sent = backend.write_behind(&mut head, &wire.pending[..body], self.limits().progress_within).await;
         let mut asked = None;
         if let Some(after) = self.hedges_after(lease, given) {

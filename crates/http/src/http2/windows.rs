@@ -44,17 +44,17 @@ impl Windows {
 
     /// Makes them as they should be, if that is possible now.
     pub(super) fn set(&mut self, connection: &mut Connection<Io, Bytes>, all: &Wide) {
-        if self.wanted && !connection.has_streams() {
-            self.wanted = false;
+        self.wanted &= connection.has_streams();
+        let bytes = match (self.wanted, &self.wide) {
+            (true, None) if Rc::strong_count(&all.0) <= WIDE_MAX => WIDE_BYTES,
+            (false, Some(_)) => STREAM_WINDOW_BYTES,
+            _ => return,
+        };
+        if connection.set_initial_window_size(bytes).is_ok() {
+            // One body that is not taken leaves room for the others.
+            connection.set_target_window_size(bytes - STREAM_WINDOW_BYTES + CONNECTION_WINDOW_BYTES);
+            self.wide = self.wanted.then(|| all.0.clone());
         }
-        let may = self.wanted && Rc::strong_count(&all.0) <= WIDE_MAX;
-        let (is_wide, bytes) = (self.wide.is_some(), if may { WIDE_BYTES } else { STREAM_WINDOW_BYTES });
-        if self.wanted == is_wide || !(may || is_wide) || connection.set_initial_window_size(bytes).is_err() {
-            return;
-        }
-        // One that is not taken leaves room for the others.
-        connection.set_target_window_size(bytes - STREAM_WINDOW_BYTES + CONNECTION_WINDOW_BYTES);
-        self.wide = may.then(|| all.0.clone());
     }
 
     /// When to look at them again.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -266,6 +266,17 @@ pub fn backend(script: impl Fn(Client) + Send + Sync + 'static) -> SocketAddr {
         }
     });
     address
+}
+
+/// The same, and how many connections it had.
+pub fn counted(script: impl Fn(Client) + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = opened.clone();
+    let address = backend(move |client| {
+        count.fetch_add(1, Ordering::SeqCst);
+        script(client);
+    });
+    (address, opened)
 }
 
 /// A backend that answers every request of a connection with `body` and the head that it got.

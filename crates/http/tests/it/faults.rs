@@ -85,7 +85,9 @@ fn a_backend_that_takes_no_more_of_a_body_is_not_waited_for_for_ever() {
     for speaks in [Speaks::Http, Speaks::Http2] {
         let stuck = backend(|mut client| {
             request(&mut client);
-            std::thread::park();
+            loop {
+                std::thread::park();
+            }
         });
         let engine = Engine::start(Vec::new(), pool([Address::Tcp(stuck)].into_iter(), 1), speaks, limits());
         let mut client = engine.connect();

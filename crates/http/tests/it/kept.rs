@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_http::{Address, Limits, Reuse, Settings, Speaks};
 
-use crate::engine::{Engine, PATIENCE, backend, limits, pool_of, request, until, value};
+use crate::engine::{Engine, PATIENCE, backend, counted, limits, pool_of, request, until, value};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -22,11 +22,9 @@ fn engine(address: SocketAddr, reuse: Reuse) -> Engine {
 #[test]
 fn a_crowd_that_comes_again_needs_no_new_connections() {
     const CROWD: usize = 150;
-    let (opened, together) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(CROWD)));
-    let counted = opened.clone();
+    let together = Barrier::new(CROWD);
     // Nobody is answered before all have asked.
-    let address = backend(move |mut client| {
-        counted.fetch_add(1, Ordering::Relaxed);
+    let (address, opened) = counted(move |mut client| {
         while request(&mut client).is_some() {
             together.wait();
             client.send(OK);
@@ -44,10 +42,9 @@ fn a_crowd_that_comes_again_needs_no_new_connections() {
 /// What must not be sent twice goes on a connection of its own. The one before it is let go of, and its port with it.
 #[test]
 fn what_is_not_needed_is_reset() {
-    let (open, reset) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let counted = (open.clone(), reset.clone());
-    let address = backend(move |mut client| {
-        counted.0.fetch_add(1, Ordering::Relaxed);
+    let reset = Arc::new(AtomicUsize::new(0));
+    let seen = reset.clone();
+    let (address, open) = counted(move |mut client| {
         let ended = loop {
             match client.reader().fill_buf().map(<[u8]>::len) {
                 Ok(1..) => {
@@ -58,7 +55,7 @@ fn what_is_not_needed_is_reset() {
             }
         };
         if ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset) {
-            counted.1.fetch_add(1, Ordering::Relaxed);
+            seen.fetch_add(1, Ordering::Relaxed);
         }
     });
     let engine = engine(address, Reuse::Repeatable);
@@ -79,10 +76,7 @@ const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbod
 /// may be off.
 #[test]
 fn who_was_just_heard_is_asked_on_the_same_connection() {
-    let opened = Arc::new(AtomicUsize::new(0));
-    let counted = opened.clone();
-    let address = backend(move |mut client| {
-        counted.fetch_add(1, Ordering::Relaxed);
+    let (address, opened) = counted(|mut client| {
         while request(&mut client).is_some_and(|_| client.reader().read_exact(&mut [0; 4]).is_ok()) {
             client.send(OK);
         }

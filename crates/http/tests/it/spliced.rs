@@ -4,12 +4,12 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_http::{Address, Limits, Speaks};
 
-use crate::engine::{Client, Engine, backend, echo, limits, pool, request, until, value};
+use crate::engine::{Client, Engine, backend, counted, echo, limits, pool, request, until, value};
 
 /// A body of which no part is like another.
 fn body(length: usize) -> Vec<u8> {
@@ -84,10 +84,7 @@ fn what_breaks_off_comes_from_another_backend_or_is_cut_off() {
 /// What follows an answer is no answer to whoever is next.
 #[test]
 fn what_is_behind_a_body_is_nobodys() {
-    let opened = Arc::new(AtomicUsize::new(0));
-    let counted = opened.clone();
-    let back = backend(move |mut client| {
-        counted.fetch_add(1, Ordering::Relaxed);
+    let (back, opened) = counted(|mut client| {
         while request(&mut client).is_some() {
             let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n".to_vec();
             answer.extend(body(20_000));
