@@ -84,8 +84,7 @@ impl Hasher for Fold {
 }
 
 impl Idle {
-    /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice, and is small
-    /// ([`Stream::wants_acknowledgement`]).
+    /// A connection that may be used again, the youngest first. `once`: the request must not be sent twice.
     pub(crate) fn take(&self, lease: &Lease, once: bool) -> Option<Stream> {
         let mut all = self.kept.borrow_mut();
         let waiting = all.get_mut(&lease.address)?;

@@ -100,10 +100,10 @@ impl Stream {
         timeout(deadline, connecting).await?
     }
 
-    /// Has the connection break if the other end's kernel does not acknowledge in time what is written, or that it is still
-    /// there while an answer is waited for (tcp(7), `TCP_USER_TIMEOUT`, `SO_KEEPALIVE`): a machine that is off says nothing.
-    /// Only for what fits into its buffer, whoever reads or not: a full one counts as silence too.
-    pub(crate) fn wants_acknowledgement(&self) {
+    /// Has the connection break if the other end's kernel does not say in time that it is still there while an answer is waited for,
+    /// and if what is sent is `small`, that it has it (tcp(7), `SO_KEEPALIVE`, `TCP_USER_TIMEOUT`): a machine that is off says nothing.
+    /// Small is what fits into its buffer, whoever reads or not: a full one counts as silence too.
+    pub(crate) fn wants_acknowledgement(&self, small: bool) {
         let tcp = match self {
             Stream::Tcp(stream) => stream,
             Stream::Tls(session) => &session.tcp,
@@ -112,7 +112,7 @@ impl Stream {
         let socket = socket2::SockRef::from(tcp);
         let asked = socket2::TcpKeepalive::new().with_time(ASKED_EACH).with_interval(ASKED_EACH);
         // Without them a request waits for its answer as long as one may take.
-        let _ = socket.set_tcp_user_timeout(Some(ACKNOWLEDGED_WITHIN));
+        let _ = socket.set_tcp_user_timeout(small.then_some(ACKNOWLEDGED_WITHIN));
         let _ = socket.set_tcp_keepalive(&asked);
     }
 

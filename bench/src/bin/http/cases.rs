@@ -75,8 +75,8 @@ const fn proxy(name: &'static str, body: usize, connections: usize, rate: Option
     Case { name, body, posted: 0, connections, wire, rate, from, backends: 2, who: PROXIES }
 }
 
-const fn posted(name: &'static str, rate: Option<u32>) -> Case {
-    Case { posted: KIB, ..proxy(name, SMALL, 64, rate) }
+const fn posted(name: &'static str, posted: usize, rate: Option<u32>) -> Case {
+    Case { posted, ..proxy(name, SMALL, 64, rate) }
 }
 
 const fn encrypted(name: &'static str, connections: usize, wire: Wire, rate: Option<u32>) -> Case {
@@ -89,15 +89,16 @@ const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 18] = [
+pub const CASES: [Case; 19] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
     proxy("proxy-small-256-saturated", SMALL, 256, None),
     proxy("proxy-16k", 16 * KIB, 64, Some(4000)),
     proxy("proxy-1m", 1024 * KIB, 16, Some(300)),
-    posted("post-1k-rate", Some(8000)),
-    posted("post-1k-saturated", None),
+    posted("post-1k-rate", KIB, Some(8000)),
+    posted("post-1k-saturated", KIB, None),
+    posted("post-64k-saturated", 64 * KIB, None),
     encrypted("https-keepalive", 64, Wire::Tls, None),
     encrypted("https-handshake", 8, Wire::Handshake, None),
     encrypted("h2-multiplexed", 8, Wire::Http2, None),

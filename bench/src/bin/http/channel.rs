@@ -30,16 +30,14 @@ impl Channel {
         }
     }
 
-    /// Sends what is far smaller than a socket's buffer; over TLS once hands are shaken.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends what the socket takes; over TLS all of it, which must be far smaller than its buffer, once hands are shaken.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Channel::Clear(stream) => match stream.write(bytes)? {
-                count if count == bytes.len() => Ok(()),
-                _ => Err(io::ErrorKind::WriteZero.into()),
-            },
+            Channel::Clear(stream) => stream.write(bytes),
             Channel::Tls(stream, session) => {
                 session.writer().write_all(bytes)?;
-                push(stream, session)
+                push(stream, session)?;
+                Ok(bytes.len())
             }
         }
     }

@@ -68,6 +68,8 @@ pub struct Load {
 struct Served {
     stream: TcpStream,
     tail: Vec<u8>,
+    /// Bytes of a request's body that are still to come.
+    missing: usize,
     /// Bytes still to be sent.
     owed: usize,
     closes: bool,
@@ -81,6 +83,8 @@ struct Client {
     /// Of the answer's body; `None` while the head is read.
     left: Option<usize>,
     waits: bool,
+    /// Bytes of its request.
+    unsent: usize,
 }
 
 impl Load {
@@ -268,7 +272,7 @@ impl Load {
     fn open(&mut self, to: SocketAddr, encrypted: bool) -> Result<()> {
         let channel = Channel::open(to, encrypted.then_some(&self.tls))?;
         let key = self.watch(channel.socket())?;
-        let client = Client { channel, due: Instant::now(), head: Vec::new(), left: None, waits: false };
+        let client = Client { channel, due: Instant::now(), head: Vec::new(), left: None, waits: false, unsent: 0 };
         self.clients.insert(key, client);
         self.idle.push_back(key);
         Ok(())
@@ -323,8 +327,22 @@ impl Load {
         let Some(client) = self.clients.get_mut(&key) else { return };
         (client.due, client.left, client.waits) = (due, None, true);
         client.head.clear();
-        if let Err(error) = client.channel.send(&self.request) {
-            self.failed = Some(format!("the request could not be sent: {error}"));
+        client.unsent = self.request.len();
+        self.send(key);
+    }
+
+    /// A client sends what is left of its request.
+    fn send(&mut self, key: u64) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        while client.unsent > 0 {
+            match client.channel.send(&self.request[self.request.len() - client.unsent..]) {
+                Ok(count) => client.unsent -= count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    self.failed = Some(format!("the request could not be sent: {error}"));
+                    return;
+                }
+            }
         }
     }
 
@@ -337,13 +355,14 @@ impl Load {
         for event in events {
             let key = event.data.u64();
             if self.clients.contains_key(&key) {
+                self.send(key);
                 self.hear(key);
             } else if self.served.contains_key(&key) {
                 self.serve(key);
             } else if let Some((_, listener)) = self.listeners.iter().find(|(is, _)| *is == key) {
                 while let Ok((stream, _)) = listener.accept() {
                     let key = self.watch(&stream)?;
-                    self.served.insert(key, Served { stream, tail: Vec::new(), owed: 0, closes: false });
+                    self.served.insert(key, Served { stream, tail: Vec::new(), missing: 0, owed: 0, closes: false });
                 }
             }
         }
@@ -416,15 +435,23 @@ impl Load {
             match served.stream.read(&mut self.buffer) {
                 Ok(0) => gone = true,
                 Ok(count) => {
-                    served.tail.extend_from_slice(&self.buffer[..count]);
-                    while let Some(end) = find(&served.tail, b"\r\n\r\n") {
-                        let body = if served.tail.starts_with(b"POST ") { self.posted } else { 0 };
-                        if served.tail.len() < end + 4 + body {
-                            break;
-                        }
-                        served.closes |= find(&served.tail[..end], b"onnection: close").is_some();
+                    let body = count.min(served.missing);
+                    served.missing -= body;
+                    if body > 0 && served.missing == 0 {
                         served.owed += self.answer.len();
-                        served.tail.drain(..end + 4 + body);
+                    }
+                    served.tail.extend_from_slice(&self.buffer[body..count]);
+                    while served.missing == 0
+                        && let Some(end) = find(&served.tail, b"\r\n\r\n")
+                    {
+                        let body = if served.tail.starts_with(b"POST ") { self.posted } else { 0 };
+                        served.closes |= find(&served.tail[..end], b"onnection: close").is_some();
+                        let come = body.min(served.tail.len() - end - 4);
+                        served.tail.drain(..end + 4 + come);
+                        served.missing = body - come;
+                        if served.missing == 0 {
+                            served.owed += self.answer.len();
+                        }
                     }
                     if count == self.buffer.len() {
                         continue;
@@ -442,7 +469,7 @@ impl Load {
                 Err(_) => gone = true,
             }
         }
-        if gone || served.closes {
+        if gone || (served.closes && served.missing == 0) {
             self.served.remove(&key);
         }
     }

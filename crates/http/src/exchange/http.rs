@@ -36,7 +36,7 @@ pub(super) const INTERIM_MAX: u32 = 16;
 impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: &mut Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
         let kept = self.kept(lease);
-        let fresh = kept.is_none();
+        let (fresh, small) = (kept.is_none(), self.is_small());
         let connected = match given {
             Given::Stream => self.stream(lease).await,
             _ => self.connected(lease, kept).await,
@@ -45,8 +45,8 @@ impl Trip<'_> {
             Ok(backend) => backend,
             Err(failed) => return failed,
         };
-        if fresh && self.is_small() {
-            backend.wants_acknowledgement();
+        if fresh || !small {
+            backend.wants_acknowledgement(small);
         }
         let mut head = self.worker.buffers.empty();
         self.request_head(&mut head);
@@ -83,9 +83,9 @@ impl Trip<'_> {
         }
         let through = matches!(ended, Ok(Download::Complete { .. })) && progress.uploaded.get().is_some();
         if through && progress.persists.get() && back.pending.is_empty() && lease.reuse() != Reuse::Never {
-            if !self.is_small() {
-                // Whoever is next on it is.
-                back.stream.wants_acknowledgement();
+            if !small {
+                // Whoever is next on it is, or says that he is not.
+                back.stream.wants_acknowledgement(true);
             }
             let heard = self.began + Duration::from_micros(self.stages.first.get());
             self.worker.idle.keep(lease, back.stream, heard);
@@ -97,11 +97,7 @@ impl Trip<'_> {
     /// A connection to the backend of `lease` that waits for its next request, if this one may go on it.
     fn kept(&self, lease: &Lease) -> Option<Stream> {
         let repeatable = self.is_repeatable();
-        let may = match lease.reuse() {
-            Reuse::Always => true,
-            Reuse::Lively => repeatable || self.is_small(),
-            Reuse::Repeatable | Reuse::Never => repeatable,
-        };
+        let may = repeatable || matches!(lease.reuse(), Reuse::Always | Reuse::Lively);
         if may { self.worker.idle.take(lease, !repeatable) } else { None }
     }
 

@@ -102,6 +102,32 @@ fn who_was_just_heard_is_asked_on_the_same_connection() {
     }
 }
 
+/// Who does not read a large body for longer than a machine may be silent is not off, on whatever connection; and the next request is
+/// on it again.
+#[test]
+fn a_large_body_on_a_kept_connection_waits_for_its_reader() {
+    const LARGE: usize = 16_000_000;
+    let (address, opened) = counted(|mut client| {
+        while let Some(head) = request(&mut client) {
+            let length = value(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+            let began = Instant::now();
+            while length == LARGE && began.elapsed() < Duration::from_secs(4) {
+                std::thread::park_timeout(Duration::from_secs(4));
+            }
+            client.reader().read_exact(&mut vec![0; length]).unwrap();
+            client.send(OK);
+        }
+    });
+    let engine = engine(address, Reuse::Always);
+    let mut client = engine.connect();
+    for length in [4, LARGE, 4] {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        client.send(&[head.as_bytes(), &vec![b'x'; length]].concat());
+        assert_eq!(client.answer().status, 200, "{length} bytes");
+    }
+    assert_eq!(opened.load(Ordering::Relaxed), 1);
+}
+
 /// Whether a body comes with its head or behind it, and whatever comes behind that.
 #[test]
 fn bodies_arrive_however_they_were_sent() {
