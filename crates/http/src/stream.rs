@@ -327,11 +327,11 @@ impl Stream {
         }
     }
 
-    pub(crate) fn poll_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write_vectored(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let written = match self {
-                Stream::Tls(session) => return session.poll_write(bytes),
-                _ => each!(self, stream => stream.write(bytes)),
+                Stream::Tls(session) => return session.poll_write_vectored(pieces),
+                _ => each!(self, stream => stream.write_vectored(pieces)),
             };
             match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

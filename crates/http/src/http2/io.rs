@@ -1,6 +1,6 @@
 //! A connection as the `h2` crate wants it: polled, and watched for floods.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -69,13 +69,30 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let count = ready!(this.stream.poll_write(bytes))?;
+        let count = ready!(this.stream.poll_write_vectored(pieces))?;
         if let Some(watch) = &mut this.watch {
-            watch.flood.sent(&bytes[..count]);
+            let mut left = count;
+            for piece in pieces {
+                let sent = left.min(piece.len());
+                watch.flood.sent(&piece[..sent]);
+                left -= sent;
+            }
         }
         Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -216,19 +216,15 @@ impl Session {
         let _ = self.send(&mut session);
     }
 
-    /// For HTTP/2, whose crate polls.
-    pub(crate) fn poll_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// For HTTP/2, whose crate polls. What is written waits until its bound is reached or [`Session::poll_flush`] sends it: frames that
+    /// follow each other go out together.
+    pub(crate) fn poll_write_vectored(&self, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
-            // What waits goes first, so that it stays within its bound.
-            match self.push() {
-                Ok(()) => {
-                    let taken = self.session.borrow_mut().writer().write(bytes)?;
-                    return Poll::Ready(Ok(taken));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let taken = self.session.borrow_mut().writer().write_vectored(pieces)?;
+            if taken > 0 || pieces.iter().all(|piece| piece.is_empty()) {
+                return Poll::Ready(Ok(taken));
             }
-            ready!(self.tcp.poll(Side::Writing));
+            ready!(self.poll_flush())?;
         }
     }
 
