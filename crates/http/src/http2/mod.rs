@@ -22,7 +22,7 @@ use h2::server::{Connection, SendResponse};
 
 use crate::codec::{HEADERS_CEILING, HeadLimits, Refusal, Request};
 use crate::config::Config;
-use crate::connection::{answer, close, refuse};
+use crate::connection::{answer, boxed, close, refuse};
 use crate::counters::count;
 use crate::event_loop::spawn;
 use crate::guard::survive;
@@ -58,17 +58,21 @@ const WRITTEN: HeadLimits =
 
 /// Serves a connection until it ends. `before`: what was read of it already.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, client: String) {
+    let peer = Peer { worker: worker.clone(), client, ends: stream.ends(), proto: stream.proto() };
+    // In boxes of their own: what greeting takes need not be held for the connection's life, nor the connection moved.
+    let Some(connection) = boxed(|| greeted(worker, stream, before)).await else { return };
+    drive(connection, &Rc::new(peer)).await;
+}
+
+/// A connection whose client has said that it speaks HTTP/2.
+async fn greeted(worker: &Worker, stream: Stream, before: Vec<u8>) -> Option<Box<Connection<Io, Bytes>>> {
     let config = worker.config.get();
-    let (ends, proto) = (stream.ends(), stream.proto());
     let io = Io::new(stream, before, Some(Watch::new(worker.counters.clone())));
     let shaking = builder(&config).handshake::<_, Bytes>(io);
-    let shaking = pin!(async { shaking.await.map_err(std::io::Error::other) });
-    let Ok(connection) = within(config.limits.head_within, shaking).await else { return };
+    let shaking = pin!(async { shaking.await.map(Box::new).map_err(std::io::Error::other) });
+    let connection = within(config.limits.head_within, shaking).await.ok()?;
     count(&worker.counters.http2_connections);
-    let peer = Peer { worker: worker.clone(), client, ends, proto };
-    let idle_within = config.limits.idle_within;
-    drop(config);
-    drive(connection, &Rc::new(peer), idle_within).await;
+    Some(connection)
 }
 
 fn builder(config: &Config) -> h2::server::Builder {
@@ -94,8 +98,9 @@ struct Peer {
 
 /// Accepts streams until the client goes, is idle for too long or the engine ends; then those that are open come to
 /// their end (GOAWAY, RFC 9113 § 6.8).
-async fn drive(mut connection: Connection<Io, Bytes>, peer: &Rc<Peer>, idle_within: Duration) {
-    let mut stop = peer.worker.stop.clone();
+async fn drive(mut connection: Box<Connection<Io, Bytes>>, peer: &Rc<Peer>) {
+    let (mut stop, idle_within) =
+        (peer.worker.stop.clone(), peer.worker.config.look(|config| config.limits.idle_within));
     let (mut ending, mut busy, mut windows) = (*stop.borrow(), Instant::now(), Windows::default());
     if ending {
         connection.graceful_shutdown();
