@@ -48,6 +48,8 @@ pub enum Wire {
     Idle,
     /// The same over TLS.
     IdleTls,
+    /// The same by HTTP/2 over TLS, as browsers do.
+    IdleHttp2,
 }
 
 impl Wire {
@@ -56,7 +58,7 @@ impl Wire {
     }
 
     pub fn is_idle(self) -> bool {
-        matches!(self, Wire::Idle | Wire::IdleTls)
+        matches!(self, Wire::Idle | Wire::IdleTls | Wire::IdleHttp2)
     }
 }
 
@@ -89,7 +91,7 @@ const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 19] = [
+pub const CASES: [Case; 20] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
@@ -108,5 +110,6 @@ pub const CASES: [Case; 19] = [
     Case { from: From::Cache, who: CACHES, ..proxy("cache-hit", KIB, 64, None) },
     encrypted("idle-memory", IDLE, Wire::Idle, None),
     encrypted("idle-memory-tls", IDLE, Wire::IdleTls, None),
+    encrypted("idle-memory-h2", IDLE, Wire::IdleHttp2, None),
     Case { backends: 1000, who: &[Mainstay, Few, Haproxy, Nginx], ..proxy("backends-1000", SMALL, 64, Some(8000)) },
 ];

@@ -118,7 +118,7 @@ impl Load {
             failed: None,
             expected: 0,
             posted: 0,
-            tls: channel::config()?,
+            tls: channel::config(&[])?,
             anew: None,
         })
     }
@@ -161,7 +161,7 @@ impl Load {
     pub fn run(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
         match case.wire {
             Wire::Http2 => return self.h2load(contender, case),
-            Wire::Idle | Wire::IdleTls => return self.idle(contender, case),
+            Wire::Idle | Wire::IdleTls | Wire::IdleHttp2 => return self.idle(contender, case),
             Wire::Clear | Wire::Tls | Wire::Handshake => {}
         }
         self.begin(contender, case, case.connections)?;
@@ -263,6 +263,10 @@ impl Load {
         )
         .into_bytes();
         self.request.resize(self.request.len() + case.posted, b'x');
+        self.tls = channel::config(&[])?;
+        if case.wire == Wire::IdleHttp2 {
+            (self.request, self.tls) = (http2_request(), channel::config(&["h2"])?);
+        }
         self.failed = None;
         self.anew = (case.wire == Wire::Handshake).then(|| contender.address(case));
         (0..connections).try_for_each(|_| self.open(contender.address(case), case.wire.is_encrypted()))
@@ -389,6 +393,15 @@ impl Load {
             if client.left.is_none() {
                 let before = client.head.len();
                 client.head.extend_from_slice(bytes);
+                if self.request.starts_with(HTTP2_PREFACE) {
+                    // Of frames it is enough to see the body: none is in pieces.
+                    let body = &self.answer[self.answer.len() - self.expected..];
+                    if find(&client.head, body).is_some() && std::mem::take(&mut client.waits) {
+                        self.latencies.push(client.due.elapsed().as_micros() as u32);
+                        self.idle.push_back(key);
+                    }
+                    continue;
+                }
                 let Some(end) = find(&client.head, b"\r\n\r\n") else { continue };
                 bytes = &bytes[end + 4 - before..];
                 client.left = length(&client.head[..end]);
@@ -473,6 +486,34 @@ impl Load {
             self.served.remove(&key);
         }
     }
+}
+
+/// RFC 9113 § 3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first that a client of HTTP/2 sends: the preface, empty SETTINGS and one request as HEADERS (RFC 9113 § 4.1), whose fields are
+/// literals (RFC 7541 § 6.2.2).
+fn http2_request() -> Vec<u8> {
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const END_STREAM_AND_HEADERS: u8 = 5;
+    let frame = |kind, flags, stream, contents: &[u8]| {
+        let length = (contents.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], contents].concat()
+    };
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":path", "/"),
+        (":authority", "www.foobar.com"),
+        ("user-agent", "bench"),
+        ("accept", "*/*"),
+    ];
+    let literal = |(name, value): (&str, &str)| {
+        [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+    };
+    let fields: Vec<u8> = fields.into_iter().flat_map(literal).collect();
+    [HTTP2_PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, END_STREAM_AND_HEADERS, 1, &fields)].concat()
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
