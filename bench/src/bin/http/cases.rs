@@ -91,7 +91,7 @@ const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 20] = [
+pub const CASES: [Case; 21] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
@@ -104,6 +104,7 @@ pub const CASES: [Case; 20] = [
     encrypted("https-keepalive", 64, Wire::Tls, None),
     encrypted("https-handshake", 8, Wire::Handshake, None),
     encrypted("h2-multiplexed", 8, Wire::Http2, None),
+    Case { body: 16 * KIB, ..encrypted("h2-multiplexed-16k", 8, Wire::Http2, None) },
     files("static-1k", KIB, None),
     files("static-16k", 16 * KIB, None),
     files("static-1m", 1024 * KIB, None),

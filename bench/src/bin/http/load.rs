@@ -263,9 +263,10 @@ impl Load {
         )
         .into_bytes();
         self.request.resize(self.request.len() + case.posted, b'x');
-        self.tls = channel::config(&[])?;
-        if case.wire == Wire::IdleHttp2 {
-            (self.request, self.tls) = (http2_request(), channel::config(&["h2"])?);
+        let http2 = case.wire == Wire::IdleHttp2;
+        self.tls = channel::config(if http2 { &["h2"] } else { &[] })?;
+        if http2 {
+            self.request = http2_request();
         }
         self.failed = None;
         self.anew = (case.wire == Wire::Handshake).then(|| contender.address(case));
