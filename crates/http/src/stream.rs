@@ -51,6 +51,9 @@ async fn tcp(address: &SocketAddr) -> io::Result<Descriptor> {
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 /// How often a connection on which nothing happens is asked whether somebody is there; the least that the kernel takes.
 const ASKED_EACH: Duration = Duration::from_secs(1);
+/// What waits in the kernel until it can be sent, where answers share a connection: two frames, so that there is something to send
+/// while the next is made.
+const UNSENT_BYTES: u32 = 32 * 1024;
 
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
 #[derive(Debug)]
@@ -104,16 +107,30 @@ impl Stream {
     /// and if what is sent is `small`, that it has it (tcp(7), `SO_KEEPALIVE`, `TCP_USER_TIMEOUT`): a machine that is off says nothing.
     /// Small is what fits into its buffer, whoever reads or not: a full one counts as silence too.
     pub(crate) fn wants_acknowledgement(&self, small: bool) {
-        let tcp = match self {
-            Stream::Tcp(stream) => stream,
-            Stream::Tls(session) => &session.tcp,
-            Stream::Unix(_) | Stream::Http2(_) | Stream::Asked(_) => return,
-        };
+        let Some(tcp) = self.tcp() else { return };
         let socket = socket2::SockRef::from(tcp);
         let asked = socket2::TcpKeepalive::new().with_time(ASKED_EACH).with_interval(ASKED_EACH);
         // Without them a request waits for its answer as long as one may take.
         let _ = socket.set_tcp_user_timeout(small.then_some(ACKNOWLEDGED_WITHIN));
         let _ = socket.set_tcp_keepalive(&asked);
+    }
+
+    /// Has the kernel take no more than [`UNSENT_BYTES`] that it cannot send yet (tcp(7), `TCP_NOTSENT_LOWAT`): of several answers on one
+    /// connection, a small one does not wait behind megabytes of a large one.
+    pub(crate) fn keeps_little_unsent(&self) {
+        if let Some(tcp) = self.tcp() {
+            // Without it they wait longer.
+            let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES);
+        }
+    }
+
+    /// Its connection, if that is one of TCP and its own.
+    fn tcp(&self) -> Option<&Descriptor> {
+        match self {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Tls(session) => Some(&session.tcp),
+            Stream::Unix(_) | Stream::Http2(_) | Stream::Asked(_) => None,
+        }
     }
 
     /// The version of HTTP that its other end speaks, unless that is an old one.
@@ -126,14 +143,11 @@ impl Stream {
 
     /// The addresses of the other end and of ours; `None` over a Unix socket, or if the other end is gone.
     pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let stream = match self {
-            Stream::Tcp(stream) => stream,
-            Stream::Tls(session) => &session.tcp,
-            Stream::Http2(served) => return served.ends,
-            Stream::Unix(_) | Stream::Asked(_) => return None,
-        };
+        if let Stream::Http2(served) = self {
+            return served.ends;
+        }
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        let socket = socket2::SockRef::from(stream);
+        let socket = socket2::SockRef::from(self.tcp()?);
         Some((canonical(socket.peer_addr().ok()?.as_socket()?), canonical(socket.local_addr().ok()?.as_socket()?)))
     }
 

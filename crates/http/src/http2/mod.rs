@@ -59,6 +59,7 @@ const WRITTEN: HeadLimits =
 /// Serves a connection until it ends. `before`: what was read of it already.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, client: String) {
     let peer = Peer { worker: worker.clone(), client, ends: stream.ends(), proto: stream.proto() };
+    stream.keeps_little_unsent();
     // In boxes of their own: what greeting takes need not be held for the connection's life, nor the connection moved.
     let Some(connection) = boxed(|| greeted(worker, stream, before)).await else { return };
     drive(connection, &Rc::new(peer)).await;

@@ -14,10 +14,12 @@ use mainstay_http::{Address, Config, Route, Speaks};
 use crate::engine::{Engine, PATIENCE, backend, echo, limits, pool, request, until};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
@@ -375,6 +377,48 @@ fn a_client_may_send_much_only_while_it_has_a_large_body() {
         frames.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
         assert_eq!(frames.window(), 64 << 10);
     }
+}
+
+/// Who reads slowly has little of a large answer before a small one that he asks for meanwhile.
+#[test]
+fn a_small_answer_does_not_wait_behind_a_large_one() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("large.bin"), vec![b'x'; 16 << 20]).unwrap();
+    let mut folder = Folder::open(root.path()).unwrap();
+    folder.prefix = "/static/".into();
+    let engine = Engine::serving(vec![folder], &[echo("app")], limits());
+    let mut frames = Frames::connect(&engine);
+    socket2::SockRef::from(&frames.0).set_recv_buffer_size(64 << 10).unwrap();
+    // All that may be sent at once: on each stream, and of the connection beyond what it has (RFC 9113 § 6.9.2).
+    frames.send(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    frames.send(WINDOW_UPDATE, 0, 0, &(i32::MAX - 65_535).to_be_bytes());
+    let ask = |frames: &mut Frames, stream, path: &'static [u8]| {
+        let plain: [(&[u8], &[u8]); 4] =
+            [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", path)];
+        frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(&plain));
+    };
+    ask(&mut frames, 1, b"/static/large.bin");
+    let mut come = 0;
+    while come < 4 << 20 {
+        let (kind, _, payload) = frames.next().unwrap();
+        come += if kind == DATA { payload.len() } else { 0 };
+    }
+    let pause = |what| {
+        let paused = Instant::now();
+        until(what, || paused.elapsed() > Duration::from_millis(300));
+    };
+    pause("all buffers on the way are full");
+    ask(&mut frames, 3, b"/");
+    pause("it is answered, behind what is in them");
+    let mut before = 0;
+    loop {
+        match frames.next().unwrap() {
+            (HEADERS, ..) => break,
+            (DATA, _, payload) => before += payload.len(),
+            _ => {}
+        }
+    }
+    assert!(before < 512 << 10, "it came behind {before} bytes");
 }
 
 #[test]
