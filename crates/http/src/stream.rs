@@ -115,8 +115,8 @@ impl Stream {
         let _ = socket.set_tcp_keepalive(&asked);
     }
 
-    /// Has the kernel take no more than [`UNSENT_BYTES`] that it cannot send yet (tcp(7), `TCP_NOTSENT_LOWAT`): of several answers on one
-    /// connection, a small one does not wait behind megabytes of a large one.
+    /// Has the kernel take no more than [`UNSENT_BYTES`] that it cannot send yet (ip-sysctl.rst, `tcp_notsent_lowat`): of several
+    /// answers on one connection, a small one does not wait behind megabytes of a large one.
     pub(crate) fn keeps_little_unsent(&self) {
         if let Some(tcp) = self.tcp() {
             // Without it they wait longer.
