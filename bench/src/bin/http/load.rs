@@ -21,6 +21,7 @@ use super::arena::HAPROXY;
 use super::cases::{Case, From, Wire};
 use super::channel::{self, Channel};
 use super::contender::Contender;
+use super::http2;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 /// How long one contender is measured at a time, and how long it is loaded before.
@@ -263,10 +264,10 @@ impl Load {
         )
         .into_bytes();
         self.request.resize(self.request.len() + case.posted, b'x');
-        let http2 = case.wire == Wire::IdleHttp2;
-        self.tls = channel::config(if http2 { &["h2"] } else { &[] })?;
-        if http2 {
-            self.request = http2_request();
+        let speaks: &[&str] = if case.wire == Wire::IdleHttp2 { &["h2"] } else { &[] };
+        self.tls = channel::config(speaks)?;
+        if case.wire == Wire::IdleHttp2 {
+            self.request = http2::request();
         }
         self.failed = None;
         self.anew = (case.wire == Wire::Handshake).then(|| contender.address(case));
@@ -394,7 +395,7 @@ impl Load {
             if client.left.is_none() {
                 let before = client.head.len();
                 client.head.extend_from_slice(bytes);
-                if self.request.starts_with(HTTP2_PREFACE) {
+                if self.request.starts_with(http2::PREFACE) {
                     // Of frames it is enough to see the body: none is in pieces.
                     let body = &self.answer[self.answer.len() - self.expected..];
                     if find(&client.head, body).is_some() && std::mem::take(&mut client.waits) {
@@ -487,34 +488,6 @@ impl Load {
             self.served.remove(&key);
         }
     }
-}
-
-/// RFC 9113 § 3.4.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// The first that a client of HTTP/2 sends: the preface, empty SETTINGS and one request as HEADERS (RFC 9113 § 4.1), whose fields are
-/// literals (RFC 7541 § 6.2.2).
-fn http2_request() -> Vec<u8> {
-    const SETTINGS: u8 = 4;
-    const HEADERS: u8 = 1;
-    const END_STREAM_AND_HEADERS: u8 = 5;
-    let frame = |kind, flags, stream, contents: &[u8]| {
-        let length = (contents.len() as u32).to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, stream], contents].concat()
-    };
-    let fields = [
-        (":method", "GET"),
-        (":scheme", "https"),
-        (":path", "/"),
-        (":authority", "www.foobar.com"),
-        ("user-agent", "bench"),
-        ("accept", "*/*"),
-    ];
-    let literal = |(name, value): (&str, &str)| {
-        [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
-    };
-    let fields: Vec<u8> = fields.into_iter().flat_map(literal).collect();
-    [HTTP2_PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, END_STREAM_AND_HEADERS, 1, &fields)].concat()
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -15,6 +15,7 @@ mod cases;
 mod channel;
 mod contender;
 mod gate;
+mod http2;
 mod load;
 mod relay;
 mod responder;

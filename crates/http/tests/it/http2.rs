@@ -32,13 +32,18 @@ fn curl(engine: &Engine, path: &str, more: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn curl_gets_pages_heads_files_and_errors() {
+/// `/static/large.bin` has so many bytes, and everything else is a backend's.
+fn with_large_file(bytes: usize) -> (tempfile::TempDir, Engine) {
     let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("large.bin"), vec![b'x'; 3 << 20]).unwrap();
+    std::fs::write(root.path().join("large.bin"), vec![b'x'; bytes]).unwrap();
     let mut folder = Folder::open(root.path()).unwrap();
     folder.prefix = "/static/".into();
-    let engine = Engine::serving(vec![folder], &[echo("app")], limits());
+    (root, Engine::serving(vec![folder], &[echo("app")], limits()))
+}
+
+#[test]
+fn curl_gets_pages_heads_files_and_errors() {
+    let (_root, engine) = with_large_file(3 << 20);
     let page = curl(&engine, "/a?b=c", &["-H", "Cookie: a=1", "-b", "b=2", "-H", "TE: trailers"]);
     assert!(page.starts_with("app\nGET /a?b=c HTTP/1.1\r\n"), "{page}");
     assert!(page.contains("X-Forwarded-For: 127.0.0.1\r\n") && !page.to_lowercase().contains("\r\nte:"), "{page}");
@@ -270,10 +275,10 @@ fn block(headers: &[(&[u8], &[u8])]) -> Vec<u8> {
     block
 }
 
-/// The headers of a request for `/` of the host `h`, and more.
-fn head(method: &'static [u8], more: &[(&'static [u8], &'static [u8])]) -> Vec<u8> {
+/// The headers of a request of the host `h`, and more.
+fn head(method: &'static [u8], path: &'static [u8], more: &[(&'static [u8], &'static [u8])]) -> Vec<u8> {
     let plain: [(&[u8], &[u8]); 4] =
-        [(b":method", method), (b":scheme", b"http"), (b":authority", b"h"), (b":path", b"/")];
+        [(b":method", method), (b":scheme", b"http"), (b":authority", b"h"), (b":path", path)];
     block(&[&plain[..], more].concat())
 }
 
@@ -342,7 +347,7 @@ fn a_body_that_is_not_as_long_as_it_said_never_ends_well() {
     let engine = Engine::new(&[measuring()]);
     for body in [b"1234".as_slice(), b"123456"] {
         let mut frames = Frames::connect(&engine);
-        frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", &[(b"content-length", b"5")]));
+        frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", b"/", &[(b"content-length", b"5")]));
         frames.send(0, END_STREAM, 1, body);
         let verdict = frames.verdict();
         assert!(["reset", "goaway", "closed", "400"].contains(&verdict.as_str()), "{verdict}");
@@ -353,11 +358,11 @@ fn a_body_that_is_not_as_long_as_it_said_never_ends_well() {
 fn an_end_behind_the_body_is_waited_for() {
     let engine = Engine::new(&[measuring()]);
     let mut frames = Frames::connect(&engine);
-    frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", &[(b"content-length", b"5")]));
+    frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", b"/", &[(b"content-length", b"5")]));
     frames.send(0, 0, 1, b"12345");
     assert_eq!(frames.verdict(), "200");
     // Whoever is cut off gets its RST_STREAM before the answer to a later request.
-    let get = head(b"GET", &[]);
+    let get = head(b"GET", b"/", &[]);
     frames.send(HEADERS, END_STREAM | END_HEADERS, 3, &get);
     assert_eq!(frames.verdict(), "200");
     frames.send(0, END_STREAM, 1, b"");
@@ -372,7 +377,7 @@ fn a_client_may_send_much_only_while_it_has_a_large_body() {
     let mut frames = Frames::connect(&engine);
     assert_eq!(frames.window(), 64 << 10);
     for stream in [1, 3] {
-        frames.send(HEADERS, END_HEADERS, stream, &head(b"POST", &[(b"content-length", b"10000000")]));
+        frames.send(HEADERS, END_HEADERS, stream, &head(b"POST", b"/", &[(b"content-length", b"10000000")]));
         assert_eq!(frames.window(), 1 << 20);
         frames.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
         assert_eq!(frames.window(), 64 << 10);
@@ -382,22 +387,13 @@ fn a_client_may_send_much_only_while_it_has_a_large_body() {
 /// Who reads slowly has little of a large answer before a small one that he asks for meanwhile.
 #[test]
 fn a_small_answer_does_not_wait_behind_a_large_one() {
-    let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("large.bin"), vec![b'x'; 16 << 20]).unwrap();
-    let mut folder = Folder::open(root.path()).unwrap();
-    folder.prefix = "/static/".into();
-    let engine = Engine::serving(vec![folder], &[echo("app")], limits());
+    let (_root, engine) = with_large_file(16 << 20);
     let mut frames = Frames::connect(&engine);
     socket2::SockRef::from(&frames.0).set_recv_buffer_size(64 << 10).unwrap();
     // All that may be sent at once: on each stream, and of the connection beyond what it has (RFC 9113 § 6.9.2).
     frames.send(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
     frames.send(WINDOW_UPDATE, 0, 0, &(i32::MAX - 65_535).to_be_bytes());
-    let ask = |frames: &mut Frames, stream, path: &'static [u8]| {
-        let plain: [(&[u8], &[u8]); 4] =
-            [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"h"), (b":path", path)];
-        frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &block(&plain));
-    };
-    ask(&mut frames, 1, b"/static/large.bin");
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &head(b"GET", b"/static/large.bin", &[]));
     let mut come = 0;
     while come < 4 << 20 {
         let (kind, _, payload) = frames.next().unwrap();
@@ -408,7 +404,7 @@ fn a_small_answer_does_not_wait_behind_a_large_one() {
         until(what, || paused.elapsed() > Duration::from_millis(300));
     };
     pause("all buffers on the way are full");
-    ask(&mut frames, 3, b"/");
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 3, &head(b"GET", b"/", &[]));
     pause("it is answered, behind what is in them");
     let mut before = 0;
     loop {
@@ -424,7 +420,7 @@ fn a_small_answer_does_not_wait_behind_a_large_one() {
 #[test]
 fn floods_end_their_connection_and_no_other() {
     let engine = Engine::new(&[echo("app")]);
-    let get = head(b"GET", &[]);
+    let get = head(b"GET", b"/", &[]);
     type Send<'s> = &'s dyn Fn(&mut Frames, u32);
     let floods: [(&str, Send<'_>); 6] = [
         ("ping", &|frames, _| frames.send(6, 0, 0, &[0; 8])),
@@ -464,7 +460,7 @@ fn a_client_that_cancels_frees_its_backend() {
     });
     let engine = Engine::with(&[silent], mainstay_http::Limits { answer_within: PATIENCE, ..limits() });
     let mut frames = Frames::connect(&engine);
-    frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &head(b"GET", &[]));
+    frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &head(b"GET", b"/", &[]));
     until("it is asked", || engine.outstanding() == 1);
     frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
     until("it is let go", || engine.outstanding() == 0);
