@@ -8,10 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crate::pool::{Lease, Reuse};
+use tokio::sync::Notify;
+
+use crate::pool::Lease;
 use crate::stream::{Address, Stream};
 
 /// Idle connections kept per backend and thread at the most: each is a descriptor here and there. Where one core has more requests at
@@ -20,9 +22,6 @@ const KEPT_MAX: usize = 1024;
 /// An idle connection that saw as many sweeps, which come every ten seconds, is closed: granian and nginx close theirs after
 /// 60 s and more, and asking one that is just being closed costs a retry.
 const SWEEPS_MAX: u32 = 3;
-/// Whoever answered so lately is there still, as far as a handshake could tell: that says that somebody was there half a round trip
-/// ago, and between tiers one takes a millisecond or two.
-const LIVELY: Duration = Duration::from_millis(2);
 
 /// The idle connections of a thread, by where they lead.
 #[derive(Default)]
@@ -37,13 +36,34 @@ struct Waiting {
     streams: VecDeque<(Stream, u32)>,
     /// The most requests that the backend had at a time since the last sweep, and between that and the one before.
     busiest: [u32; 2],
-    /// When it was heard last.
-    heard: Instant,
+    /// Somebody connects to find out whether the backend is there, and tells the others.
+    knocked: Option<Rc<Notify>>,
 }
 
 impl Waiting {
     fn room(&self) -> usize {
         (self.busiest[0].max(self.busiest[1]) as usize).min(KEPT_MAX)
+    }
+}
+
+/// Who wants to know whether a backend is there.
+pub(crate) enum Knock<'i> {
+    /// The first, who connects.
+    First(Knocking<'i>),
+    /// Those behind him, who are told once he is through.
+    Behind(Rc<Notify>),
+}
+
+/// Somebody connects, and whoever waits for that goes on when this is dropped.
+pub(crate) struct Knocking<'i> {
+    idle: &'i Idle,
+    address: Arc<Address>,
+}
+
+impl Drop for Knocking<'_> {
+    fn drop(&mut self) {
+        let knocked = self.idle.kept.borrow_mut().get_mut(&self.address).and_then(|waiting| waiting.knocked.take());
+        knocked.into_iter().for_each(|answer| answer.notify_waiters());
     }
 }
 
@@ -88,9 +108,6 @@ impl Idle {
     pub(crate) fn take(&self, lease: &Lease, once: bool) -> Option<Stream> {
         let mut all = self.kept.borrow_mut();
         let waiting = all.get_mut(&lease.address)?;
-        if once && lease.reuse() == Reuse::Lively && waiting.heard.elapsed() > LIVELY {
-            return None;
-        }
         while let Some((stream, _)) = waiting.streams.pop_back() {
             let quiet = if once { stream.is_quiet() } else { stream.seems_quiet() };
             if quiet {
@@ -100,8 +117,19 @@ impl Idle {
         None
     }
 
-    /// Keeps a connection for the next request; its backend was `heard` then.
-    pub(crate) fn keep(&self, lease: &Lease, stream: Stream, heard: Instant) {
+    /// Of many requests that must know at a time whether a backend is there, one finds out. `None` if no connection waits for the others.
+    pub(crate) fn knock(&self, lease: &Lease) -> Option<Knock<'_>> {
+        let mut all = self.kept.borrow_mut();
+        let waiting = all.get_mut(&lease.address).filter(|waiting| !waiting.streams.is_empty())?;
+        if let Some(answer) = &waiting.knocked {
+            return Some(Knock::Behind(answer.clone()));
+        }
+        waiting.knocked = Some(Rc::default());
+        Some(Knock::First(Knocking { idle: self, address: lease.address.clone() }))
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn keep(&self, lease: &Lease, stream: Stream) {
         if !stream.is_reusable() {
             return;
         }
@@ -109,11 +137,10 @@ impl Idle {
         let waiting = match all.get_mut(&lease.address) {
             Some(waiting) => waiting,
             None => {
-                let none_yet = Waiting { streams: VecDeque::new(), busiest: [0; 2], heard };
+                let none_yet = Waiting { streams: VecDeque::new(), busiest: [0; 2], knocked: None };
                 all.entry(lease.address.clone()).or_insert(none_yet)
             }
         };
-        waiting.heard = waiting.heard.max(heard);
         waiting.busiest[0] = waiting.busiest[0].max(lease.outstanding());
         waiting.streams.push_back((stream, self.sweeps.get()));
         while waiting.streams.len() > waiting.room() {
@@ -129,7 +156,7 @@ impl Idle {
             waiting.busiest = [0, waiting.busiest[0]];
             let old = waiting.streams.iter().take_while(|(_, since)| now.wrapping_sub(*since) >= SWEEPS_MAX).count();
             waiting.streams.drain(..old).for_each(|(stream, _)| stream.reset());
-            !waiting.streams.is_empty()
+            !waiting.streams.is_empty() || waiting.knocked.is_some()
         });
     }
 }

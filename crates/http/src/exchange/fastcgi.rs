@@ -25,9 +25,12 @@ pub(super) struct Job {
 
 impl Trip<'_> {
     pub(super) async fn by_fastcgi(&self, lease: Lease, job: &Job, wire: &mut Wire) -> Attempt {
-        let backend = match self.connected(&lease, lease.parked()).await {
-            Ok(backend) => backend,
-            Err(failed) => return failed,
+        let backend = match lease.parked() {
+            Some(parked) => parked,
+            None => match self.connected(&lease).await {
+                Ok(backend) => backend,
+                Err(failed) => return failed,
+            },
         };
         let mut answer = Answer::new(&lease, self.id);
         let progress = self.progress(&lease);

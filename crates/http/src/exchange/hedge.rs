@@ -70,7 +70,7 @@ impl Trip<'_> {
             count(&self.worker.counters.retries_denied);
             return None;
         }
-        let stream = self.connected(&other, self.worker.idle.take(&other, false)).await.ok()?;
+        let (stream, _) = self.reach(&other).await.ok()?;
         stream.write(asked, self.limits().progress_within).await.ok()?;
         count(&self.worker.counters.hedges);
         Some((other, stream))

@@ -35,16 +35,15 @@ pub(super) const INTERIM_MAX: u32 = 16;
 
 impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: &mut Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
-        let kept = self.kept(lease);
-        let (fresh, small) = (kept.is_none(), self.is_small());
-        let connected = match given {
-            Given::Stream => self.stream(lease).await,
-            _ => self.connected(lease, kept).await,
+        let reached = match given {
+            Given::Stream => self.stream(lease).await.map(|stream| (stream, true)),
+            _ => self.reach(lease).await,
         };
-        let mut backend = match connected {
-            Ok(backend) => backend,
+        let (mut backend, fresh) = match reached {
+            Ok(reached) => reached,
             Err(failed) => return failed,
         };
+        let small = self.is_small();
         if fresh || !small {
             backend.wants_acknowledgement(small);
         }
@@ -87,18 +86,11 @@ impl Trip<'_> {
                 // Whoever is next on it is, or says that he is not.
                 back.stream.wants_acknowledgement(true);
             }
-            let heard = self.began + Duration::from_micros(self.stages.first.get());
-            self.worker.idle.keep(lease, back.stream, heard);
+            lease.heard(self.began + Duration::from_micros(self.stages.first.get()));
+            self.worker.idle.keep(lease, back.stream);
         }
         self.worker.buffers.give(back.pending);
         self.settled(ended, lease, !progress.body_begun.get())
-    }
-
-    /// A connection to the backend of `lease` that waits for its next request, if this one may go on it.
-    fn kept(&self, lease: &Lease) -> Option<Stream> {
-        let repeatable = self.is_repeatable();
-        let may = repeatable || matches!(lease.reuse(), Reuse::Always | Reuse::Lively);
-        if may { self.worker.idle.take(lease, !repeatable) } else { None }
     }
 
     /// Bytes that are pending and the whole of a small body, which goes out with its head then; zero if it has not come yet.
@@ -114,11 +106,6 @@ impl Trip<'_> {
             poll_fn(|context| Poll::Ready(come.as_mut().poll(context).is_ready())).await;
         }
         if (wire.pending.len() as u64) < bytes { 0 } else { bytes as usize }
-    }
-
-    /// Whether it can be sent again, to another backend, without harm (RFC 9110 § 9.2.2).
-    fn is_repeatable(&self) -> bool {
-        self.request.method.is_idempotent() && self.request.framing == Framing::None
     }
 
     /// Whether the whole request fits into the backend's receive buffer.

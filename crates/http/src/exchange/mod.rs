@@ -12,6 +12,7 @@ mod fetch;
 mod gathered;
 mod hedge;
 mod http;
+mod reach;
 mod refresh;
 mod script;
 mod silence;
@@ -32,12 +33,10 @@ use crate::codec::{Refusal, Request};
 use crate::config::{Config, Limits, Route, Speaks};
 use crate::connection::boxed;
 use crate::counters::count;
-use crate::http2;
 use crate::page::{self, Page};
 use crate::pool::{Lease, Pool, Refused, Wanted};
 use crate::spares::LARGE_BYTES;
 use crate::stream::Stream;
-use crate::tls::distrust;
 use crate::trace::Trace;
 use crate::wire::{Wire, fill};
 use crate::worker::Worker;
@@ -282,33 +281,6 @@ impl Trip<'_> {
         let written = wire.stream.write(&out, self.limits().progress_within).await.is_ok();
         let (status, bytes) = (page.status, out.len() as u64);
         Outcome { status, bytes, persists: persists && written, backend: None, tries: tries as u32 }
-    }
-
-    /// A connection to the backend of `lease`, where `kept` is none.
-    async fn connected(&self, lease: &Lease, kept: Option<Stream>) -> Result<Stream, Attempt> {
-        let Some(stream) = kept else {
-            let connecting = pin!(Stream::connect(&lease.address, self.limits().connect_within));
-            return self.reached(lease, Stages::timed(&self.stages.connect, connecting).await);
-        };
-        Ok(stream)
-    }
-
-    /// A stream of a connection to the backend of `lease` by HTTP/2.
-    async fn stream(&self, lease: &Lease) -> Result<Stream, Attempt> {
-        let connecting = pin!(http2::connect(&self.worker.peers, &lease.address, self.limits().connect_within));
-        self.reached(lease, Stages::timed(&self.stages.connect, connecting).await)
-    }
-
-    fn reached(&self, lease: &Lease, connected: io::Result<Stream>) -> Result<Stream, Attempt> {
-        connected.map_err(|error| {
-            let because = distrust(&error);
-            lease.failed(because.map_or(Failure::Unreachable, |because| Failure::Distrusted { because }));
-            let because = match because {
-                Some(because) => format!("it {because} ({error})"),
-                None => format!("it cannot be connected to: {error}"),
-            };
-            Attempt::Failed { page: page::BAD_GATEWAY, again: Again::Unsent, because }
-        })
     }
 
     /// What follows from how both directions ended. `resendable`: what the backend got can be sent again.

@@ -62,7 +62,7 @@ impl Trip<'_> {
         let lease = pool.lease(&self.wanted(pool)).await.map_err(|refused| refused.to_string())?;
         let connected = match streams {
             true => self.stream(&lease).await,
-            false => self.connected(&lease, self.worker.idle.take(&lease, false)).await,
+            false => self.reach(&lease).await.map(|(stream, _)| stream),
         };
         let backend = connected.map_err(|_| "no connection".to_owned())?;
         let mut response = Response::default();
@@ -70,7 +70,7 @@ impl Trip<'_> {
             Ok(through) => {
                 lease.answered(response.status);
                 if through && response.persists && lease.reuse() != Reuse::Never {
-                    self.worker.idle.keep(&lease, backend, Instant::now());
+                    self.worker.idle.keep(&lease, backend);
                 }
                 Ok(())
             }

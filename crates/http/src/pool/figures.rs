@@ -23,6 +23,8 @@ pub struct Figures {
     pub answers: [AtomicU64; 5],
     /// Bytes of their bodies.
     pub bytes: AtomicU64,
+    /// When it was heard last, in nanoseconds of the pool's clock.
+    pub(super) heard: AtomicU64,
     /// It failed of late: its next success is news.
     pub(super) failed_last: AtomicBool,
     pub(super) latency: Gauge,
@@ -39,6 +41,7 @@ impl Figures {
             ejections: AtomicU64::new(0),
             answers: Default::default(),
             bytes: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             failed_last: AtomicBool::new(false),
             latency: Gauge::new(Latency::new(now)),
             parked: Parked::default(),

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use mainstay_machines::Time;
 use mainstay_machines::health::Failure;
 
 use super::{Figures, Pool, Reuse};
 use crate::counters::{class, count};
 use crate::sticky::Cookies;
 use crate::stream::{Address, Stream};
+
+/// Whoever was heard so lately is there still, as far as a handshake could tell: that says that somebody was there half a round trip
+/// ago, and between tiers one takes a millisecond or two.
+const LIVELY: Duration = Duration::from_millis(2);
 
 /// A request's place at a backend; given back when dropped.
 pub struct Lease {
@@ -78,6 +83,21 @@ impl Lease {
     /// The cookies of the pool, if the visitor is to be told that it stays here from now on.
     pub(crate) fn cookies(&self) -> Option<&Cookies> {
         self.pool.cookies.as_ref().filter(|_| self.moved)
+    }
+
+    /// The backend was there at that time, as its answer or its handshake said.
+    pub(crate) fn heard(&self, at: Instant) {
+        let at = self.pool.time(at).as_nanos();
+        // Threads may cross: then it is somewhat longer ago than it need be.
+        if at > self.figures().heard.load(Ordering::Relaxed) {
+            self.figures().heard.store(at, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the backend was heard a moment ago.
+    pub(crate) fn is_lively(&self) -> bool {
+        let heard = Time::from_nanos(self.figures().heard.load(Ordering::Relaxed));
+        self.pool.now().since(heard) <= LIVELY
     }
 
     /// How many requests the backend has now, this one included.

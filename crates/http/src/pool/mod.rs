@@ -294,7 +294,12 @@ impl Pool {
     }
 
     fn now(&self) -> Time {
-        Time::from_nanos(u64::try_from((now() - self.origin).as_nanos()).unwrap_or(u64::MAX))
+        self.time(now())
+    }
+
+    /// An instant by the pool's clock.
+    fn time(&self, at: Instant) -> Time {
+        Time::from_nanos(u64::try_from((at - self.origin).as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// The view, once what is due by the clock is done. The clock is read only while something may be.

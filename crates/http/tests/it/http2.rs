@@ -9,9 +9,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use mainstay_http::files::Folder;
-use mainstay_http::{Address, Config, Route, Speaks};
+use mainstay_http::{Address, Config, Reuse, Route, Settings, Speaks};
 
-use crate::engine::{Engine, PATIENCE, backend, echo, limits, pool, request, until};
+use crate::engine::{Engine, PATIENCE, backend, counted, echo, limits, pool, pool_of, request, until};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -193,6 +193,40 @@ fn backends_are_asked_by_http2_and_trailers_come_back() {
     assert!(curl(&outer, "/", &["-I"]).starts_with("HTTP/2 200"));
 }
 
+/// Of a crowd that must not be sent twice, and whose backend was silent, one makes a connection; the others go on those that are kept
+/// once it is there.
+#[test]
+fn one_of_many_finds_out_that_a_backend_is_there() {
+    const CROWD: u32 = 50;
+    let together = std::sync::Barrier::new(CROWD as usize);
+    let (address, opened) = counted(move |mut client| {
+        while request(&mut client).is_some() {
+            together.wait();
+            client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let lively = Settings { reuse: Reuse::Lively, ..Settings::default() };
+    let engine =
+        Engine::start(Vec::new(), pool_of([Address::Tcp(address)].into_iter(), lively), Speaks::Http, limits());
+    let (mut frames, post) = (Frames::connect(&engine), head(b"POST", b"/", &[]));
+    let mut crowds = 0;
+    let mut crowd = || {
+        let silent = Instant::now();
+        until("the backend may be off", || silent.elapsed() > Duration::from_millis(10));
+        let streams = (0..CROWD).map(|number| (crowds * CROWD + number) * 2 + 1);
+        frames.send_all(streams.map(|stream| (HEADERS, END_HEADERS | END_STREAM, stream, post.as_slice())));
+        crowds += 1;
+        (0..CROWD).for_each(|_| assert_eq!(frames.verdict(), "200"));
+        opened.load(Ordering::SeqCst)
+    };
+    let (mut before, began) = (crowd(), Instant::now());
+    assert_eq!(before, CROWD as usize);
+    // On a busy machine the others come too late.
+    while std::mem::replace(&mut before, crowd()) + 1 != opened.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < PATIENCE, "each makes a connection of its own");
+    }
+}
+
 /// A client that writes frames by hand.
 struct Frames(TcpStream);
 
@@ -207,12 +241,20 @@ impl Frames {
     }
 
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
+        self.send_all([(kind, flags, stream, payload)].into_iter());
+    }
+
+    /// Sends frames that come together.
+    fn send_all<'p>(&mut self, frames: impl Iterator<Item = (u8, u8, u32, &'p [u8])>) {
+        let mut bytes = Vec::new();
+        for (kind, flags, stream, payload) in frames {
+            bytes.extend(&(payload.len() as u32).to_be_bytes()[1..]);
+            bytes.extend([kind, flags]);
+            bytes.extend(stream.to_be_bytes());
+            bytes.extend(payload);
+        }
         // Whoever is refused may be cut off in the middle of it.
-        let _ = self.0.write_all(&frame);
+        let _ = self.0.write_all(&bytes);
     }
 
     /// The next frame's kind, flags and payload; `None` at the end.
