@@ -331,16 +331,6 @@ impl Stream {
     }
 
     /// For HTTP/2, whose crate polls.
-    pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-            ready!(self.poll_readable(context))?;
-        }
-    }
-
     pub(crate) fn poll_write_vectored(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let written = match self {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::patience::{idly, within};
@@ -99,20 +99,27 @@ fn come<T>(
     stream: &Stream,
     mut attempt: impl FnMut() -> io::Result<T> + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
-    poll_fn(move |context| {
+    poll_fn(move |context| stream.poll_come(context, &mut attempt))
+}
+
+impl Stream {
+    /// Makes an `attempt` to read from it whenever there may be something, until it finds something.
+    pub(crate) fn poll_come<T>(
+        &self,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
         loop {
             match attempt() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
-            ready!(stream.poll_readable(context))?;
+            ready!(self.poll_readable(context))?;
         }
-    })
-}
+    }
 
-impl Stream {
     /// Reads what is there, up to `most` bytes, into the scratch buffer and hands it to `take`.
-    fn copied<T>(&self, scratch: &Scratch, most: usize, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    pub(crate) fn copied<T>(&self, scratch: &Scratch, most: usize, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let mut buffer = scratch.0.borrow_mut();
         let room = most.min(buffer.len());
         let count = self.try_read(&mut buffer[..room])?;

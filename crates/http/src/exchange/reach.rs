@@ -28,7 +28,7 @@ impl Trip<'_> {
 
     /// A stream of a connection to the backend of `lease` by HTTP/2.
     pub(super) async fn stream(&self, lease: &Lease) -> Result<Stream, Attempt> {
-        let connecting = pin!(http2::connect(&self.worker.peers, &lease.address, self.limits().connect_within));
+        let connecting = pin!(http2::connect(self.worker, &lease.address, self.limits().connect_within));
         self.reached(lease, Stages::timed(&self.stages.connect, connecting).await)
     }
 

@@ -4,6 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::codec::{Body, Framing, Method, Request};
 use crate::event_loop::spawn;
 use crate::patience::within;
 use crate::stream::{Address, Stream};
+use crate::worker::Worker;
 
 /// What a backend may send of all answers together before their visitors have taken it. Much more than one stream's, since
 /// visitors share the connection: those that do not read must not hold up the others. A thousand of them have to stand still
@@ -29,7 +31,8 @@ const BACKEND_WINDOW_BYTES: u32 = 1024 * STREAM_WINDOW_BYTES;
 pub(crate) type Peers = RefCell<HashMap<Arc<Address>, SendRequest<Bytes>>>;
 
 /// A stream to `address`, on the connection that is there or a new one.
-pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Duration) -> io::Result<Stream> {
+pub(crate) async fn connect(worker: &Rc<Worker>, address: &Arc<Address>, deadline: Duration) -> io::Result<Stream> {
+    let peers = &worker.peers;
     let known = peers.borrow().get(address).cloned();
     if let Some(sender) = known {
         if let Ok(sender) = ready(sender, deadline).await {
@@ -38,7 +41,7 @@ pub(crate) async fn connect(peers: &Peers, address: &Arc<Address>, deadline: Dur
         peers.borrow_mut().remove(address);
     }
     let stream = Stream::reach(address, true, deadline).await?;
-    let shaking = builder().handshake::<_, Bytes>(Io::new(stream, Vec::new(), None));
+    let shaking = builder().handshake::<_, Bytes>(Io::asked(worker, stream));
     let (sender, connection) = within(deadline, Box::pin(async { shaking.await.map_err(gone) })).await?;
     spawn(async move {
         if let Err(error) = connection.await {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -10,61 +10,62 @@ use mainstay_machines::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flood::Flood;
-use crate::counters::{Counters, count};
+use crate::counters::count;
 use crate::stream::Stream;
+use crate::worker::Worker;
 
 /// A connection.
 pub(super) struct Io {
     stream: Stream,
     /// Read before it was known to be HTTP/2.
     before: Vec<u8>,
+    worker: Rc<Worker>,
     /// `None` where the other end is a backend of ours.
     watch: Option<Watch>,
 }
 
-pub(super) struct Watch {
+struct Watch {
     flood: Flood,
     began: Instant,
-    counters: Arc<Counters>,
 }
 
 impl Watch {
-    pub(super) fn new(counters: Arc<Counters>) -> Watch {
-        Watch { flood: Flood::new(Time::ZERO), began: Instant::now(), counters }
-    }
-
-    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn received(&mut self, bytes: &[u8], worker: &Worker) -> io::Result<()> {
         if self.flood.received(bytes, Time::ZERO + self.began.elapsed()) {
             return Ok(());
         }
-        count(&self.counters.http2_floods);
+        count(&worker.counters.http2_floods);
         Err(io::Error::new(io::ErrorKind::InvalidData, "more frames without contents than any honest client sends"))
     }
 }
 
 impl Io {
-    pub(super) fn new(stream: Stream, before: Vec<u8>, watch: Option<Watch>) -> Io {
-        Io { stream, before, watch }
+    /// To a client, of whom `before` was read.
+    pub(super) fn served(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>) -> Io {
+        let watch = Watch { flood: Flood::new(Time::ZERO), began: Instant::now() };
+        Io { stream, before, worker: worker.clone(), watch: Some(watch) }
+    }
+
+    /// To a backend.
+    pub(super) fn asked(worker: &Rc<Worker>, stream: Stream) -> Io {
+        Io { stream, before: Vec::new(), worker: worker.clone(), watch: None }
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let room = buffer.initialize_unfilled();
-        let count = if this.before.is_empty() {
-            ready!(this.stream.poll_read(context, room))?
-        } else {
-            let count = this.before.len().min(room.len());
-            room[..count].copy_from_slice(&this.before[..count]);
-            this.before.drain(..count);
-            count
+        let Io { stream, before, worker, watch } = self.get_mut();
+        let room = buffer.remaining();
+        let mut received = |bytes: &[u8]| {
+            buffer.put_slice(bytes);
+            watch.as_mut().map_or(Ok(()), |watch| watch.received(bytes, worker))
         };
-        if let Some(watch) = &mut this.watch {
-            watch.received(&room[..count])?;
+        if before.is_empty() {
+            // Not at once into the buffer, all of which would have to be written over first.
+            return stream.poll_come(context, || stream.copied(&worker.scratch, room, &mut received)?);
         }
-        buffer.advance(count);
-        Poll::Ready(Ok(()))
+        let rest = before.split_off(before.len().min(room));
+        Poll::Ready(received(&std::mem::replace(before, rest)))
     }
 }
 

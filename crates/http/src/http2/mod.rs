@@ -36,7 +36,7 @@ pub(crate) use flood::PREFACE;
 pub(crate) use served::Served;
 pub(crate) use windows::Wide;
 
-use io::{Io, Watch};
+use io::Io;
 use windows::Windows;
 
 /// Streams of a connection at a time, as nginx and HAProxy: 128 and 100; browsers open a hundred.
@@ -66,9 +66,9 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, 
 }
 
 /// A connection whose client has said that it speaks HTTP/2.
-async fn greeted(worker: &Worker, stream: Stream, before: Vec<u8>) -> Option<Box<Connection<Io, Bytes>>> {
+async fn greeted(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>) -> Option<Box<Connection<Io, Bytes>>> {
     let config = worker.config.get();
-    let io = Io::new(stream, before, Some(Watch::new(worker.counters.clone())));
+    let io = Io::served(worker, stream, before);
     let shaking = builder(&config).handshake::<_, Bytes>(io);
     let shaking = pin!(async { shaking.await.map(Box::new).map_err(std::io::Error::other) });
     let connection = within(config.limits.head_within, shaking).await.ok()?;
