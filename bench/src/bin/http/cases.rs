@@ -1,5 +1,7 @@
 //! What is measured.
 
+use std::time::Duration;
+
 use super::contender::Who::{self, Few, Haproxy, Mainstay, Nginx, Relay, Responder, Varnish};
 
 /// One situation.
@@ -19,6 +21,8 @@ pub struct Case {
     pub rate: Option<u32>,
     /// Where the contenders have their answers from.
     pub from: From,
+    /// How long a backend takes for an answer.
+    pub takes: Duration,
     /// How many backends there are.
     pub backends: usize,
     /// Who takes part.
@@ -67,6 +71,8 @@ const SMALL: usize = 128;
 const KIB: usize = 1024;
 /// As many connections as a busy site has open, and as HAProxy takes where a process may have 20,000 descriptors.
 const IDLE: usize = 9_000;
+/// What a page takes that is made for its visitor: who sends many requests at a time is silent meanwhile, and so is the backend.
+const PAGE: Duration = Duration::from_millis(5);
 const PROXIES: &[Who] = &[Mainstay, Haproxy, Nginx, Relay];
 const ENCRYPTING: &[Who] = &[Mainstay, Haproxy, Nginx];
 const FILE_SERVERS: &[Who] = &[Mainstay, Nginx, Responder];
@@ -74,7 +80,7 @@ const CACHES: &[Who] = &[Mainstay, Haproxy, Nginx, Varnish, Responder];
 
 const fn proxy(name: &'static str, body: usize, connections: usize, rate: Option<u32>) -> Case {
     let (wire, from) = (Wire::Clear, From::Backends);
-    Case { name, body, posted: 0, connections, wire, rate, from, backends: 2, who: PROXIES }
+    Case { name, body, posted: 0, connections, wire, rate, from, takes: Duration::ZERO, backends: 2, who: PROXIES }
 }
 
 const fn posted(name: &'static str, posted: usize, rate: Option<u32>) -> Case {
@@ -91,7 +97,7 @@ const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 21] = [
+pub const CASES: [Case; 23] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
@@ -105,6 +111,8 @@ pub const CASES: [Case; 21] = [
     encrypted("https-handshake", 8, Wire::Handshake, None),
     encrypted("h2-multiplexed", 8, Wire::Http2, None),
     Case { body: 16 * KIB, ..encrypted("h2-multiplexed-16k", 8, Wire::Http2, None) },
+    Case { posted: KIB, ..encrypted("h2-post-1k", 8, Wire::Http2, None) },
+    Case { posted: KIB, takes: PAGE, ..encrypted("h2-post-1k-burst", 1, Wire::Http2, None) },
     files("static-1k", KIB, None),
     files("static-16k", 16 * KIB, None),
     files("static-1m", 1024 * KIB, None),

@@ -63,7 +63,7 @@ impl Who {
 pub struct Contender {
     pub who: Who,
     child: Child,
-    folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Contender {

@@ -4,6 +4,7 @@
 //! its queue (Tene's coordinated omission).
 
 use std::collections::{HashMap, VecDeque};
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -60,6 +61,10 @@ pub struct Load {
     expected: usize,
     /// Bytes of the body of a request that is posted.
     posted: usize,
+    /// How long an answer takes.
+    takes: Duration,
+    /// Who answers when, if that takes a while.
+    later: VecDeque<(Instant, u64)>,
     tls: Arc<ClientConfig>,
     /// Each request has a connection of its own, to this address.
     anew: Option<SocketAddr>,
@@ -119,6 +124,8 @@ impl Load {
             failed: None,
             expected: 0,
             posted: 0,
+            takes: Duration::ZERO,
+            later: VecDeque::new(),
             tls: channel::config(&[])?,
             anew: None,
         })
@@ -127,7 +134,7 @@ impl Load {
     /// What the backends are asked and answer from now on.
     pub fn answer_bytes(&mut self, case: &Case) {
         let body = case.body;
-        (self.expected, self.posted) = (body, case.posted);
+        (self.expected, self.posted, self.takes) = (body, case.posted, case.takes);
         let kept = if case.from == From::Cache { "Cache-Control: max-age=3600\r\n" } else { "" };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n{kept}\r\n");
         self.answer = head.into_bytes();
@@ -200,9 +207,13 @@ impl Load {
     fn h2load(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
         let (count, clients) = (H2_REQUESTS.to_string(), case.connections.to_string());
         let url = format!("https://{}/", contender.address(case));
+        let body = contender.folder.join("posted");
+        fs::write(&body, vec![b'x'; case.posted])?;
+        let posts = if case.posted > 0 { vec!["-d".into(), body] } else { Vec::new() };
         let mut load = |count: &str| -> Result<()> {
             let mut child = Command::new("h2load")
                 .args(["-n", count, "-c", &clients, "-m", "32", &url])
+                .args(&posts)
                 .stdout(Stdio::piped())
                 .spawn()
                 .context("h2load is in nghttp2-client")?;
@@ -354,6 +365,7 @@ impl Load {
 
     /// Waits for something to happen until `until`, and does what follows.
     fn step(&mut self, until: Instant) -> Result<()> {
+        let until = self.later.front().map_or(until, |(due, _)| until.min(*due));
         let left = until.saturating_duration_since(Instant::now());
         let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         let mut events = Vec::with_capacity(256);
@@ -371,6 +383,11 @@ impl Load {
                     self.served.insert(key, Served { stream, tail: Vec::new(), missing: 0, owed: 0, closes: false });
                 }
             }
+        }
+        while self.later.front().is_some_and(|(due, _)| *due <= Instant::now())
+            && let Some((_, key)) = self.later.pop_front()
+        {
+            self.answer(key);
         }
         Ok(())
     }
@@ -442,7 +459,7 @@ impl Load {
         }
     }
 
-    /// A backend answers.
+    /// A backend hears, and answers if that takes no time.
     fn serve(&mut self, key: u64) {
         let Some(served) = self.served.get_mut(&key) else { return };
         let mut gone = false;
@@ -476,6 +493,19 @@ impl Load {
             }
             break;
         }
+        if gone {
+            self.served.remove(&key);
+        } else if served.owed > 0 && !self.takes.is_zero() {
+            self.later.push_back((Instant::now() + self.takes, key));
+        } else {
+            self.answer(key);
+        }
+    }
+
+    /// A backend answers.
+    fn answer(&mut self, key: u64) {
+        let Some(served) = self.served.get_mut(&key) else { return };
+        let mut gone = false;
         while served.owed > 0 && !gone {
             let from = (self.answer.len() - served.owed % self.answer.len()) % self.answer.len();
             match served.stream.write(&self.answer[from..]) {
