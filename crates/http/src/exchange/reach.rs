@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mainstay_machines::health::Failure;
 
@@ -12,9 +12,13 @@ use crate::connection::boxed;
 use crate::http2;
 use crate::idle::Knock;
 use crate::page;
+use crate::patience::within;
 use crate::pool::{Lease, Reuse};
 use crate::stream::Stream;
 use crate::tls::distrust;
+
+/// How long a request waits for what another finds out, which takes a round trip: then it looks itself, since packets get lost.
+const BEHIND: Duration = Duration::from_millis(100);
 
 impl Trip<'_> {
     /// A connection to the backend of `lease`, and whether it is new.
@@ -22,7 +26,7 @@ impl Trip<'_> {
         match self.kept(lease) {
             Some(kept) => Ok((kept, false)),
             // In a box of its own: nearly every request finds one that is kept.
-            None => boxed(|| self.connect(lease)).await,
+            None => boxed(|| self.knock(lease)).await,
         }
     }
 
@@ -49,23 +53,29 @@ impl Trip<'_> {
         if may { self.worker.idle.take(lease, once) } else { None }
     }
 
-    async fn connect(&self, lease: &Lease) -> Result<(Stream, bool), Attempt> {
+    /// A new connection; or one that is kept, if another request has found out meanwhile that the backend is there.
+    async fn knock(&self, lease: &Lease) -> Result<(Stream, bool), Attempt> {
         let asks = lease.reuse() == Reuse::Lively && !self.is_repeatable();
-        let asking = match if asks { self.worker.idle.knock(lease) } else { None } {
-            Some(Knock::Behind(answer)) => {
-                Stages::timed(&self.stages.connect, pin!(answer.notified())).await;
+        let knock = if asks { self.worker.idle.knock(lease) } else { None };
+        let knocking = match knock {
+            Some(Knock::Behind(through)) => {
+                let through = pin!(async {
+                    through.notified().await;
+                    Ok(())
+                });
+                let _ = Stages::timed(&self.stages.connect, within(BEHIND, through)).await;
                 if let Some(kept) = self.kept(lease) {
                     return Ok((kept, false));
                 }
                 None
             }
-            Some(Knock::First(asking)) => Some(asking),
+            Some(Knock::First(knocking)) => Some(knocking),
             None => None,
         };
         let stream = self.connected(lease).await?;
         lease.heard(Instant::now());
         // Whoever waits for it finds that the backend is there.
-        drop(asking);
+        drop(knocking);
         Ok((stream, true))
     }
 

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use mainstay_http::files::Folder;
@@ -193,38 +193,90 @@ fn backends_are_asked_by_http2_and_trailers_come_back() {
     assert!(curl(&outer, "/", &["-I"]).starts_with("HTTP/2 200"));
 }
 
-/// Of a crowd that must not be sent twice, and whose backend was silent, one makes a connection; the others go on those that are kept
+/// A client that posts many requests at a time.
+struct Crowd {
+    frames: Frames,
+    posts: u32,
+}
+
+impl Crowd {
+    fn of(backends: &[SocketAddr], limits: mainstay_http::Limits) -> (Engine, Crowd) {
+        let settings = Settings { reuse: Reuse::Lively, ..Settings::default() };
+        let pool = pool_of(backends.iter().copied().map(Address::Tcp), settings);
+        let engine = Engine::start(Vec::new(), pool, Speaks::Http, limits);
+        let frames = Frames::connect(&engine);
+        (engine, Crowd { frames, posts: 0 })
+    }
+
+    /// Posts so many requests to backends that were silent for a while, which all are answered.
+    fn posts(&mut self, count: u32) {
+        let silent = Instant::now();
+        until("the backends may be off", || silent.elapsed() > Duration::from_millis(10));
+        let post = head(b"POST", b"/", &[]);
+        let streams = (self.posts..self.posts + count).map(|number| number * 2 + 1);
+        self.frames.send_all(streams.map(|stream| (HEADERS, END_HEADERS | END_STREAM, stream, post.as_slice())));
+        self.posts += count;
+        (0..count).for_each(|_| assert_eq!(self.frames.verdict(), "200"));
+    }
+}
+
+const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Of many that must not be sent twice, and whose backend was silent, one makes a connection; the others go on those that are kept
 /// once it is there.
 #[test]
 fn one_of_many_finds_out_that_a_backend_is_there() {
     const CROWD: u32 = 50;
-    let together = std::sync::Barrier::new(CROWD as usize);
+    let together = Barrier::new(CROWD as usize);
     let (address, opened) = counted(move |mut client| {
         while request(&mut client).is_some() {
             together.wait();
-            client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            client.send(EMPTY);
         }
     });
-    let lively = Settings { reuse: Reuse::Lively, ..Settings::default() };
-    let engine =
-        Engine::start(Vec::new(), pool_of([Address::Tcp(address)].into_iter(), lively), Speaks::Http, limits());
-    let (mut frames, post) = (Frames::connect(&engine), head(b"POST", b"/", &[]));
-    let mut crowds = 0;
-    let mut crowd = || {
-        let silent = Instant::now();
-        until("the backend may be off", || silent.elapsed() > Duration::from_millis(10));
-        let streams = (0..CROWD).map(|number| (crowds * CROWD + number) * 2 + 1);
-        frames.send_all(streams.map(|stream| (HEADERS, END_HEADERS | END_STREAM, stream, post.as_slice())));
-        crowds += 1;
-        (0..CROWD).for_each(|_| assert_eq!(frames.verdict(), "200"));
+    let (_engine, mut crowd) = Crowd::of(&[address], limits());
+    let mut opens = || {
+        crowd.posts(CROWD);
         opened.load(Ordering::SeqCst)
     };
-    let (mut before, began) = (crowd(), Instant::now());
+    let (mut before, began) = (opens(), Instant::now());
     assert_eq!(before, CROWD as usize);
     // On a busy machine the others come too late.
-    while std::mem::replace(&mut before, crowd()) + 1 != opened.load(Ordering::SeqCst) {
+    while std::mem::replace(&mut before, opens()) + 1 != opened.load(Ordering::SeqCst) {
         assert!(began.elapsed() < PATIENCE, "each makes a connection of its own");
     }
+}
+
+/// And if it is off, the others hardly wait for him: they find out at the same time.
+#[test]
+fn nobody_waits_long_for_who_finds_out_that_a_backend_is_off() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let off = listener.local_addr().unwrap();
+    let echo = echo("there");
+    let within = Duration::from_secs(2);
+    let limits = mainstay_http::Limits { connect_within: within, answer_within: within * 3, ..limits() };
+    let (_engine, mut crowd) = Crowd::of(&[off, echo], limits);
+    let accepted = std::thread::spawn(move || {
+        let serves = (0..10).map(|_| listener.accept().unwrap().0).map(|mut stream| {
+            std::thread::spawn(move || {
+                stream.read_exact(&mut [0]).unwrap();
+                stream.write_all(EMPTY).unwrap();
+                stream
+            })
+        });
+        let serves: Vec<_> = serves.collect();
+        let kept: Vec<TcpStream> = serves.into_iter().map(|it| it.join().unwrap()).collect();
+        (listener, kept)
+    });
+    crowd.posts(20);
+    let (listener, _kept) = accepted.join().unwrap();
+    // It takes no more connections: its queue is full (listen(2)).
+    socket2::SockRef::from(&listener).listen(0).unwrap();
+    let _queued = TcpStream::connect(off).unwrap();
+    let began = Instant::now();
+    crowd.posts(20);
+    let took = began.elapsed();
+    assert!(took > within && took < within * 7 / 4, "{took:?}");
 }
 
 /// A client that writes frames by hand.
