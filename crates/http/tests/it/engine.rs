@@ -312,3 +312,11 @@ pub fn until(what: &str, is: impl Fn() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Lets time pass, where that alone is what is tested: nothing that could be asked says more, and a slow machine only makes it longer.
+pub fn pass(time: Duration) {
+    let began = Instant::now();
+    while let Some(left) = time.checked_sub(began.elapsed()) {
+        std::thread::park_timeout(left);
+    }
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mainstay_http::files::Folder;
 use mainstay_http::{Address, Config, Reuse, Route, Settings, Speaks};
 
-use crate::engine::{Engine, PATIENCE, backend, counted, echo, limits, pool, pool_of, request, until};
+use crate::engine::{Engine, PATIENCE, backend, counted, echo, limits, pass, pool, pool_of, request, until};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -210,8 +210,7 @@ impl Crowd {
 
     /// Posts so many requests to backends that were silent for a while, which all are answered.
     fn posts(&mut self, count: u32) {
-        let silent = Instant::now();
-        until("the backends may be off", || silent.elapsed() > Duration::from_millis(10));
+        pass(Duration::from_millis(10));
         let post = head(b"POST", b"/", &[]);
         let streams = (self.posts..self.posts + count).map(|number| number * 2 + 1);
         self.frames.send_all(streams.map(|stream| (HEADERS, END_HEADERS | END_STREAM, stream, post.as_slice())));
@@ -493,13 +492,11 @@ fn a_small_answer_does_not_wait_behind_a_large_one() {
         let (kind, _, payload) = frames.next().unwrap();
         come += if kind == DATA { payload.len() } else { 0 };
     }
-    let pause = |what| {
-        let paused = Instant::now();
-        until(what, || paused.elapsed() > Duration::from_millis(300));
-    };
-    pause("all buffers on the way are full");
+    // Until all buffers on the way are full, and again until it is answered, behind what is in them.
+    let pause = Duration::from_millis(300);
+    pass(pause);
     frames.send(HEADERS, END_HEADERS | END_STREAM, 3, &head(b"GET", b"/", &[]));
-    pause("it is answered, behind what is in them");
+    pass(pause);
     let mut before = 0;
     loop {
         match frames.next().unwrap() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_http::{Address, Limits, Reuse, Settings, Speaks};
 
-use crate::engine::{Engine, PATIENCE, backend, counted, limits, pool_of, request, until, value};
+use crate::engine::{Engine, PATIENCE, backend, counted, limits, pass, pool_of, request, until, value};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -84,8 +84,7 @@ fn who_was_just_heard_is_asked_on_the_same_connection() {
     let engine = engine(address, Reuse::Lively);
     let mut client = engine.connect();
     let mut posts = |gap: Duration| {
-        let answered = Instant::now();
-        until("time has passed", || answered.elapsed() >= gap);
+        pass(gap);
         client.send(POST);
         assert_eq!(client.answer().status, 200);
         opened.load(Ordering::Relaxed)
@@ -110,9 +109,8 @@ fn a_large_body_on_a_kept_connection_waits_for_its_reader() {
     let (address, opened) = counted(|mut client| {
         while let Some(head) = request(&mut client) {
             let length = value(&head, "content-length").map_or(0, |length| length.parse().unwrap());
-            let began = Instant::now();
-            while length == LARGE && began.elapsed() < Duration::from_secs(4) {
-                std::thread::park_timeout(Duration::from_secs(4));
+            if length == LARGE {
+                pass(Duration::from_secs(4));
             }
             client.reader().read_exact(&mut vec![0; length]).unwrap();
             client.send(OK);
