@@ -55,7 +55,15 @@ pub fn folder() -> io::Result<tempfile::TempDir> {
 /// # Errors
 /// It is not there.
 pub fn peer(path: &str) -> Result<PathBuf> {
-    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/peers/usr").join(path);
+    fetched(&format!("peers/usr/{path}"))
+}
+
+/// Something else that `bench/peers` fetched.
+///
+/// # Errors
+/// It is not there.
+pub fn fetched(path: &str) -> Result<PathBuf> {
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache").join(path);
     ensure!(found.exists(), "{} is missing: run bench/peers", found.display());
     Ok(found.canonicalize()?)
 }

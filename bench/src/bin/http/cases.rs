@@ -35,6 +35,15 @@ pub enum From {
     Backends,
     Files,
     Cache,
+    /// A page that is made, on the contender's own server.
+    Application(Language),
+}
+
+/// What an application is written in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Php,
+    Python,
 }
 
 /// How connections are used.
@@ -76,6 +85,7 @@ const PAGE: Duration = Duration::from_millis(5);
 const PROXIES: &[Who] = &[Mainstay, Haproxy, Nginx, Relay];
 const ENCRYPTING: &[Who] = &[Mainstay, Haproxy, Nginx];
 const FILE_SERVERS: &[Who] = &[Mainstay, Nginx, Responder];
+const WHOLE_SITES: &[Who] = &[Mainstay, Nginx];
 const CACHES: &[Who] = &[Mainstay, Haproxy, Nginx, Varnish, Responder];
 
 const fn proxy(name: &'static str, body: usize, connections: usize, rate: Option<u32>) -> Case {
@@ -95,9 +105,13 @@ const fn files(name: &'static str, body: usize, rate: Option<u32>) -> Case {
     Case { from: From::Files, who: FILE_SERVERS, ..proxy(name, body, 64, rate) }
 }
 
+const fn made(name: &'static str, language: Language, rate: Option<u32>) -> Case {
+    Case { from: From::Application(language), who: WHOLE_SITES, ..proxy(name, KIB, 16, rate) }
+}
+
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 23] = [
+pub const CASES: [Case; 28] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
@@ -117,6 +131,11 @@ pub const CASES: [Case; 23] = [
     files("static-16k", 16 * KIB, None),
     files("static-1m", 1024 * KIB, None),
     Case { from: From::Cache, who: CACHES, ..proxy("cache-hit", KIB, 64, None) },
+    made("page-php-rate", Language::Php, Some(2000)),
+    made("page-php-saturated", Language::Php, None),
+    Case { connections: 400, ..made("page-php-crowd", Language::Php, None) },
+    made("page-wsgi-rate", Language::Python, Some(1000)),
+    made("page-wsgi-saturated", Language::Python, None),
     encrypted("idle-memory", IDLE, Wire::Idle, None),
     encrypted("idle-memory-tls", IDLE, Wire::IdleTls, None),
     encrypted("idle-memory-h2", IDLE, Wire::IdleHttp2, None),

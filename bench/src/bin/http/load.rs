@@ -96,14 +96,6 @@ struct Client {
 impl Load {
     pub fn new() -> Result<Load> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut listeners = Vec::new();
-        for port in [8080, 8000] {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
-            listener.set_nonblocking(true)?;
-            let key = listener.as_raw_fd() as u64;
-            epoll::add(&epoll, &listener, EventData::new_u64(key), EventFlags::IN)?;
-            listeners.push((key, listener));
-        }
         // HAProxy's log: taken and forgotten.
         let log = UdpSocket::bind((HAPROXY, 5140))?;
         std::thread::spawn(move || {
@@ -112,7 +104,7 @@ impl Load {
         });
         Ok(Load {
             epoll,
-            listeners,
+            listeners: Vec::new(),
             served: HashMap::new(),
             clients: HashMap::new(),
             idle: VecDeque::new(),
@@ -131,14 +123,24 @@ impl Load {
         })
     }
 
-    /// What the backends are asked and answer from now on.
-    pub fn answer_bytes(&mut self, case: &Case) {
+    /// What the backends are asked and answer from now on, if there are any.
+    pub fn stand_behind(&mut self, case: &Case) -> Result<()> {
+        self.listeners.clear();
+        let ports: &[u16] = if matches!(case.from, From::Application(_)) { &[] } else { &[8080, 8000] };
+        for port in ports {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port))?;
+            listener.set_nonblocking(true)?;
+            let key = listener.as_raw_fd() as u64;
+            epoll::add(&self.epoll, &listener, EventData::new_u64(key), EventFlags::IN)?;
+            self.listeners.push((key, listener));
+        }
         let body = case.body;
         (self.expected, self.posted, self.takes) = (body, case.posted, case.takes);
         let kept = if case.from == From::Cache { "Cache-Control: max-age=3600\r\n" } else { "" };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n{kept}\r\n");
         self.answer = head.into_bytes();
         self.answer.resize(self.answer.len() + body, b'x');
+        Ok(())
     }
 
     /// Lets the backends answer whoever asks.

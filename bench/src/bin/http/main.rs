@@ -65,7 +65,7 @@ fn main() -> Result<()> {
 /// Runs a case for every contender in turn, `rounds` times.
 fn run(case: &Case, peers: Option<&str>, rounds: usize, load: &mut Load) -> Result<Vec<Row>> {
     let folder = mainstay_bench::arena::folder()?;
-    load.answer_bytes(case);
+    load.stand_behind(case)?;
     let asked = |who: &&contender::Who| {
         who.name() == "mainstay" || peers.is_none_or(|peers| peers.split(',').any(|name| name == who.name()))
     };
