@@ -30,6 +30,6 @@ impl Parked {
     /// Keeps a connection. One over TCP is closed: nobody listens there for one request at a time.
     pub(crate) fn put(&self, stream: Stream) {
         let Stream::Unix(stream) = stream else { return };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream.unwatched().ok().map(UnixStream::from);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.unwatched().into());
     }
 }

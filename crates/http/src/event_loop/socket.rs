@@ -91,3 +91,10 @@ impl Listener {
         }
     }
 }
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Others have it too, a successor for one, so that closing it here does not end the watch.
+        self.0.leave();
+    }
+}

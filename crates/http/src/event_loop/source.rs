@@ -65,12 +65,24 @@ pub(crate) enum Side {
 
 /// A descriptor that does not block, watched by the loop of this thread. Calls that would block are not made before epoll has
 /// told of something new (epoll(7) on `EPOLLET`).
+///
+/// Dropping it closes it, and that ends the watch, unless others have the same socket, as they have a listener's.
 pub(crate) struct Descriptor {
+    watch: Watch,
+    fd: OwnedFd,
+}
+
+/// A place among what a loop watches.
+struct Watch {
     here: Weak<Loop>,
     key: Key,
     source: Rc<Source>,
-    /// Closed last.
-    fd: OwnedFd,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.here.upgrade().and_then(|here| here.sources.borrow_mut().remove(self.key));
+    }
 }
 
 impl std::fmt::Debug for Descriptor {
@@ -88,21 +100,28 @@ impl Descriptor {
         let here = current().ok_or_else(|| io::Error::other("no event loop runs on this thread"))?;
         let source = Rc::<Source>::default();
         let key = here.sources.borrow_mut().insert_with(|_| source.clone());
-        let watched = Descriptor { here: Rc::downgrade(&here), key, source, fd };
+        let watched = Descriptor { watch: Watch { here: Rc::downgrade(&here), key, source }, fd };
         let both = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&here.epoll, &watched.fd, EventData::new_u64(key.into()), both)?;
         Ok(watched)
     }
 
     /// Gives it back.
-    pub(crate) fn unwatched(self) -> io::Result<OwnedFd> {
-        self.fd.try_clone()
+    pub(crate) fn unwatched(self) -> OwnedFd {
+        self.leave();
+        self.fd
+    }
+
+    /// Has it watched no more.
+    pub(super) fn leave(&self) {
+        // A loop that is gone watches nothing.
+        let _ = self.watch.here.upgrade().map(|here| epoll::delete(&here.epoll, &self.fd));
     }
 
     fn progress(&self, side: Side) -> &Progress {
         match side {
-            Side::Reading => &self.source.reading,
-            Side::Writing => &self.source.writing,
+            Side::Reading => &self.watch.source.reading,
+            Side::Writing => &self.watch.source.writing,
         }
     }
 
@@ -136,21 +155,12 @@ impl Descriptor {
 
     /// What was there to read has been read.
     pub(crate) fn drained(&self) {
-        self.source.reading.ready.set(false);
+        self.watch.source.reading.ready.set(false);
     }
 }
 
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        let Some(here) = self.here.upgrade() else { return };
-        // Others may have the descriptor too, a successor for one, so that closing it here would not end it.
-        let _ = epoll::delete(&here.epoll, &self.fd);
-        here.sources.borrow_mut().remove(self.key);
     }
 }

@@ -121,13 +121,14 @@ impl Params {
     /// `HTTP_*`. Headers of one name become one variable (RFC 3875 § 4.1.18).
     fn headers(&mut self, request: &Request, gateway: &Gateway<'_>) {
         let ours = |kind| kind == Kind::TraceParent || kind == Kind::TraceState && !gateway.tracestate;
-        let passed = || request.head.passed().filter(|(kind, name, _)| !ours(*kind) && becomes_variable(*kind, name));
-        for (place, (kind, name, value)) in passed().enumerate() {
+        let passed: Vec<_> =
+            request.head.passed().filter(|(kind, name, _)| !ours(*kind) && becomes_variable(*kind, name)).collect();
+        for (place, &(kind, name, value)) in passed.iter().enumerate() {
             let same = |other: &str| other.eq_ignore_ascii_case(name);
-            if passed().take(place).any(|(_, earlier, _)| same(earlier)) {
+            if passed[..place].iter().any(|(_, earlier, _)| same(earlier)) {
                 continue;
             }
-            let more = passed().skip(place + 1).filter(|(_, later, _)| same(later)).map(|(_, _, value)| value);
+            let more = passed[place + 1..].iter().filter(|(_, later, _)| same(later)).map(|(_, _, value)| *value);
             let via = (kind == Kind::Via && !gateway.via.is_empty()).then_some(gateway.via.as_bytes());
             let mut values = more.chain(via).peekable();
             if kind == Kind::Host {

@@ -119,9 +119,12 @@ impl Folder {
         if self.excludes(path) {
             return Err(self.absent());
         }
-        let (file, stat) = self.look(root, if path.is_empty() { "." } else { path })?;
+        if below.folder {
+            return self.index(root, &below);
+        }
+        let (file, stat) = self.look(root, path)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if !below.folder => Ok(Found::new(file, path, &stat)),
+            FileType::RegularFile => Ok(Found::new(file, path, &stat)),
             FileType::Directory => self.index(root, &below),
             _ => Err(self.absent()),
         }

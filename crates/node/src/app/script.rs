@@ -40,12 +40,16 @@ impl Root {
         if let Some((script, info)) = self.split_script(relative) {
             return if self.is_shared(script) { Target::Refused } else { self.script(script, info) };
         }
-        let found = self.code.join(relative);
-        if found.is_dir() {
+        if relative.is_empty() || relative.ends_with('/') {
             return self.folder(relative, &path);
         }
-        // The web tier passes on what it never sends: it must not come out here.
-        if found.is_file() && !is_never_sent(relative) { Target::File(found) } else { self.script(&self.entry, "") }
+        let found = self.code.join(relative);
+        match found.metadata() {
+            Ok(folder) if folder.is_dir() => self.folder(relative, &path),
+            // The web tier passes on what it never sends: it must not come out here.
+            Ok(file) if file.is_file() && !is_never_sent(relative) => Target::File(found),
+            _ => self.script(&self.entry, ""),
+        }
     }
 
     /// `blog/index.php/2026/page` is the script `blog/index.php` with the rest as its argument.
@@ -57,6 +61,8 @@ impl Root {
     fn folder(&self, relative: &str, path: &str) -> Target {
         let index = Path::new(relative).join("index.php");
         match index.to_str() {
+            // Nothing needs to be looked for.
+            Some(index) if index == self.entry && path.ends_with('/') => self.script(index, ""),
             Some(index) if self.code.join(index).is_file() && !self.is_shared(index) => {
                 if path.ends_with('/') {
                     self.script(index, "")
