@@ -14,6 +14,7 @@ pub mod election;
 pub mod gtid;
 pub mod health;
 pub mod limiter;
+pub mod line;
 pub mod membership;
 pub mod outlier;
 pub mod rate;

@@ -8,8 +8,9 @@ mod figures;
 mod lease;
 mod succession;
 mod view;
+mod waiting;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,20 +21,16 @@ use mainstay_machines::balance::{self, Algorithm, Asked, Hashed};
 use mainstay_machines::budget::{self, Budget};
 use mainstay_machines::health::Failure;
 use mainstay_machines::outlier::{self, Outliers};
-use tokio::sync::Notify;
 
-use crate::event_loop::{now, timeout_at};
+use crate::event_loop::now;
 use crate::sticky::{Cookies, Sticky};
 use crate::stream::Address;
 use view::{Place, State, View};
+use waiting::Waiting;
 
 pub use figures::Figures;
 pub use lease::Lease;
 pub use view::{Ejection, Standing};
-
-/// How long a backend that just failed is not asked again by the same request, unless there is news of it: whoever
-/// watches a worker hears of its death within milliseconds.
-const SETTLE: Duration = Duration::from_millis(50);
 
 /// How a pool behaves.
 #[derive(Clone, Debug)]
@@ -120,8 +117,8 @@ pub struct Declared {
 
 /// A pool; shared by all threads.
 ///
-/// `outstanding` and `waiting` are sequentially consistent: whoever gives a place back and whoever begins to wait must
-/// not both miss the other.
+/// `outstanding` is sequentially consistent, as the count of those who wait: whoever gives a place back and whoever begins to
+/// wait must not both miss the other.
 pub struct Pool {
     settings: Settings,
     names: Vec<String>,
@@ -136,8 +133,7 @@ pub struct Pool {
     turn: AtomicU64,
     /// Requests at all backends now; kept only where the algorithm asks for it. Shared with the pool that comes after.
     total: Arc<AtomicU64>,
-    waiting: AtomicU32,
-    freed: Notify,
+    waiting: Waiting,
     /// Whoever comes is to wait for a while.
     held: AtomicBool,
     /// The pool that has come after this one.
@@ -196,8 +192,7 @@ impl Pool {
             origin,
             turn: AtomicU64::new(0),
             total,
-            waiting: AtomicU32::new(0),
-            freed: Notify::new(),
+            waiting: Waiting::default(),
             held: AtomicBool::new(false),
             successor: OnceLock::new(),
         }
@@ -229,7 +224,7 @@ impl Pool {
 
     /// Requests that wait for a backend now.
     pub fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.count()
     }
 
     /// Requests that a backend gets at a time.
@@ -286,7 +281,7 @@ impl Pool {
     fn renew(&self, state: MutexGuard<'_, State>, now: Time) {
         self.view.store(Arc::new(state.view(self.settings.algorithm, now)));
         drop(state);
-        self.freed.notify_waiters();
+        self.freed();
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -374,44 +369,6 @@ impl Pool {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Chooses a backend, or waits for one.
-    ///
-    /// # Errors
-    /// [`Refused`]; [`Refused::Moved`] only if nobody could be chosen at once.
-    pub async fn lease(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Result<Lease, Refused> {
-        let fresh = |backend| !wanted.tried.contains(&backend);
-        if let Some(lease) = self.choose(wanted, fresh) {
-            return Ok(lease);
-        }
-        let _waiting = Waiting::begin(self)?;
-        let began = now();
-        let deadline = began + wanted.within;
-        let mut settle = (!wanted.tried.is_empty()).then(|| deadline.min(began + SETTLE));
-        loop {
-            // Registered before looking again, so that no notice is missed in between.
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.successor.get().is_some() {
-                return Err(Refused::Moved);
-            }
-            if let Some(lease) = self.choose(wanted, |backend| settle.is_none() || fresh(backend)) {
-                return Ok(lease);
-            }
-            let limit = settle.unwrap_or(deadline);
-            let until = self.next_change().map_or(limit, |change| change.min(limit));
-            let late = timeout_at(until, freed).await.is_err() && until == limit;
-            if late && settle.take().is_none() {
-                return Err(Refused::Late);
-            }
-        }
-    }
-
-    /// A backend that was not tried and is free now.
-    pub(crate) fn free(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Option<Lease> {
-        self.choose(wanted, |backend| !wanted.tried.contains(&backend))
-    }
-
     /// When the view changes by the clock alone: an ejection ends, a slow start goes on.
     fn next_change(&self) -> Option<Instant> {
         let deadline = self.view.load().deadline;
@@ -442,8 +399,9 @@ impl Pool {
     /// Counts a request in, unless another thread took the last place meanwhile.
     fn take(&self, backend: usize) -> bool {
         let figures = &self.figures[backend];
-        if figures.outstanding.fetch_add(1, Ordering::SeqCst) >= self.settings.backend_requests_max {
-            figures.outstanding.fetch_sub(1, Ordering::SeqCst);
+        // Never more than there are places, not for a moment: whoever gives his back then would find none free, and call nobody.
+        let one_more = |taken| (taken < self.settings.backend_requests_max).then_some(taken + 1);
+        if figures.outstanding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err() {
             return false;
         }
         figures.requests.fetch_add(1, Ordering::Relaxed);
@@ -458,9 +416,7 @@ impl Pool {
         if self.settings.algorithm == Algorithm::ConsistentHash {
             self.total.fetch_sub(1, Ordering::Relaxed);
         }
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.freed.notify_waiters();
-        }
+        self.freed();
     }
 }
 
@@ -492,25 +448,6 @@ impl<May: Fn(usize) -> bool> balance::Figures for Looking<'_, May> {
 
     fn total(&self) -> u64 {
         self.pool.total.load(Ordering::Relaxed)
-    }
-}
-
-/// A request that waits; counted for the bound.
-struct Waiting<'p>(&'p Pool);
-
-impl Waiting<'_> {
-    fn begin(pool: &Pool) -> Result<Waiting<'_>, Refused> {
-        let waiting = Waiting(pool);
-        if pool.waiting.fetch_add(1, Ordering::SeqCst) >= pool.settings.waiting_max {
-            return Err(Refused::Full);
-        }
-        Ok(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

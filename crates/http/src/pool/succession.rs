@@ -41,7 +41,7 @@ impl Pool {
     pub fn supersede(&self, next: Arc<Pool>) {
         // Whoever came first has told them already, and `next` comes after that one.
         let _ = self.successor.set(next);
-        self.freed.notify_waiters();
+        self.call_all();
     }
 
     /// The pool that has come after this one.

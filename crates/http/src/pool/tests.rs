@@ -1,5 +1,12 @@
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::waiting::SETTLE;
 use super::*;
-use crate::event_loop::{paused, sleep, yielded};
+use crate::event_loop::{Held, paused, run, sleep, spawn, spawn_held, yielded};
 
 fn declared(number: usize, well: bool) -> Declared {
     let address = well.then(|| Address::Unix(format!("/b{number}").into()));
@@ -27,7 +34,7 @@ const SOON: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(10);
 
 async fn one_waits(pool: &Pool) {
-    while pool.waiting.load(Ordering::SeqCst) == 0 {
+    while pool.waiting() == 0 {
         yielded().await;
     }
 }
@@ -79,6 +86,89 @@ fn a_full_backend_is_waited_for_and_the_queue_is_bounded() {
         drop(waited);
         assert_eq!(pool.figures[0].outstanding.load(Ordering::SeqCst), 0);
     });
+}
+
+/// Somebody who waits: his number, once he was served, and how often he looked up.
+fn waits(pool: &Arc<Pool>, number: usize, served: &Rc<RefCell<Vec<usize>>>, turns: &Rc<Cell<usize>>) -> Held {
+    let (pool, served, turns) = (pool.clone(), served.clone(), turns.clone());
+    spawn_held(async move {
+        let wanted = wanted(&[], LONG);
+        let mut lease = pin!(pool.lease(&wanted));
+        let lease = poll_fn(|context| {
+            turns.set(turns.get() + 1);
+            lease.as_mut().poll(context)
+        });
+        let lease = lease.await.unwrap();
+        served.borrow_mut().push(number);
+        sleep(SOON).await;
+        drop(lease);
+    })
+}
+
+#[test]
+fn who_came_first_is_served_first_and_the_others_are_left_alone() {
+    paused(async {
+        let pool = pool(2, 1, 1000);
+        let (served, turns) = (Rc::default(), Rc::default());
+        let first = [pool.lease(&wanted(&[], SOON)).await.unwrap(), pool.lease(&wanted(&[], SOON)).await.unwrap()];
+        let mut waiting: Vec<Held> = (0..100).map(|number| waits(&pool, number, &served, &turns)).collect();
+        while pool.waiting() < 100 {
+            yielded().await;
+        }
+        // These two wait no longer, nor does one whose turn it is: it is another's then.
+        drop(waiting.drain(1..3));
+        drop(first);
+        assert!(pool.free(&wanted(&[], SOON)).is_none(), "whoever comes now does not overtake");
+        let wanted = wanted(&[], LONG);
+        let mut eager = Box::pin(pool.lease(&wanted));
+        assert!(poll_fn(|context| Poll::Ready(eager.as_mut().poll(context))).await.is_pending(), "in no way");
+        drop(eager);
+        drop(waiting.remove(0));
+        sleep(SOON / 2).await;
+        assert_eq!(*served.borrow(), [3, 4], "both places are taken");
+        let late = waits(&pool, 100, &served, &turns);
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(*served.borrow(), (3..=100).collect::<Vec<_>>());
+        assert_eq!(turns.get(), 101 + 98, "each came and was called");
+        drop((waiting, late));
+        assert_eq!(pool.waiting(), 0);
+    });
+}
+
+#[test]
+fn threads_that_wait_for_each_other_are_all_served() {
+    const THREADS: usize = 4;
+    const EACH: usize = 50;
+    const TIMES: usize = 40;
+    let pool = pool(2, 1, 1000);
+    let thread = || {
+        run(async {
+            let left = Rc::new(Cell::new(EACH));
+            for number in 0..EACH {
+                let (pool, left) = (pool.clone(), left.clone());
+                spawn(async move {
+                    for time in 0..TIMES {
+                        // Some have been failed, and some wait no longer than a moment.
+                        let tried = [time % 2];
+                        let tried = if number % 7 == 0 { &tried[..] } else { &[] };
+                        let within = if number % 5 == 0 { Duration::from_micros(50) } else { LONG };
+                        match pool.lease(&wanted(tried, within)).await {
+                            Ok(_lease) => yielded().await,
+                            Err(refused) => assert!(within < LONG, "{refused}"),
+                        }
+                    }
+                    left.set(left.get() - 1);
+                });
+            }
+            while left.get() > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .unwrap();
+    };
+    std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(thread))));
+    assert_eq!(pool.waiting(), 0);
+    assert!(pool.figures.iter().all(|figures| figures.outstanding.load(Ordering::SeqCst) == 0));
 }
 
 #[test]
