@@ -1,12 +1,17 @@
-//! What matters of a request when a backend is chosen for it.
+//! What matters of a request when a backend is chosen for it, and waiting for one.
 
 use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
 
 use mainstay_machines::balance::{Hashed, hash, source};
 
-use super::Trip;
-use crate::codec::{Head, Kind};
-use crate::pool::{Lease, Pool, Wanted};
+use super::{Given, Trip, micros};
+use crate::codec::{Framing, Head, Kind};
+use crate::connection::boxed;
+use crate::pool::{Lease, Pool, Refused, Wanted};
+use crate::wire::Wire;
 
 /// The same on every server, so that a client or a page is everywhere the same backend's. Not a secret: who chooses
 /// addresses to meet one backend can as well send it requests from one.
@@ -27,6 +32,40 @@ impl Trip<'_> {
         };
         let kept = pool.cookies.as_ref().and_then(|cookies| cookies.backend(&self.request.head));
         Wanted { key, kept, within: self.limits().hold_within, ..Wanted::default() }
+    }
+
+    /// A backend of `pool`; `None` if the client went away while it waited: nobody is to work for it then.
+    pub(super) async fn leased(
+        &self,
+        pool: &Arc<Pool>,
+        wanted: &Wanted<'_>,
+        given: &Given<'_>,
+        wire: &mut Wire,
+    ) -> Option<Result<Lease, Refused>> {
+        match pool.lease_now(wanted) {
+            Some(lease) => Some(Ok(lease)),
+            // In a box of its own: nearly every request finds somebody at once.
+            None => boxed(|| self.waited(pool, wanted, given, wire)).await,
+        }
+    }
+
+    async fn waited(
+        &self,
+        pool: &Arc<Pool>,
+        wanted: &Wanted<'_>,
+        given: &Given<'_>,
+        wire: &mut Wire,
+    ) -> Option<Result<Lease, Refused>> {
+        let (began, mut lease) = (Instant::now(), pin!(pool.wait(wanted)));
+        // What comes of a body is for the backend.
+        let has_body = self.request.framing != Framing::None && !matches!(given, Given::Script(_));
+        let leased = tokio::select! {
+            biased;
+            leased = &mut lease => Some(leased),
+            _ = self.watch(&wire.stream, &mut wire.pending), if !has_body => None,
+        };
+        self.stages.queue.set(self.stages.queue.get() + micros(began.elapsed()));
+        leased
     }
 
     /// Tells a visitor who is new at the backend, in an answer's head, to stay with it. Not in what a shared cache may keep

@@ -23,7 +23,7 @@ mod unheard;
 
 use std::cell::Cell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -181,15 +181,16 @@ impl Trip<'_> {
         let (wanted, mut tried) = (self.wanted(pool), Vec::new());
         loop {
             let wanted = Wanted { tried: &tried, ..wanted };
-            let lease = match Stages::timed(&self.stages.queue, pin!(pool.lease(&wanted))).await {
-                Ok(lease) => lease,
-                Err(Refused::Moved) if let Some(next) = pool.successor() => {
+            let lease = match self.leased(pool, &wanted, given, wire).await {
+                None => return Outcome { tries: tried.len() as u32, ..self.client_gone() },
+                Some(Ok(lease)) => lease,
+                Some(Err(Refused::Moved)) if let Some(next) = pool.successor() => {
                     // Its backends have other numbers there; the log's names are those of `pool`.
                     let outcome = Box::pin(self.run(next, given, wire)).await;
                     let backend = outcome.backend.and_then(|at| pool.numbered(next.backend_name(at)));
                     return Outcome { backend, ..outcome };
                 }
-                Err(refused) => {
+                Some(Err(refused)) => {
                     count(&self.worker.counters.unserved);
                     tracing::warn!(pool = pool.name(), id = self.id, "nobody is free to answer: {refused}");
                     return self.given_up(page::UNAVAILABLE, wire, tried.len()).await;

@@ -10,7 +10,6 @@ use mainstay_machines::line::{Line, Ticket};
 use tokio::sync::Notify;
 
 use super::{Lease, Pool, Refused, Wanted};
-use crate::connection::boxed;
 use crate::event_loop::{now, timeout_at};
 
 /// How long a backend that just failed is not asked again by the same request, unless there is news of it: whoever
@@ -47,18 +46,22 @@ impl Waiting {
 }
 
 impl Pool {
-    /// Chooses a backend, or waits for one behind those who wait already. They do not keep out who was failed by a backend, nor
-    /// who stays with one that takes nobody else any more.
+    /// Chooses a backend, or waits for one.
     ///
     /// # Errors
     /// [`Refused`]; [`Refused::Moved`] only if nobody could be chosen at once.
     pub async fn lease(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Result<Lease, Refused> {
-        let may_pass = self.waiting.count() == 0 || !wanted.tried.is_empty() || wanted.kept.is_some();
-        match if may_pass { self.another(wanted) } else { None } {
+        match self.lease_now(wanted) {
             Some(lease) => Ok(lease),
-            // In a box of its own: nearly every request finds somebody at once.
-            None => boxed(|| self.wait(wanted)).await,
+            None => self.wait(wanted).await,
         }
+    }
+
+    /// Chooses a backend if one is free and nobody waits for it. Those who wait do not keep out who was failed by a backend, nor who
+    /// stays with one that takes nobody else any more.
+    pub(crate) fn lease_now(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Option<Lease> {
+        let may_pass = self.waiting.count() == 0 || !wanted.tried.is_empty() || wanted.kept.is_some();
+        if may_pass { self.another(wanted) } else { None }
     }
 
     /// A backend that was not tried and is free now, and that nobody waits for.
@@ -98,7 +101,11 @@ impl Pool {
         self.choose(wanted, |backend| !wanted.tried.contains(&backend))
     }
 
-    async fn wait(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Result<Lease, Refused> {
+    /// Waits for a backend, behind those who wait already.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(crate) async fn wait(self: &Arc<Pool>, wanted: &Wanted<'_>) -> Result<Lease, Refused> {
         let _counted = Counted::begin(self)?;
         let began = now();
         let deadline = began + wanted.within;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::mpsc::channel;
 
-use mainstay_http::{Address, Speaks};
+use mainstay_http::{Address, Limits, Speaks};
 
 use crate::engine::{Engine, PATIENCE, backend, echo, limits, pool, request, until};
 
@@ -54,7 +54,7 @@ fn a_client_that_goes_away_frees_its_backend() {
             let mut byte = [0];
             gone.send(client.reader().read(&mut byte).unwrap_or(0)).unwrap();
         });
-        let engine = Engine::with(&[back], mainstay_http::Limits::default());
+        let engine = Engine::with(&[back], Limits::default());
         let mut client = engine.connect();
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         if !begun.is_empty() {
@@ -64,6 +64,39 @@ fn a_client_that_goes_away_frees_its_backend() {
         assert_eq!(seen.recv_timeout(PATIENCE), Ok(0), "the backend's connection is closed");
         until("he is missed", || engine.total("client_aborts_total") == 1);
     }
+}
+
+#[test]
+fn nobody_works_for_a_client_that_went_away_while_it_waited() {
+    let (asked, seen) = channel();
+    let back = backend(move |mut client| {
+        while let Some(head) = request(&mut client) {
+            asked.send(head.lines().next().unwrap_or_default().to_owned()).unwrap();
+            if head.starts_with("GET /first") {
+                let _ = client.reader().read(&mut [0]);
+                return;
+            }
+            client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+        }
+    });
+    let limits = Limits::default();
+    let engine = Engine::start(Vec::new(), pool([Address::Tcp(back)].into_iter(), 1), Speaks::Http, limits);
+    let asks = |path: &str| {
+        let mut client = engine.connect();
+        client.send(format!("GET /{path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        client
+    };
+    let first = asks("first");
+    assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), "GET /first HTTP/1.1");
+    let second = asks("second");
+    until("it waits", || engine.pool.waiting() == 1);
+    let mut third = asks("third");
+    until("both wait", || engine.pool.waiting() == 2);
+    drop(second);
+    until("he is missed", || engine.total("client_aborts_total") == 1 && engine.pool.waiting() == 1);
+    drop(first);
+    assert_eq!(third.answer().body, b"a");
+    assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), "GET /third HTTP/1.1");
 }
 
 #[test]
@@ -148,7 +181,7 @@ fn what_is_in_flight_ends_before_the_engine_does() {
         wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         client.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     });
-    let engine = Engine::with(&[back], mainstay_http::Limits::default());
+    let engine = Engine::with(&[back], Limits::default());
     let mut client = engine.connect();
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     while engine.pool.backends().all(|(_, figures)| figures.requests.load(std::sync::atomic::Ordering::SeqCst) == 0) {
