@@ -3,10 +3,12 @@
 //! Requests have times; what is late because nobody was free counts from its time, so that a slow contender cannot hide
 //! its queue (Tene's coordinated omission).
 
+mod backends;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustls::ClientConfig;
+
+use backends::Backends;
 
 use super::arena::HAPROXY;
 use super::cases::{Case, From, Wire};
@@ -47,38 +51,19 @@ pub struct Figures {
 
 pub struct Load {
     epoll: OwnedFd,
-    listeners: Vec<(u64, TcpListener)>,
-    served: HashMap<u64, Served>,
+    backends: Backends,
     clients: HashMap<u64, Client>,
     idle: VecDeque<u64>,
     buffer: Vec<u8>,
-    answer: Vec<u8>,
     /// A closed loop asks again at once.
     closed_loop: bool,
     request: Vec<u8>,
     latencies: Vec<u32>,
     failed: Option<String>,
     expected: usize,
-    /// Bytes of the body of a request that is posted.
-    posted: usize,
-    /// How long an answer takes.
-    takes: Duration,
-    /// Who answers when, if that takes a while.
-    later: VecDeque<(Instant, u64)>,
     tls: Arc<ClientConfig>,
     /// Each request has a connection of its own, to this address.
     anew: Option<SocketAddr>,
-}
-
-/// A connection to one of the backends.
-struct Served {
-    stream: TcpStream,
-    tail: Vec<u8>,
-    /// Bytes of a request's body that are still to come.
-    missing: usize,
-    /// Bytes still to be sent.
-    owed: usize,
-    closes: bool,
 }
 
 struct Client {
@@ -104,43 +89,24 @@ impl Load {
         });
         Ok(Load {
             epoll,
-            listeners: Vec::new(),
-            served: HashMap::new(),
+            backends: Backends::default(),
             clients: HashMap::new(),
             idle: VecDeque::new(),
             buffer: vec![0; BUFFER_BYTES],
-            answer: Vec::new(),
             closed_loop: false,
             request: Vec::new(),
             latencies: Vec::new(),
             failed: None,
             expected: 0,
-            posted: 0,
-            takes: Duration::ZERO,
-            later: VecDeque::new(),
             tls: channel::config(&[])?,
             anew: None,
         })
     }
 
-    /// What the backends are asked and answer from now on, if there are any.
+    /// What is behind the contenders from now on, and what is asked of them.
     pub fn stand_behind(&mut self, case: &Case) -> Result<()> {
-        self.listeners.clear();
-        let ports: &[u16] = if matches!(case.from, From::Application(_)) { &[] } else { &[8080, 8000] };
-        for port in ports {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port))?;
-            listener.set_nonblocking(true)?;
-            let key = listener.as_raw_fd() as u64;
-            epoll::add(&self.epoll, &listener, EventData::new_u64(key), EventFlags::IN)?;
-            self.listeners.push((key, listener));
-        }
-        let body = case.body;
-        (self.expected, self.posted, self.takes) = (body, case.posted, case.takes);
-        let kept = if case.from == From::Cache { "Cache-Control: max-age=3600\r\n" } else { "" };
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n{kept}\r\n");
-        self.answer = head.into_bytes();
-        self.answer.resize(self.answer.len() + body, b'x');
-        Ok(())
+        self.expected = case.body;
+        self.backends.stand(case, &self.epoll)
     }
 
     /// Lets the backends answer whoever asks.
@@ -290,7 +256,7 @@ impl Load {
     /// Another client.
     fn open(&mut self, to: SocketAddr, encrypted: bool) -> Result<()> {
         let channel = Channel::open(to, encrypted.then_some(&self.tls))?;
-        let key = self.watch(channel.socket())?;
+        let key = watch(&self.epoll, channel.socket())?;
         let client = Client { channel, due: Instant::now(), head: Vec::new(), left: None, waits: false, unsent: 0 };
         self.clients.insert(key, client);
         self.idle.push_back(key);
@@ -332,15 +298,6 @@ impl Load {
         Ok(())
     }
 
-    fn watch(&self, stream: &TcpStream) -> Result<u64> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        let key = stream.as_raw_fd() as u64;
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-        epoll::add(&self.epoll, stream.as_fd(), EventData::new_u64(key), flags)?;
-        Ok(key)
-    }
-
     fn ask(&mut self, due: Instant) {
         let Some(key) = self.idle.pop_front() else { return };
         let Some(client) = self.clients.get_mut(&key) else { return };
@@ -367,7 +324,7 @@ impl Load {
 
     /// Waits for something to happen until `until`, and does what follows.
     fn step(&mut self, until: Instant) -> Result<()> {
-        let until = self.later.front().map_or(until, |(due, _)| until.min(*due));
+        let until = self.backends.due().map_or(until, |due| until.min(due));
         let left = until.saturating_duration_since(Instant::now());
         let time = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         let mut events = Vec::with_capacity(256);
@@ -377,20 +334,11 @@ impl Load {
             if self.clients.contains_key(&key) {
                 self.send(key);
                 self.hear(key);
-            } else if self.served.contains_key(&key) {
-                self.serve(key);
-            } else if let Some((_, listener)) = self.listeners.iter().find(|(is, _)| *is == key) {
-                while let Ok((stream, _)) = listener.accept() {
-                    let key = self.watch(&stream)?;
-                    self.served.insert(key, Served { stream, tail: Vec::new(), missing: 0, owed: 0, closes: false });
-                }
+            } else {
+                self.backends.happened(key, &self.epoll, &mut self.buffer)?;
             }
         }
-        while self.later.front().is_some_and(|(due, _)| *due <= Instant::now())
-            && let Some((_, key)) = self.later.pop_front()
-        {
-            self.answer(key);
-        }
+        self.backends.answer_due();
         Ok(())
     }
 
@@ -416,7 +364,7 @@ impl Load {
                 client.head.extend_from_slice(bytes);
                 if self.request.starts_with(http2::PREFACE) {
                     // Of frames it is enough to see the body: none is in pieces.
-                    let body = &self.answer[self.answer.len() - self.expected..];
+                    let body = self.backends.body(self.expected);
                     if find(&client.head, body).is_some() && std::mem::take(&mut client.waits) {
                         self.latencies.push(client.due.elapsed().as_micros() as u32);
                         self.idle.push_back(key);
@@ -460,66 +408,16 @@ impl Load {
             self.ask(Instant::now());
         }
     }
+}
 
-    /// A backend hears, and answers if that takes no time.
-    fn serve(&mut self, key: u64) {
-        let Some(served) = self.served.get_mut(&key) else { return };
-        let mut gone = false;
-        loop {
-            match served.stream.read(&mut self.buffer) {
-                Ok(0) => gone = true,
-                Ok(count) => {
-                    let body = count.min(served.missing);
-                    served.missing -= body;
-                    if body > 0 && served.missing == 0 {
-                        served.owed += self.answer.len();
-                    }
-                    served.tail.extend_from_slice(&self.buffer[body..count]);
-                    while served.missing == 0
-                        && let Some(end) = find(&served.tail, b"\r\n\r\n")
-                    {
-                        let body = if served.tail.starts_with(b"POST ") { self.posted } else { 0 };
-                        served.closes |= find(&served.tail[..end], b"onnection: close").is_some();
-                        let come = body.min(served.tail.len() - end - 4);
-                        served.tail.drain(..end + 4 + come);
-                        served.missing = body - come;
-                        if served.missing == 0 {
-                            served.owed += self.answer.len();
-                        }
-                    }
-                    if count == self.buffer.len() {
-                        continue;
-                    }
-                }
-                Err(error) => gone = error.kind() != ErrorKind::WouldBlock,
-            }
-            break;
-        }
-        if gone {
-            self.served.remove(&key);
-        } else if served.owed > 0 && !self.takes.is_zero() {
-            self.later.push_back((Instant::now() + self.takes, key));
-        } else {
-            self.answer(key);
-        }
-    }
-
-    /// A backend answers.
-    fn answer(&mut self, key: u64) {
-        let Some(served) = self.served.get_mut(&key) else { return };
-        let mut gone = false;
-        while served.owed > 0 && !gone {
-            let from = (self.answer.len() - served.owed % self.answer.len()) % self.answer.len();
-            match served.stream.write(&self.answer[from..]) {
-                Ok(count) => served.owed -= count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => gone = true,
-            }
-        }
-        if gone || (served.closes && served.missing == 0) {
-            self.served.remove(&key);
-        }
-    }
+/// Has the loop hear of a connection; by which number.
+fn watch(epoll: &OwnedFd, stream: &TcpStream) -> Result<u64> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let key = stream.as_raw_fd() as u64;
+    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+    epoll::add(epoll, stream.as_fd(), EventData::new_u64(key), flags)?;
+    Ok(key)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
