@@ -9,7 +9,7 @@ use mainstay_bench::arena::{fetched, peer, word};
 use crate::cases::{Case, Language};
 
 /// As many as a declaration has by default.
-pub const WORKERS: usize = 2;
+const WORKERS: usize = 2;
 
 /// Where an application listens that nobody but us has started.
 pub fn socket(folder: &Path) -> PathBuf {
