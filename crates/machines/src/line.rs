@@ -135,7 +135,6 @@ mod tests {
         taken: usize,
         /// Those who wait, as they came, each with whether he was woken.
         waiting: Vec<(Ticket, bool)>,
-        served: Vec<Ticket>,
     }
 
     impl World {
@@ -146,9 +145,10 @@ mod tests {
         fn call(&mut self) {
             let free = self.free();
             for woken in self.line.call(free) {
-                let it =
-                    self.waiting.iter_mut().find(|(ticket, _)| *ticket == woken).expect("who has gone is not woken");
-                assert!(!std::mem::replace(&mut it.1, true), "nobody is woken twice for one place");
+                let at =
+                    self.waiting.iter().position(|(ticket, _)| *ticket == woken).expect("who has gone is not woken");
+                assert!(!std::mem::replace(&mut self.waiting[at].1, true), "nobody is woken twice for one place");
+                assert!(self.waiting[..at].iter().all(|(_, called)| *called), "nobody is passed over");
             }
         }
 
@@ -190,7 +190,6 @@ mod tests {
             assert!(self.line.looks(ticket));
             if self.free() > 0 {
                 self.taken += 1;
-                self.served.push(ticket);
                 self.goes(at);
             } else {
                 self.waiting[at].1 = self.line.is_called(ticket, || ticket);

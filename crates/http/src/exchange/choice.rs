@@ -42,30 +42,23 @@ impl Trip<'_> {
         given: &Given<'_>,
         wire: &mut Wire,
     ) -> Option<Result<Lease, Refused>> {
-        match pool.lease_now(wanted) {
-            Some(lease) => Some(Ok(lease)),
-            // In a box of its own: nearly every request finds somebody at once.
-            None => boxed(|| self.waited(pool, wanted, given, wire)).await,
+        if let Some(lease) = pool.lease_now(wanted) {
+            return Some(Ok(lease));
         }
-    }
-
-    async fn waited(
-        &self,
-        pool: &Arc<Pool>,
-        wanted: &Wanted<'_>,
-        given: &Given<'_>,
-        wire: &mut Wire,
-    ) -> Option<Result<Lease, Refused>> {
-        let (began, mut lease) = (Instant::now(), pin!(pool.wait(wanted)));
         // What comes of a body is for the backend.
         let has_body = self.request.framing != Framing::None && !matches!(given, Given::Script(_));
-        let leased = tokio::select! {
-            biased;
-            leased = &mut lease => Some(leased),
-            _ = self.watch(&wire.stream, &mut wire.pending), if !has_body => None,
-        };
-        self.stages.queue.set(self.stages.queue.get() + micros(began.elapsed()));
-        leased
+        // In a box of its own: nearly every request finds somebody at once.
+        let waited = boxed(|| async move {
+            let (began, mut lease) = (Instant::now(), pin!(pool.wait(wanted)));
+            let leased = tokio::select! {
+                biased;
+                leased = &mut lease => Some(leased),
+                _ = self.watch(&wire.stream, &mut wire.pending), if !has_body => None,
+            };
+            self.stages.queue.set(self.stages.queue.get() + micros(began.elapsed()));
+            leased
+        });
+        waited.await
     }
 
     /// Tells a visitor who is new at the backend, in an answer's head, to stay with it. Not in what a shared cache may keep

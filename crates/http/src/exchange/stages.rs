@@ -17,8 +17,7 @@ pub(crate) struct Stages {
 }
 
 impl Stages {
-    /// Awaits `wait` and adds what it took to `stage`. What is there at once takes nothing, and no clock is read: nearly
-    /// always somebody is free.
+    /// Awaits `wait` and adds what it took to `stage`. What is there at once takes nothing, and no clock is read.
     pub(super) async fn timed<T>(stage: &Cell<u64>, mut wait: impl Future<Output = T> + Unpin) -> T {
         let looked = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut wait).poll(context)));
         if let Poll::Ready(done) = looked.await {

@@ -34,15 +34,13 @@ impl Waiting {
     fn line(&self) -> MutexGuard<'_, Line<Waker>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Has as many look as `free` says of so many who wait.
-    fn call(&self, free: impl FnOnce(usize) -> usize) {
-        let mut line = self.line();
-        let free = free(line.len());
-        let woken = line.call(free);
-        drop(line);
-        woken.into_iter().for_each(Waker::wake);
-    }
+/// Has as many look as places are free.
+fn call(mut line: MutexGuard<'_, Line<Waker>>, free: usize) {
+    let woken = line.call(free);
+    drop(line);
+    woken.into_iter().for_each(Waker::wake);
 }
 
 impl Pool {
@@ -72,15 +70,22 @@ impl Pool {
     /// There may be a place, or something else is new: whoever it concerns is told.
     pub(super) fn freed(&self) {
         if self.waiting.count() > 0 {
-            self.waiting.call(|waiting| self.places(waiting));
+            self.call(self.waiting.line());
             self.waiting.news.notify_waiters();
         }
     }
 
     /// Has everybody look.
     pub(super) fn call_all(&self) {
-        self.waiting.call(|waiting| waiting);
+        let line = self.waiting.line();
+        let all = line.len();
+        call(line, all);
         self.waiting.news.notify_waiters();
+    }
+
+    fn call(&self, line: MutexGuard<'_, Line<Waker>>) {
+        let free = self.places(line.len());
+        call(line, free);
     }
 
     /// How many places are free, as far as `most`.
@@ -187,8 +192,9 @@ struct InLine<'p> {
 
 impl InLine<'_> {
     fn enter(pool: &Pool) -> InLine<'_> {
-        let ticket = pool.waiting.line().enter();
-        pool.waiting.call(|waiting| pool.places(waiting));
+        let mut line = pool.waiting.line();
+        let ticket = line.enter();
+        pool.call(line);
         InLine { pool, ticket }
     }
 
@@ -209,7 +215,8 @@ impl InLine<'_> {
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.pool.waiting.line().leave(self.ticket);
-        self.pool.waiting.call(|waiting| self.pool.places(waiting));
+        let mut line = self.pool.waiting.line();
+        line.leave(self.ticket);
+        self.pool.call(line);
     }
 }
