@@ -19,7 +19,7 @@ impl Parked {
         let parked = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         // Asked of the kernel: an event loop that was just told of it knows nothing yet.
         let quiet = matches!((&parked).read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-        quiet.then(|| Descriptor::watch(parked.into()).ok().map(Stream::Unix))?
+        quiet.then(|| Descriptor::watch_unix(parked.into()).ok().map(Stream::Unix))?
     }
 
     /// Closes the connection, if there is one.

@@ -3,37 +3,26 @@
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with,
     recv, send, sendmsg, socket_with, sockopt,
 };
 
-use super::{Descriptor, Side};
+use super::{Descriptor, Side, sleep};
 
+/// How long a listener that is behind is left alone: it accepts dozens meanwhile.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 /// Connects over TCP.
 pub(crate) async fn tcp(address: &SocketAddr) -> io::Result<Descriptor> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
-    let connecting = rustix::net::connect(&socket, address);
-    connected(socket, connecting).await
-}
-
-/// Connects to a Unix socket.
-pub(crate) async fn unix(path: &Path) -> io::Result<Descriptor> {
-    let address = SocketAddrUnix::new(path)?;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
-    let connecting = rustix::net::connect(&socket, &address);
-    connected(socket, connecting).await
-}
-
-async fn connected(socket: OwnedFd, connecting: rustix::io::Result<()>) -> io::Result<Descriptor> {
-    match connecting {
+    match rustix::net::connect(&socket, address) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),
     }
@@ -41,6 +30,20 @@ async fn connected(socket: OwnedFd, connecting: rustix::io::Result<()>) -> io::R
     socket.ready(Side::Writing).await;
     sockopt::socket_error(&socket)??;
     Ok(socket)
+}
+
+/// Connects to a Unix socket, however long that takes while its listener is behind.
+pub(crate) async fn unix(path: &Path) -> io::Result<Descriptor> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Descriptor::watch_unix(socket),
+            // More wait there to be accepted than may. The kernel tells nobody when that changes (unix(7)).
+            Err(Errno::AGAIN) => sleep(FULL_PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 impl Descriptor {

@@ -63,6 +63,21 @@ pub(crate) enum Side {
     Writing,
 }
 
+/// What epoll is to tell of every descriptor, and of those that wait for room.
+const CAME: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+const ROOM: EventFlags = CAME.union(EventFlags::OUT);
+
+/// When epoll is to tell of room to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    /// Whenever there is some again.
+    Always,
+    /// Once there was none; so far there was.
+    Later,
+    /// The same; there was none.
+    Now,
+}
+
 /// A descriptor that does not block, watched by the loop of this thread. Calls that would block are not made before epoll has
 /// told of something new (epoll(7) on `EPOLLET`).
 ///
@@ -77,6 +92,7 @@ struct Watch {
     here: Weak<Loop>,
     key: Key,
     source: Rc<Source>,
+    asking: Cell<Asking>,
 }
 
 impl Drop for Watch {
@@ -97,12 +113,25 @@ impl Descriptor {
     /// # Errors
     /// If no loop runs on this thread, or the kernel does not watch it.
     pub(crate) fn watch(fd: OwnedFd) -> io::Result<Descriptor> {
+        Descriptor::watched(fd, Asking::Always)
+    }
+
+    /// The same of a connected Unix socket: its kernel has room to tell of each time that the other end reads something, which would
+    /// wake us for nothing.
+    pub(crate) fn watch_unix(fd: OwnedFd) -> io::Result<Descriptor> {
+        let watched = Descriptor::watched(fd, Asking::Later)?;
+        watched.watch.source.writing.ready.set(true);
+        Ok(watched)
+    }
+
+    fn watched(fd: OwnedFd, asking: Asking) -> io::Result<Descriptor> {
         let here = current().ok_or_else(|| io::Error::other("no event loop runs on this thread"))?;
         let source = Rc::<Source>::default();
         let key = here.sources.borrow_mut().insert_with(|_| source.clone());
-        let watched = Descriptor { watch: Watch { here: Rc::downgrade(&here), key, source }, fd };
-        let both = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&here.epoll, &watched.fd, EventData::new_u64(key.into()), both)?;
+        let watch = Watch { here: Rc::downgrade(&here), key, source, asking: Cell::new(asking) };
+        let watched = Descriptor { watch, fd };
+        let flags = if asking == Asking::Always { ROOM } else { CAME };
+        epoll::add(&here.epoll, &watched.fd, EventData::new_u64(key.into()), flags)?;
         Ok(watched)
     }
 
@@ -132,10 +161,24 @@ impl Descriptor {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let done = call(self.fd.as_fd());
-        if matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+        let blocked = matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if blocked {
             progress.ready.set(false);
         }
+        match (side, self.watch.asking.get(), blocked) {
+            (Side::Writing, Asking::Later, true) => self.ask(Asking::Now, ROOM)?,
+            (Side::Writing, Asking::Now, false) => self.ask(Asking::Later, CAME)?,
+            _ => {}
+        }
         done
+    }
+
+    /// Has epoll tell of something else; also of what is there already.
+    fn ask(&self, asking: Asking, flags: EventFlags) -> io::Result<()> {
+        let watch = &self.watch;
+        watch.asking.set(asking);
+        let modify = |here: Rc<Loop>| epoll::modify(&here.epoll, &self.fd, EventData::new_u64(watch.key.into()), flags);
+        Ok(watch.here.upgrade().map_or(Ok(()), modify)?)
     }
 
     /// Whether a call may do something; if not, the task whose turn it is takes another when that changes, and nobody else.

@@ -200,6 +200,39 @@ fn who_has_gone_is_not_told_and_who_is_given_back_is_not_watched() {
 }
 
 #[test]
+fn of_room_in_a_unix_socket_is_told_who_had_none() {
+    run(async {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = Descriptor::watch_unix(ours.into()).unwrap();
+        let (piece, mut read) = (vec![0; 4096], vec![0; 4096]);
+        let told = || {
+            let mut events = Vec::<epoll::Event>::with_capacity(8);
+            epoll::wait(&current().unwrap().epoll, spare_capacity(&mut events), Some(&Timespec::default())).unwrap() > 0
+        };
+        for _ in 0..2 {
+            assert_eq!(ours.write(&piece).unwrap(), piece.len());
+            io::Read::read_exact(&mut &theirs, &mut read).unwrap();
+            assert!(!told(), "nobody asked");
+            let mut sent = 0;
+            let full = loop {
+                match ours.write(&piece) {
+                    Ok(count) => sent += count,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(full.kind(), ErrorKind::WouldBlock);
+            assert!(ours.poll(Side::Writing).is_pending());
+            read.resize(sent, 0);
+            io::Read::read_exact(&mut &theirs, &mut read).unwrap();
+            timeout(LONG, ours.ready(Side::Writing)).await.unwrap();
+            read.truncate(4096);
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn connections_are_made_accepted_and_refused() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
