@@ -34,13 +34,12 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, client: String) {
-    let mut wire = Wire::new(stream);
+pub(crate) async fn serve(worker: &Rc<Worker>, mut wire: Wire, client: String) {
     let mut first = true;
     loop {
         let (config, request) = match next(worker, &mut wire, std::mem::take(&mut first)).await {
             Ok(next) => next,
-            Err(End::Http2) => return Box::pin(http2::serve(worker, wire.stream, wire.pending, client)).await,
+            Err(End::Http2) => return Box::pin(http2::serve(worker, wire, client)).await,
             Err(End::Quiet) => return,
             Err(End::Refused(refusal)) => return refuse(worker, &mut wire, refusal, &client).await,
         };

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::observe::Scene;
 use crate::patience::{self, pause};
 use crate::stream::Stream;
 use crate::tls::Session;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// How often idle connections to backends are looked through.
@@ -70,18 +72,43 @@ pub struct Listeners {
     pub http: Vec<TcpListener>,
     /// For HTTP over TLS.
     pub https: Vec<TcpListener>,
+    /// For HTTP from who runs on the same server. Such connections are taken for what they would be at the first of `http`.
+    pub beside: Option<UnixListener>,
 }
 
 impl Listeners {
-    fn by_core(self) -> Vec<Vec<(TcpListener, Scheme)>> {
+    fn by_core(self) -> io::Result<Vec<Vec<Entrance>>> {
         let cores = per_address(&self.http).max(per_address(&self.https));
         let mut by_core: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
-        for (listeners, scheme) in [(self.http, Scheme::Http), (self.https, Scheme::Https)] {
+        if let (Some(first), Some(beside)) = (self.http.first(), self.beside) {
+            let address = first.local_addr()?;
+            for entrances in &mut by_core {
+                entrances.push(Entrance::Beside(beside.try_clone()?, address));
+            }
+        }
+        for (listeners, entrance) in [(self.http, Entrance::Http as fn(_) -> _), (self.https, Entrance::Https)] {
             // Those of one address stand one after the other.
             let listeners = listeners.into_iter().enumerate();
-            listeners.for_each(|(place, listener)| by_core[place % cores].push((listener, scheme)));
+            listeners.for_each(|(place, listener)| by_core[place % cores].push(entrance(listener)));
         }
-        by_core
+        Ok(by_core)
+    }
+}
+
+/// Where a thread accepts.
+enum Entrance {
+    Http(TcpListener),
+    Https(TcpListener),
+    Beside(UnixListener, SocketAddr),
+}
+
+impl Entrance {
+    fn opened(self) -> io::Result<(Listener, Scheme)> {
+        Ok(match self {
+            Entrance::Http(listener) => (Listener::tcp(listener)?, Scheme::Http),
+            Entrance::Https(listener) => (Listener::tcp(listener)?, Scheme::Https),
+            Entrance::Beside(listener, address) => (Listener::unix(listener, address)?, Scheme::Beside),
+        })
     }
 }
 
@@ -94,11 +121,13 @@ fn per_address(listeners: &[TcpListener]) -> usize {
     counts.into_values().max().unwrap_or(0)
 }
 
-/// What is spoken on a listener.
+/// What is spoken on a listener, over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Http,
     Https,
+    /// HTTP over a Unix socket.
+    Beside,
 }
 
 impl Server {
@@ -134,9 +163,9 @@ impl Server {
         let scene = Arc::new(Scene::new(self.counters.clone(), self.checked.subscribe()));
         let (checked, seen, checks_stop) = (self.checked.subscribe(), scene.clone(), stop.clone());
         let mut threads = vec![thread("checks".into(), move || all_checks(checked, seen, checks_stop))?];
-        for (number, listeners) in listeners.by_core().into_iter().enumerate() {
+        for (number, entrances) in listeners.by_core()?.into_iter().enumerate() {
             let (config, scene, stop) = (self.config.clone(), scene.clone(), stop.clone());
-            let run = move || one_core(listeners, move || Worker::new(config, scene, stop));
+            let run = move || one_core(entrances, move || Worker::new(config, scene, stop));
             threads.push(thread(format!("core-{number}"), run)?);
         }
         let panicked = |_| Err(io::Error::other("a thread of the engine panicked"));
@@ -166,13 +195,14 @@ fn all_checks(
 }
 
 /// One thread: accepts, serves, drains.
-fn one_core(listeners: Vec<(TcpListener, Scheme)>, worker: impl FnOnce() -> Worker) -> io::Result<()> {
+fn one_core(entrances: Vec<Entrance>, worker: impl FnOnce() -> Worker) -> io::Result<()> {
     let worker = Rc::new(worker());
     event_loop::run(async {
         let open = Rc::new(Open::default());
         let mut accepting = Vec::new();
-        for (listener, scheme) in listeners {
-            accepting.push(spawn_held(accept(Listener::new(listener)?, scheme, worker.clone(), open.clone())));
+        for entrance in entrances {
+            let (listener, scheme) = entrance.opened()?;
+            accepting.push(spawn_held(accept(listener, scheme, worker.clone(), open.clone())));
         }
         spawn(keep_flushing(worker.clone()));
         spawn(keep_sweeping(worker.clone()));
@@ -236,12 +266,12 @@ async fn accept(listener: Listener, scheme: Scheme, worker: Rc<Worker>, open: Rc
     }
 }
 
-fn begin(stream: Descriptor, scheme: Scheme, client: std::net::SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
+fn begin(stream: Descriptor, scheme: Scheme, client: SocketAddr, worker: &Rc<Worker>, open: &Rc<Open>) {
     let counters = &worker.counters;
     count(&counters.connections);
     let config = worker.config.get();
     let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
-    if many || set_tcp_nodelay(&stream, true).is_err() {
+    if many || (scheme != Scheme::Beside && set_tcp_nodelay(&stream, true).is_err()) {
         count(&counters.turned_away);
         return;
     }
@@ -251,14 +281,19 @@ fn begin(stream: Descriptor, scheme: Scheme, client: std::net::SocketAddr, worke
     let (worker, seat) = (worker.clone(), Seat::new(worker, open));
     spawn(async move {
         let _held = (seat, place);
-        let client = client.ip().to_canonical().to_string();
+        let name = client.ip().to_canonical().to_string();
         let serving = pin!(async {
-            match scheme {
-                Scheme::Http => connection::serve(&worker, Stream::Tcp(stream), client.clone()).await,
-                Scheme::Https => encrypted(&worker, stream, client.clone()).await,
-            }
+            let wire = match scheme {
+                Scheme::Http => Wire::new(Stream::Tcp(stream)),
+                Scheme::Beside => {
+                    let ends = Rc::new((SocketAddr::new(client.ip(), 0), client));
+                    Wire::between(Some(ends), Stream::Unix(stream))
+                }
+                Scheme::Https => return encrypted(&worker, stream, name.clone()).await,
+            };
+            connection::serve(&worker, wire, name.clone()).await;
         });
-        survive(&worker.counters, &client, serving).await;
+        survive(&worker.counters, &name, serving).await;
     });
 }
 
@@ -270,11 +305,11 @@ async fn encrypted(worker: &Rc<Worker>, stream: Descriptor, client: String) {
     match patience::within(within, pin!(Session::accept(stream, tls, within))).await {
         Ok(session) => {
             count(if session.is_resumed() { &worker.counters.tls_resumed } else { &worker.counters.tls_full });
-            let (two, stream) = (session.is_h2(), Stream::Tls(session));
+            let (two, wire) = (session.is_h2(), Wire::new(Stream::Tls(session)));
             if two {
-                Box::pin(http2::serve(worker, stream, Vec::new(), client)).await;
+                Box::pin(http2::serve(worker, wire, client)).await;
             } else {
-                connection::serve(worker, stream, client).await;
+                connection::serve(worker, wire, client).await;
             }
         }
         Err(error) => {
@@ -296,7 +331,8 @@ fn crowd(stream: Descriptor, scheme: Scheme, worker: &Rc<Worker>, open: &Rc<Open
     open.told.set(open.told.get() + 1);
     let (worker, open) = (worker.clone(), open.clone());
     spawn(async move {
-        connection::turn_away(worker, Stream::Tcp(stream)).await;
+        let stream = if scheme == Scheme::Beside { Stream::Unix(stream) } else { Stream::Tcp(stream) };
+        connection::turn_away(worker, stream).await;
         open.told.set(open.told.get() - 1);
     });
 }

@@ -1,8 +1,10 @@
 //! A connection and what was read from it and not used yet.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,11 +34,32 @@ pub(crate) struct Wire {
     pub(crate) stream: Stream,
     /// Read and not used yet.
     pub(crate) pending: Vec<u8>,
+    /// Once they are known.
+    ends: OnceCell<Rc<Ends>>,
 }
+
+/// The addresses of the other end of a connection and of ours.
+pub(crate) type Ends = (SocketAddr, SocketAddr);
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Wire {
-        Wire { stream, pending: Vec::new() }
+        Wire { stream, pending: Vec::new(), ends: OnceCell::new() }
+    }
+
+    /// One whose ends are known otherwise than by its socket.
+    pub(crate) fn between(ends: Option<Rc<Ends>>, stream: Stream) -> Wire {
+        Wire { ends: ends.map(OnceCell::from).unwrap_or_default(), ..Wire::new(stream) }
+    }
+
+    /// `None` if the other end is gone.
+    pub(crate) fn ends(&self) -> Option<&Rc<Ends>> {
+        match self.ends.get() {
+            None => {
+                let ends = Rc::new(self.stream.ends()?);
+                Some(self.ends.get_or_init(|| ends))
+            }
+            known => known,
+        }
     }
 }
 

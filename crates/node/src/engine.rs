@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use mainstay_http::files::Folder;
 use mainstay_http::{
-    Address, Cache, CacheSettings, Checked, Config, Counters, Declared, Limits, Listeners, Live, Pool, Reuse, Route,
-    Server, Settings, Speaks, Sticky, Target,
+    Address, Beside, Cache, CacheSettings, Checked, Config, Counters, Declared, Limits, Listeners, Live, Pool, Reuse,
+    Route, Server, Settings, Speaks, Sticky, Target,
 };
 use mainstay_machines::health::{self, State as Seen};
 use mainstay_machines::{balance, outlier};
@@ -129,12 +129,12 @@ impl Tier {
         if let Some(known) = known.filter(|known| known.plan == *plan && same_key) {
             return Ok(known.clone());
         }
-        let (settings, declared) = (settings(plan, key), declared(plan));
+        let (settings, declared) = (settings(plan, key), declared(plan, launch));
         let pool = match known {
             Some(known) => known.pool.following(settings, declared),
             None => Pool::new(settings, declared),
         };
-        let (targets, config) = checks(plan);
+        let (targets, config) = checks(plan, launch);
         let checked = Checked::new(pool.clone(), targets, config, known.map(|known| &*known.checked));
         Ok(Tier { plan: plan.clone(), pool, checked })
     }
@@ -154,12 +154,21 @@ impl Tier {
     }
 }
 
-fn declared(plan: &plan::Pool) -> Vec<Declared> {
+/// Whoever runs on the same server is not asked by way of the network.
+fn address(plan: &plan::Pool, backend: &plan::Backend, launch: &Launch) -> Address {
+    let address = backend.address;
+    match backend.name == launch.server {
+        true => Address::Beside(Beside { path: launch.state.join(plan::beside(&plan.name)), address }),
+        false => Address::Tcp(address),
+    }
+}
+
+fn declared(plan: &plan::Pool, launch: &Launch) -> Vec<Declared> {
     let declared = |backend: &plan::Backend| Declared {
         name: backend.name.to_string(),
         weight: backend.weight,
         spare: backend.spare,
-        address: Some(Address::Tcp(backend.address)),
+        address: Some(address(plan, backend, launch)),
         well: false,
     };
     plan.backends.iter().map(declared).collect()
@@ -182,10 +191,10 @@ fn settings(plan: &plan::Pool, key: &str) -> Settings {
     }
 }
 
-fn checks(plan: &plan::Pool) -> (Vec<Target>, health::Config) {
+fn checks(plan: &plan::Pool, launch: &Launch) -> (Vec<Target>, health::Config) {
     let target = |(backend, it): (usize, &plan::Backend)| Target {
         backend,
-        address: Address::Tcp(it.address),
+        address: address(plan, it, launch),
         path: plan.health.path.clone(),
     };
     let config = health::Config {
@@ -225,7 +234,9 @@ pub(crate) type Make = fn(&Launch, Option<&Made>) -> Result<Made, Error>;
 
 /// Serves until the service is asked to end.
 pub(crate) fn run(mut context: Context, make: Make) -> Result<(), Error> {
-    let listeners = Listeners { http: context.sockets.take_tcp("http"), https: context.sockets.take_tcp("https") };
+    let sockets = &mut context.sockets;
+    let (http, https) = (sockets.take_tcp("http"), sockets.take_tcp("https"));
+    let listeners = Listeners { http, https, beside: sockets.beside.take() };
     if listeners.http.is_empty() {
         return Err(Error::NoSocket);
     }

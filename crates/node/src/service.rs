@@ -14,6 +14,7 @@
 //! finish what it has and end with 0.
 
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -81,6 +82,8 @@ pub struct Sockets {
     pub tcp: Vec<(String, TcpListener)>,
     /// Datagrams.
     pub udp: Vec<(String, UdpSocket)>,
+    /// For the other tiers of this server: [`Service::beside`].
+    pub beside: Option<UnixListener>,
 }
 
 impl Sockets {

@@ -2,20 +2,19 @@
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with,
-    recv, send, sendmsg, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
+    acceptfrom_with, recv, send, sendmsg, socket_with, sockopt,
 };
 
-use super::{Descriptor, Side, sleep};
+use super::{Descriptor, Side};
 
-/// How long a listener that is behind is left alone: it accepts dozens meanwhile.
-const FULL_PAUSE: Duration = Duration::from_millis(1);
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 /// Connects over TCP.
@@ -32,18 +31,12 @@ pub(crate) async fn tcp(address: &SocketAddr) -> io::Result<Descriptor> {
     Ok(socket)
 }
 
-/// Connects to a Unix socket, however long that takes while its listener is behind.
-pub(crate) async fn unix(path: &Path) -> io::Result<Descriptor> {
+/// Connects to a Unix socket, which takes no time: if more wait there to be accepted than may, it fails (unix(7)).
+pub(crate) fn unix(path: &Path) -> io::Result<Descriptor> {
     let address = SocketAddrUnix::new(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
-    loop {
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) => return Descriptor::watch_unix(socket),
-            // More wait there to be accepted than may. The kernel tells nobody when that changes (unix(7)).
-            Err(Errno::AGAIN) => sleep(FULL_PAUSE).await,
-            Err(error) => return Err(error.into()),
-        }
-    }
+    rustix::net::connect(&socket, &address)?;
+    Descriptor::watch_unix(socket)
 }
 
 impl Descriptor {
@@ -70,34 +63,48 @@ impl Descriptor {
 }
 
 /// A socket on which connections are accepted.
-pub(crate) struct Listener(Descriptor);
+pub(crate) struct Listener {
+    socket: Descriptor,
+    /// Whoever comes is taken to come from there.
+    from: Option<SocketAddr>,
+}
 
 impl Listener {
-    pub(crate) fn new(listener: TcpListener) -> io::Result<Listener> {
+    pub(crate) fn tcp(listener: TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        Ok(Listener(Descriptor::watch(listener.into())?))
+        Ok(Listener { socket: Descriptor::watch(listener.into())?, from: None })
+    }
+
+    pub(crate) fn unix(listener: UnixListener, from: SocketAddr) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener { socket: Descriptor::watch(listener.into())?, from: Some(from) })
     }
 
     /// The next connection, and who it is.
     pub(crate) async fn accept(&self) -> io::Result<(Descriptor, SocketAddr)> {
         loop {
-            match self.0.attempt(Side::Reading, |fd| Ok(acceptfrom_with(fd, FLAGS)?)) {
-                Ok((accepted, from)) => {
-                    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
-                    let from = from.ok_or_else(|| io::Error::other("a connection from nowhere"))?;
-                    return Ok((Descriptor::watch(accepted)?, from));
-                }
+            match self.socket.attempt(Side::Reading, |fd| Ok(acceptfrom_with(fd, FLAGS)?)) {
+                Ok((accepted, from)) => return self.accepted(accepted, from),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            self.0.ready(Side::Reading).await;
+            self.socket.ready(Side::Reading).await;
         }
+    }
+
+    fn accepted(&self, accepted: OwnedFd, from: Option<SocketAddrAny>) -> io::Result<(Descriptor, SocketAddr)> {
+        if let Some(from) = self.from {
+            return Ok((Descriptor::watch_unix(accepted)?, from));
+        }
+        let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+        let from = from.ok_or_else(|| io::Error::other("a connection from nowhere"))?;
+        Ok((Descriptor::watch(accepted)?, from))
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         // Others have it too, a successor for one, so that closing it here does not end the watch.
-        self.0.leave();
+        self.socket.leave();
     }
 }

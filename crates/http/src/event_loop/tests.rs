@@ -237,7 +237,7 @@ fn connections_are_made_accepted_and_refused() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Listener::new(listener).unwrap();
+        let listener = Listener::tcp(listener).unwrap();
         let (connected, accepted) = tokio::join!(tcp(&address), listener.accept());
         let (ours, (theirs, from)) = (connected.unwrap(), accepted.unwrap());
         assert_eq!(from.ip(), address.ip());
@@ -251,7 +251,7 @@ fn connections_are_made_accepted_and_refused() {
         deaf.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
         let address = deaf.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(tcp(&address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-        assert_eq!(unix("/nobody/is/here".as_ref()).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(unix("/nobody/is/here".as_ref()).unwrap_err().kind(), ErrorKind::NotFound);
     })
     .unwrap();
 }

@@ -65,7 +65,7 @@ impl Trip<'_> {
 
     /// `None` if the client's connection is gone.
     fn params(&self, script: &Script, body: &Gathered, wire: &Wire) -> Option<Params> {
-        let (peer, local) = wire.stream.ends()?;
+        let (peer, local) = **wire.ends()?;
         let gateway = Gateway {
             peer,
             local,

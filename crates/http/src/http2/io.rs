@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::flood::Flood;
 use crate::counters::count;
 use crate::stream::Stream;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 /// A connection.
@@ -40,10 +41,10 @@ impl Watch {
 }
 
 impl Io {
-    /// To a client, of whom `before` was read.
-    pub(super) fn served(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>) -> Io {
+    /// To a client.
+    pub(super) fn served(worker: &Rc<Worker>, wire: Wire) -> Io {
         let watch = Watch { flood: Flood::new(Time::ZERO), began: Instant::now() };
-        Io { stream, before, worker: worker.clone(), watch: Some(watch) }
+        Io { stream: wire.stream, before: wire.pending, worker: worker.clone(), watch: Some(watch) }
     }
 
     /// To a backend.

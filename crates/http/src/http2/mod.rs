@@ -10,7 +10,6 @@ mod outbound;
 mod served;
 mod windows;
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use crate::event_loop::spawn;
 use crate::guard::survive;
 use crate::patience::{pause, within};
 use crate::stream::Stream;
-use crate::wire::Wire;
+use crate::wire::{Ends, Wire};
 use crate::worker::Worker;
 
 pub(crate) use asked::{Asked, Peers, connect};
@@ -56,19 +55,19 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 const WRITTEN: HeadLimits =
     HeadLimits { size_bytes_max: u16::MAX, line_bytes_max: u16::MAX, headers_max: HEADERS_CEILING };
 
-/// Serves a connection until it ends. `before`: what was read of it already.
-pub(crate) async fn serve(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>, client: String) {
-    let peer = Peer { worker: worker.clone(), client, ends: stream.ends(), proto: stream.proto() };
-    stream.keeps_little_unsent();
+/// Serves a connection until it ends.
+pub(crate) async fn serve(worker: &Rc<Worker>, wire: Wire, client: String) {
+    let peer = Peer { worker: worker.clone(), client, ends: wire.ends().cloned(), proto: wire.stream.proto() };
+    wire.stream.keeps_little_unsent();
     // In boxes of their own: what greeting takes need not be held for the connection's life, nor the connection moved.
-    let Some(connection) = boxed(|| greeted(worker, stream, before)).await else { return };
+    let Some(connection) = boxed(|| greeted(worker, wire)).await else { return };
     drive(connection, &Rc::new(peer)).await;
 }
 
 /// A connection whose client has said that it speaks HTTP/2.
-async fn greeted(worker: &Rc<Worker>, stream: Stream, before: Vec<u8>) -> Option<Box<Connection<Io, Bytes>>> {
+async fn greeted(worker: &Rc<Worker>, wire: Wire) -> Option<Box<Connection<Io, Bytes>>> {
     let config = worker.config.get();
-    let io = Io::served(worker, stream, before);
+    let io = Io::served(worker, wire);
     let shaking = builder(&config).handshake::<_, Bytes>(io);
     let shaking = pin!(async { shaking.await.map(Box::new).map_err(std::io::Error::other) });
     let connection = within(config.limits.head_within, shaking).await.ok()?;
@@ -93,7 +92,7 @@ fn builder(config: &Config) -> h2::server::Builder {
 struct Peer {
     worker: Rc<Worker>,
     client: String,
-    ends: Option<(SocketAddr, SocketAddr)>,
+    ends: Option<Rc<Ends>>,
     proto: &'static str,
 }
 
@@ -155,9 +154,9 @@ async fn one(peer: &Peer, request: http::Request<RecvStream>, respond: SendRespo
     let (parts, receive) = request.into_parts();
     let (body, head_only) = (!receive.is_end_stream(), parts.method == http::Method::HEAD);
     let chunked = body && !parts.headers.contains_key(http::header::CONTENT_LENGTH);
-    let served = Served::new(receive, chunked, respond, head_only, peer.ends, peer.proto);
+    let served = Served::new(receive, chunked, respond, head_only, peer.proto);
     let served = served.of_length(length(&parts.headers));
-    let mut wire = Wire::new(Stream::Http2(Box::new(served)));
+    let mut wire = Wire::between(peer.ends.clone(), Stream::Http2(Box::new(served)));
     let (mut bytes, mut request) = (Vec::with_capacity(512), Request::default());
     let read = head::write_request(&parts, body, &mut bytes).and_then(|()| request.read(&bytes, &config.limits.head));
     match read {

@@ -3,7 +3,6 @@
 use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +26,6 @@ pub(crate) struct Served {
     outbound: OnceCell<Outbound>,
     /// The request is HEAD.
     head_only: bool,
-    pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
     pub(crate) proto: &'static str,
 }
 
@@ -46,7 +44,6 @@ impl Served {
         chunked: bool,
         respond: SendResponse<Bytes>,
         head_only: bool,
-        ends: Option<(SocketAddr, SocketAddr)>,
         proto: &'static str,
     ) -> Served {
         Served {
@@ -55,7 +52,6 @@ impl Served {
             head: RefCell::default(),
             outbound: OnceCell::new(),
             head_only,
-            ends,
             proto,
         }
     }

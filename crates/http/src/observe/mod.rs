@@ -122,7 +122,7 @@ impl Trip<'_> {
     }
 
     fn may_observe(&self, wire: &Wire) -> bool {
-        let Some((peer, local)) = wire.stream.ends() else { return false };
+        let Some((peer, local)) = wire.ends().map(|ends| **ends) else { return false };
         let relayed = |kind| matches!(kind, Kind::ForwardedFor | Kind::Forwarded | Kind::Via | Kind::ForwardedHost);
         let hop = |name: &str| name.eq_ignore_ascii_case("via") || name.eq_ignore_ascii_case("x-real-ip");
         near(peer.ip(), local.ip(), &self.config.observers)

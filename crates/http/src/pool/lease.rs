@@ -106,7 +106,10 @@ impl Lease {
     }
 
     pub(crate) fn reuse(&self) -> Reuse {
-        self.pool.settings.reuse
+        match self.pool.settings.reuse {
+            Reuse::Lively if self.address.is_here() => Reuse::Always,
+            reuse => reuse,
+        }
     }
 
     /// The connection that the backend has waited on since its last request.

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -13,6 +15,7 @@ use mainstay_http::tls::ServerTls;
 use mainstay_http::{
     Address, Config, Counters, Declared, Limits, Listeners, Live, Pool, Route, Server, Settings, Speaks,
 };
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// No exchange of these tests takes longer.
@@ -23,6 +26,8 @@ pub struct Engine {
     pub address: SocketAddr,
     /// The same over TLS.
     pub secure: SocketAddr,
+    /// The same for who runs on this server.
+    pub beside: PathBuf,
     pub pool: Arc<Pool>,
     pub counters: Arc<Counters>,
     /// What it follows.
@@ -31,6 +36,7 @@ pub struct Engine {
     pub live: Live,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+    _folder: TempDir,
 }
 
 /// Short enough that a test can wait for them.
@@ -104,9 +110,12 @@ impl Engine {
         let (address, secure) = (http.local_addr().unwrap(), https.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
         let (counters, config, live) = (server.counters(), server.config(), server.live());
-        let listeners = Listeners { http: vec![http], https: vec![https] };
+        let folder = tempfile::tempdir().unwrap();
+        let beside = folder.path().join("beside.sock");
+        let listens = UnixListener::bind(&beside).unwrap();
+        let listeners = Listeners { http: vec![http], https: vec![https], beside: Some(listens) };
         let thread = std::thread::spawn(move || server.run(listeners, &stopped).unwrap());
-        Engine { address, secure, pool, counters, config, live, stop, thread: Some(thread) }
+        Engine { address, secure, beside, pool, counters, config, live, stop, thread: Some(thread), _folder: folder }
     }
 
     pub fn total(&self, name: &str) -> u64 {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod balance;
+mod beside;
 mod cache;
 mod engine;
 mod faults;

@@ -30,6 +30,9 @@ fn a_site_serves_outlives_its_up_and_keeps_its_data() {
         assert!(told.contains(&format!("{service} ({pid})")), "{told}");
     }
 
+    let app = site.pids().into_iter().find(|(service, _)| service == "app-site").unwrap().1;
+    assert!(is_asked_beside(app), "web server and application run on one server");
+
     let again = site.up(&[]);
     assert_eq!(again.status.code(), Some(0), "{}", err(&again));
     assert!(err(&again).contains("is up already") && err(&again).contains("nothing changes"), "{}", err(&again));
@@ -51,6 +54,14 @@ fn a_site_serves_outlives_its_up_and_keeps_its_data() {
     let asked = site.run("status", &[&site.domain]);
     assert!(err(&asked).contains("is not up on this machine"), "{}", err(&asked));
     assert!(site.state().join("server1/shared/site/kept/note").exists());
+}
+
+/// Whether somebody is connected to the application's Unix socket for its own server (proc_net(5); 03 is connected).
+fn is_asked_beside(app: u64) -> bool {
+    let sockets = fs::read_to_string(format!("/proc/{app}/net/unix")).unwrap();
+    sockets
+        .lines()
+        .any(|line| line.ends_with("/run/app-site.sock") && line.split_ascii_whitespace().nth(5) == Some("03"))
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod migrate;
 mod php;
 mod process;
 #[cfg(test)]
-mod scene;
+pub(crate) mod scene;
 mod script;
 mod slot;
 mod worker;
@@ -180,13 +180,13 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
     });
     let counters = server.counters();
     // From the beginning: requests that come early are held until a worker is there. Beside one that serves, not before.
-    let (sockets, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
+    let (http, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
+    let listeners = Listeners { http, beside: context.sockets.beside.take(), ..Listeners::default() };
     let beside = context.launch.beside;
     let engine = async {
         if beside && !board.until_served(&stop).await {
             return Ok(Ok(()));
         }
-        let listeners = Listeners { http: sockets, https: Vec::new() };
         tokio::task::spawn_blocking(move || server.run(listeners, &until)).await
     };
     let (end_workers, workers_end) = watch::channel(false);

@@ -54,7 +54,7 @@ fn start_in(
     let reporter = Reporter::default();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let sockets = Sockets { tcp: vec![("http".into(), socket)], udp: Vec::new() };
+    let sockets = Sockets { tcp: vec![("http".into(), socket)], ..Sockets::default() };
     let context = Context {
         launch,
         sockets,

@@ -1,12 +1,15 @@
 //! Making listening sockets.
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use mainstay_site::plan::{Listen, Transport};
 use rustix::net::sockopt::socket_acceptconn;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 /// Connections that wait for `accept`: while a service is restarted everything that arrives waits here, so 4,096 is
 /// 4,000 connections a second for the second that a restart may take (the kernel caps it at `net.core.somaxconn`, 4,096
@@ -56,13 +59,52 @@ fn one(planned: &Listen, share: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What a kept socket is and where it is bound; `None` if it is nothing that [`listen`] makes.
-pub fn describe(fd: impl AsFd) -> Option<(Transport, SocketAddr)> {
+/// Binds a Unix socket to `path`, which everyone may connect to. What was there before is of a process that has ended.
+///
+/// # Errors
+/// As bind(2) and listen(2); also if the path is too long for unix(7).
+pub fn listen_beside(path: &Path) -> io::Result<OwnedFd> {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Where a socket is bound.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A stream that listens.
+    Tcp(SocketAddr),
+    /// Datagrams.
+    Udp(SocketAddr),
+    /// A stream that listens.
+    Unix(PathBuf),
+}
+
+impl From<&Listen> for Place {
+    fn from(listen: &Listen) -> Place {
+        match listen.transport {
+            Transport::Tcp => Place::Tcp(listen.address),
+            Transport::Udp => Place::Udp(listen.address),
+        }
+    }
+}
+
+/// Where a kept socket is bound; `None` if it is nothing that is made here.
+pub fn describe(fd: impl AsFd) -> Option<Place> {
     let socket = SockRef::from(&fd);
-    let address = socket.local_addr().ok()?.as_socket()?;
-    match socket.r#type().ok()? {
-        Type::STREAM if socket_acceptconn(&fd).ok()? => Some((Transport::Tcp, address)),
-        Type::DGRAM => Some((Transport::Udp, address)),
+    let address = socket.local_addr().ok()?;
+    match (socket.r#type().ok()?, address.as_socket(), address.as_pathname()) {
+        (Type::STREAM, ..) if !socket_acceptconn(&fd).ok()? => None,
+        (Type::STREAM, Some(address), _) => Some(Place::Tcp(address)),
+        (Type::STREAM, _, Some(path)) => Some(Place::Unix(path.to_owned())),
+        (Type::DGRAM, Some(address), _) => Some(Place::Udp(address)),
         _ => None,
     }
 }
@@ -85,7 +127,7 @@ mod tests {
             let address = free();
             let sockets = listen(&planned(transport, address), 3).unwrap();
             assert_eq!(sockets.len(), 3);
-            assert_eq!(describe(&sockets[2]), Some((transport, address)));
+            assert_eq!(describe(&sockets[2]), Some(Place::from(&planned(transport, address))));
             for count in [1, 2] {
                 let error = listen(&planned(transport, address), count).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

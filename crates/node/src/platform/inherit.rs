@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::net::SocketType;
-use rustix::net::sockopt::socket_type;
+use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::{AddressFamily, SocketType};
 
 /// The first handed-over descriptor: `SD_LISTEN_FDS_START`, right after standard error.
 pub const FIRST_FD: RawFd = 3;
@@ -79,6 +80,8 @@ unsafe fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 pub enum Socket {
     /// A stream that listens.
     Tcp(TcpListener),
+    /// The same, of this machine alone.
+    Unix(UnixListener),
     /// Datagrams.
     Udp(UdpSocket),
 }
@@ -89,6 +92,7 @@ pub enum Socket {
 /// If it is no socket, or neither stream nor datagram.
 pub fn socket(fd: OwnedFd) -> io::Result<Socket> {
     match socket_type(&fd)? {
+        SocketType::STREAM if socket_domain(&fd)? == AddressFamily::UNIX => Ok(Socket::Unix(UnixListener::from(fd))),
         SocketType::STREAM => Ok(Socket::Tcp(TcpListener::from(fd))),
         SocketType::DGRAM => Ok(Socket::Udp(UdpSocket::from(fd))),
         other => Err(io::Error::other(format!("a socket of type {other:?} was handed over"))),

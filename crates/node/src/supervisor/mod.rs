@@ -193,7 +193,7 @@ async fn supervise(
 ) -> Result<(), Error> {
     let signals = catch().map_err(machine("catching signals"))?;
     let (sockets, inherited) = Inherited::split(handed);
-    let sockets = sockets::Sockets::adopt(sockets, &notify);
+    let sockets = sockets::Sockets::adopt(sockets, state.clone(), &notify);
     let view = Arc::new(View {
         site: plan.site.clone(),
         server: plan.server.clone(),

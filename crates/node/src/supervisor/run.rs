@@ -82,7 +82,8 @@ impl Run {
     fn begin(house: &House, launch: Launch, journal: &Journal, restarts: u32) -> Result<Run, Obstacle> {
         let (service, generation) = (&launch.service.clone(), launch.generation);
         house.make_folders(service)?;
-        let sockets = house.sockets().ensure(&service.listens, &house.notify)?;
+        let mut sockets = house.sockets().ensure(&service.listens, &house.notify)?;
+        sockets.extend(house.sockets().beside(service, &house.notify));
         let secrets = fingerprint(&launch.secrets);
         let launch = serde_json::to_vec(&launch).map_err(io::Error::from).map_err(Obstacle::HandOver)?;
         let launch = spawn::memory_file("launch", &launch).map_err(Obstacle::HandOver)?;

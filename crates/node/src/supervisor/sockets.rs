@@ -1,19 +1,23 @@
 //! The server's listening sockets: bound once, lent to services, kept by our parent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use mainstay_site::plan::{Listen, Plan, Transport};
+use mainstay_site::plan::{Listen, Plan, Service, Transport};
 
-use crate::platform::bind;
+use crate::platform::bind::{self, Place};
 use crate::platform::holder::{self, Holder};
 use crate::platform::notify::Notify;
 
 /// What the names of kept sockets begin with.
 pub(super) const KEPT_AS: &str = "sock-";
+/// By which name a service is handed the socket for the other tiers of its server.
+const BESIDE: &str = "beside";
 
 /// Why a socket could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -25,25 +29,25 @@ pub struct Unbindable {
     source: io::Error,
 }
 
-/// A place to listen: UDP or not, and where.
-type Place = (bool, SocketAddr);
+/// A socket, and the name by which it is handed over.
+type Lent = (String, Arc<OwnedFd>);
 
 /// Every socket that is held, by place; several where each core has its own.
 pub(super) struct Sockets {
     held: BTreeMap<Place, Vec<Arc<OwnedFd>>>,
     cores: usize,
+    /// The server's state directory.
+    state: PathBuf,
 }
 
 impl Sockets {
     /// Takes over what was kept. What is no listening socket is closed and taken out of the store.
-    pub(super) fn adopt(kept: Vec<(String, OwnedFd)>, notify: &Notify) -> Sockets {
+    pub(super) fn adopt(kept: Vec<(String, OwnedFd)>, state: PathBuf, notify: &Notify) -> Sockets {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut sockets = Sockets { held: BTreeMap::new(), cores };
+        let mut sockets = Sockets { held: BTreeMap::new(), cores, state };
         for (name, fd) in kept {
             match bind::describe(&fd) {
-                Some((transport, address)) => {
-                    sockets.held.entry((transport == Transport::Udp, address)).or_default().push(Arc::new(fd));
-                }
+                Some(place) => sockets.held.entry(place).or_default().push(Arc::new(fd)),
                 None => notify.forget(&name),
             }
         }
@@ -54,20 +58,17 @@ impl Sockets {
     ///
     /// # Errors
     /// At the first that cannot be bound.
-    pub(super) fn ensure(
-        &mut self,
-        listens: &[Listen],
-        notify: &Notify,
-    ) -> Result<Vec<(String, Arc<OwnedFd>)>, Unbindable> {
+    pub(super) fn ensure(&mut self, listens: &[Listen], notify: &Notify) -> Result<Vec<Lent>, Unbindable> {
         let mut lent = Vec::new();
         for listen in listens {
-            let place = (listen.transport == Transport::Udp, listen.address);
+            let place = Place::from(listen);
             let count = if listen.per_core { self.cores } else { 1 };
             if self.held.get(&place).is_some_and(|held| held.len() != count) {
-                self.release(place, notify);
+                self.release(&place, notify);
             }
             if !self.held.contains_key(&place) {
-                self.bind(listen, place, count, notify)?;
+                let fds = bind::listen(listen, count).map_err(|error| explain(listen, error))?;
+                self.hold(place.clone(), fds, notify);
             }
             let held = self.held.get(&place).into_iter().flatten();
             lent.extend(held.map(|fd| (listen.name.clone(), Arc::clone(fd))));
@@ -75,45 +76,68 @@ impl Sockets {
         Ok(lent)
     }
 
-    fn bind(&mut self, listen: &Listen, place: Place, count: usize, notify: &Notify) -> Result<(), Unbindable> {
-        let fds = bind::listen(listen, count).map_err(|error| explain(listen, error))?;
-        for (index, fd) in fds.iter().enumerate() {
-            notify.keep(&kept_as(place, index), fd.as_fd());
+    /// The socket for the other tiers of this server, bound if it is not held yet. `None` if the service has none, or cannot have it:
+    /// then they come over TCP.
+    pub(super) fn beside(&mut self, service: &Service, notify: &Notify) -> Option<Lent> {
+        let path = self.state.join(service.beside()?);
+        let place = Place::Unix(path.clone());
+        if !self.held.contains_key(&place) {
+            match bind::listen_beside(&path) {
+                Ok(fd) => self.hold(place.clone(), vec![fd], notify),
+                Err(error) => {
+                    tracing::info!("{} is asked over TCP by its own server: {}: {error}", service.name, path.display());
+                    return None;
+                }
+            }
         }
-        self.held.insert(place, fds.into_iter().map(Arc::new).collect());
-        Ok(())
+        Some((BESIDE.to_owned(), Arc::clone(self.held.get(&place)?.first()?)))
     }
 
-    fn release(&mut self, place: Place, notify: &Notify) {
-        for index in 0..self.held.remove(&place).map_or(0, |held| held.len()) {
+    fn hold(&mut self, place: Place, fds: Vec<OwnedFd>, notify: &Notify) {
+        for (index, fd) in fds.iter().enumerate() {
+            notify.keep(&kept_as(&place, index), fd.as_fd());
+        }
+        self.held.insert(place, fds.into_iter().map(Arc::new).collect());
+    }
+
+    fn release(&mut self, place: &Place, notify: &Notify) {
+        for index in 0..self.held.remove(place).map_or(0, |held| held.len()) {
             notify.forget(&kept_as(place, index));
+        }
+        if let Place::Unix(path) = place {
+            // A file that nobody listens on is in nobody's way.
+            let _ = fs::remove_file(path);
         }
     }
 
     /// Closes what no service of `plan` listens on.
     pub(super) fn retain(&mut self, plan: &Plan, notify: &Notify) {
-        let listens = || plan.services.iter().flat_map(|service| &service.listens);
-        let wanted =
-            |place: &Place| listens().any(|listen| (listen.transport == Transport::Udp, listen.address) == *place);
-        let gone: Vec<Place> = self.held.keys().filter(|place| !wanted(place)).copied().collect();
-        for place in gone {
-            self.release(place, notify);
-        }
+        let beside = |service: &Service| service.beside().map(|path| Place::Unix(self.state.join(path)));
+        let places = |service| beside(service).into_iter().chain(service.listens.iter().map(Place::from));
+        let wanted: BTreeSet<Place> = plan.services.iter().flat_map(places).collect();
+        let gone: Vec<Place> = self.held.keys().filter(|place| !wanted.contains(place)).cloned().collect();
+        gone.iter().for_each(|place| self.release(place, notify));
     }
 
     /// Closes everything.
     pub(super) fn clear(&mut self, notify: &Notify) {
-        while let Some(place) = self.held.keys().next().copied() {
-            self.release(place, notify);
+        while let Some(place) = self.held.keys().next().cloned() {
+            self.release(&place, notify);
         }
     }
 }
 
-/// `sock-tcp-10.80.0.11-80-0`; the colons of IPv6 would split a list of names.
-fn kept_as((udp, address): Place, index: usize) -> String {
-    let transport = if udp { "udp" } else { "tcp" };
-    let ip = address.ip().to_string().replace(':', "_");
-    format!("{KEPT_AS}{transport}-{ip}-{}-{index}", address.port())
+/// `sock-tcp-10.80.0.11-80-0`, `sock-unix-web.sock-0`; the colons of IPv6 would split a list of names.
+fn kept_as(place: &Place, index: usize) -> String {
+    let at = |address: &SocketAddr| format!("{}-{}", address.ip().to_string().replace(':', "_"), address.port());
+    match place {
+        Place::Tcp(address) => format!("{KEPT_AS}tcp-{}-{index}", at(address)),
+        Place::Udp(address) => format!("{KEPT_AS}udp-{}-{index}", at(address)),
+        Place::Unix(path) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            format!("{KEPT_AS}unix-{name}-{index}")
+        }
+    }
 }
 
 fn explain(listen: &Listen, error: io::Error) -> Unbindable {
@@ -149,11 +173,18 @@ fn explain(listen: &Listen, error: io::Error) -> Unbindable {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use mainstay_site::model::AppKind;
 
     use super::*;
 
     fn listen(address: SocketAddr, per_core: bool) -> Listen {
         Listen { name: "http".into(), transport: Transport::Tcp, address, per_core, floating: false }
+    }
+
+    fn app() -> Service {
+        crate::app::scene::launch("/nowhere".as_ref(), AppKind::Php { entry: "index.php".into() }).service
     }
 
     fn silent() -> Notify {
@@ -164,7 +195,7 @@ mod tests {
     #[test]
     fn names_the_culprit_of_a_taken_port() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut sockets = Sockets::adopt(Vec::new(), &silent());
+        let mut sockets = Sockets::adopt(Vec::new(), "/nowhere".into(), &silent());
         let error = sockets.ensure(&[listen(taken.local_addr().unwrap(), false)], &silent()).unwrap_err().to_string();
         assert!(error.contains(&format!("(process {}) has it", std::process::id())), "{error}");
     }
@@ -172,7 +203,7 @@ mod tests {
     #[test]
     fn lends_the_same_socket_until_nobody_wants_it() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut sockets = Sockets::adopt(Vec::new(), &silent());
+        let mut sockets = Sockets::adopt(Vec::new(), "/nowhere".into(), &silent());
         let first = sockets.ensure(&[listen(address, false)], &silent()).unwrap();
         let second = sockets.ensure(&[listen(address, false)], &silent()).unwrap();
         assert!(Arc::ptr_eq(&first[0].1, &second[0].1));
@@ -184,15 +215,43 @@ mod tests {
     #[test]
     fn one_per_core_where_the_plan_says_so() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut sockets = Sockets::adopt(Vec::new(), &silent());
+        let mut sockets = Sockets::adopt(Vec::new(), "/nowhere".into(), &silent());
         sockets.cores = 3;
         assert_eq!(sockets.ensure(&[listen(address, true)], &silent()).unwrap().len(), 3);
         assert_eq!(sockets.ensure(&[listen(address, false)], &silent()).unwrap().len(), 1);
     }
 
     #[test]
+    fn the_tiers_of_a_server_have_a_socket_that_outlives_its_supervisor() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().to_owned();
+        std::fs::create_dir(state.join("run")).unwrap();
+        let service = app();
+        let mut sockets = Sockets::adopt(Vec::new(), state.clone(), &silent());
+        let (name, first) = sockets.beside(&service, &silent()).unwrap();
+        assert_eq!(name, "beside");
+        assert!(UnixStream::connect(state.join("run/app-site.sock")).is_ok());
+        // The next supervisor is given what is kept, and does not bind it again.
+        let kept = vec![("sock-unix-app-site.sock-0".to_owned(), first.try_clone().unwrap())];
+        let mut sockets = Sockets::adopt(kept, state.clone(), &silent());
+        sockets.beside(&service, &silent()).unwrap();
+        let listener = UnixListener::from(first.try_clone().unwrap());
+        listener.set_nonblocking(true).unwrap();
+        while listener.accept().is_ok() {}
+        assert!(UnixStream::connect(state.join("run/app-site.sock")).is_ok() && listener.accept().is_ok());
+        sockets.clear(&silent());
+        assert!(!state.join("run/app-site.sock").exists());
+        // What a killed one has left is in nobody's way; and where there is no room for a socket, there is TCP.
+        drop(UnixListener::bind(state.join("run/app-site.sock")).unwrap());
+        assert!(sockets.beside(&service, &silent()).is_some());
+        let deep = state.join("x".repeat(108));
+        assert!(Sockets::adopt(Vec::new(), deep, &silent()).beside(&service, &silent()).is_none());
+    }
+
+    #[test]
     fn names_do_not_split_a_list() {
-        assert_eq!(kept_as((false, "10.80.0.11:80".parse().unwrap()), 0), "sock-tcp-10.80.0.11-80-0");
-        assert_eq!(kept_as((true, "[fd00::1]:53".parse().unwrap()), 2), "sock-udp-fd00__1-53-2");
+        assert_eq!(kept_as(&Place::Tcp("10.80.0.11:80".parse().unwrap()), 0), "sock-tcp-10.80.0.11-80-0");
+        assert_eq!(kept_as(&Place::Udp("[fd00::1]:53".parse().unwrap()), 2), "sock-udp-fd00__1-53-2");
+        assert_eq!(kept_as(&Place::Unix("/s/run/web.sock".into()), 0), "sock-unix-web.sock-0");
     }
 }

@@ -66,7 +66,7 @@ impl Site {
         let member = &mut self.members[place];
         let config = member.config.clone();
         let listener = TcpListener::bind(member.fellow().copies).unwrap();
-        let sockets = Sockets { tcp: vec![("copies".into(), listener)], udp: Vec::new() };
+        let sockets = Sockets { tcp: vec![("copies".into(), listener)], ..Sockets::default() };
         member.running = Some(Running::start(launch, sockets, move |context| database::run(context, &config).unwrap()));
     }
 

@@ -40,7 +40,7 @@ fn a_role_in_a_process_of_its_own() {
 fn copies(config: &mainstay_site::plan::Database) -> Sockets {
     let own = config.members.iter().find(|member| member.server_id == config.server_id);
     let listen = |own: &mainstay_site::plan::Fellow| ("copies".into(), TcpListener::bind(own.copies).unwrap());
-    Sockets { tcp: own.map(listen).into_iter().collect(), udp: Vec::new() }
+    Sockets { tcp: own.map(listen).into_iter().collect(), ..Sockets::default() }
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Endpoints {
         let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
         let sockets = ["writer", "reader", "fresh"].map(|name| (name.to_owned(), listen()));
         let [writer, reader, fresh] = sockets.each_ref().map(|(_, socket)| socket.local_addr().unwrap());
-        let sockets = Sockets { tcp: sockets.into(), udp: Vec::new() };
+        let sockets = Sockets { tcp: sockets.into(), ..Sockets::default() };
         let launch = launch("sql", Role::App, Config::Sql(config.clone()), Path::new("/nonexistent"));
         let running = Running::start(launch, sockets, move |context| sql::run(context, &config).unwrap());
         Endpoints { running, writer, reader, fresh }
