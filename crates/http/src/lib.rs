@@ -58,4 +58,4 @@ pub use pool::{Declared, Ejection, Figures, Lease, Pool, Refused, Reuse, Setting
 pub use secure::{Doors, hsts};
 pub use server::{Listeners, Live, Server};
 pub use sticky::Sticky;
-pub use stream::{Address, Beside};
+pub use stream::{Address, Local};

@@ -73,17 +73,17 @@ pub struct Listeners {
     /// For HTTP over TLS.
     pub https: Vec<TcpListener>,
     /// For HTTP from who runs on the same server. Such connections are taken for what they would be at the first of `http`.
-    pub beside: Option<UnixListener>,
+    pub local: Option<UnixListener>,
 }
 
 impl Listeners {
     fn by_core(self) -> io::Result<Vec<Vec<Entrance>>> {
         let cores = per_address(&self.http).max(per_address(&self.https));
         let mut by_core: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
-        if let (Some(first), Some(beside)) = (self.http.first(), self.beside) {
+        if let (Some(first), Some(local)) = (self.http.first(), self.local) {
             let address = first.local_addr()?;
             for entrances in &mut by_core {
-                entrances.push(Entrance::Beside(beside.try_clone()?, address));
+                entrances.push(Entrance::Local(local.try_clone()?, address));
             }
         }
         for (listeners, entrance) in [(self.http, Entrance::Http as fn(_) -> _), (self.https, Entrance::Https)] {
@@ -99,7 +99,7 @@ impl Listeners {
 enum Entrance {
     Http(TcpListener),
     Https(TcpListener),
-    Beside(UnixListener, SocketAddr),
+    Local(UnixListener, SocketAddr),
 }
 
 impl Entrance {
@@ -107,7 +107,7 @@ impl Entrance {
         Ok(match self {
             Entrance::Http(listener) => (Listener::tcp(listener)?, Scheme::Http),
             Entrance::Https(listener) => (Listener::tcp(listener)?, Scheme::Https),
-            Entrance::Beside(listener, address) => (Listener::unix(listener, address)?, Scheme::Beside),
+            Entrance::Local(listener, address) => (Listener::unix(listener, address)?, Scheme::Local),
         })
     }
 }
@@ -127,7 +127,7 @@ enum Scheme {
     Http,
     Https,
     /// HTTP over a Unix socket.
-    Beside,
+    Local,
 }
 
 impl Server {
@@ -271,7 +271,7 @@ fn begin(stream: Descriptor, scheme: Scheme, client: SocketAddr, worker: &Rc<Wor
     count(&counters.connections);
     let config = worker.config.get();
     let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
-    if many || (scheme != Scheme::Beside && set_tcp_nodelay(&stream, true).is_err()) {
+    if many || (scheme != Scheme::Local && set_tcp_nodelay(&stream, true).is_err()) {
         count(&counters.turned_away);
         return;
     }
@@ -285,7 +285,7 @@ fn begin(stream: Descriptor, scheme: Scheme, client: SocketAddr, worker: &Rc<Wor
         let serving = pin!(async {
             let wire = match scheme {
                 Scheme::Http => Wire::new(Stream::Tcp(stream)),
-                Scheme::Beside => {
+                Scheme::Local => {
                     let ends = Rc::new((SocketAddr::new(client.ip(), 0), client));
                     Wire::between(Some(ends), Stream::Unix(stream))
                 }
@@ -331,7 +331,7 @@ fn crowd(stream: Descriptor, scheme: Scheme, worker: &Rc<Worker>, open: &Rc<Open
     open.told.set(open.told.get() + 1);
     let (worker, open) = (worker.clone(), open.clone());
     spawn(async move {
-        let stream = if scheme == Scheme::Beside { Stream::Unix(stream) } else { Stream::Tcp(stream) };
+        let stream = if scheme == Scheme::Local { Stream::Unix(stream) } else { Stream::Tcp(stream) };
         connection::turn_away(worker, stream).await;
         open.told.set(open.told.get() - 1);
     });

@@ -27,21 +27,21 @@ pub enum Address {
     /// A Unix socket.
     Unix(PathBuf),
     /// A tier on this server, which is also at a TCP address.
-    Beside(Beside),
+    Local(Local),
     /// A TCP address at which TLS is spoken, by somebody in particular.
     Tls(Encrypted),
 }
 
 /// Two ways to a tier on this server: a round trip through the Unix socket costs two thirds of one over TCP. It need not be there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Beside {
+pub struct Local {
     /// The Unix socket.
     pub path: PathBuf,
     /// Where everyone else connects.
     pub address: SocketAddr,
 }
 
-impl Beside {
+impl Local {
     async fn connect(&self) -> io::Result<Stream> {
         match event_loop::unix(&self.path) {
             Ok(stream) => Ok(Stream::Unix(stream)),
@@ -53,8 +53,8 @@ impl Beside {
 
 impl Address {
     /// Whether it leads to this machine, which cannot be off.
-    pub(crate) fn is_here(&self) -> bool {
-        matches!(self, Address::Unix(_) | Address::Beside(_))
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Address::Unix(_) | Address::Local(_))
     }
 }
 
@@ -63,7 +63,7 @@ impl std::fmt::Display for Address {
         match self {
             Address::Tcp(address) => address.fmt(f),
             Address::Unix(path) => path.display().fmt(f),
-            Address::Beside(beside) => beside.address.fmt(f),
+            Address::Local(local) => local.address.fmt(f),
             Address::Tls(encrypted) => encrypted.fmt(f),
         }
     }
@@ -124,7 +124,7 @@ impl Stream {
             match address {
                 Address::Tcp(address) => tcp(address).await.map(Stream::Tcp),
                 Address::Unix(path) => event_loop::unix(path).map(Stream::Unix),
-                Address::Beside(beside) => beside.connect().await,
+                Address::Local(local) => local.connect().await,
                 Address::Tls(backend) => {
                     let tcp = tcp(&backend.address).await?;
                     Ok(Stream::Tls(Session::connect(tcp, backend, two, deadline).await?))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mainstay_http::files::Folder;
 use mainstay_http::{
-    Address, Beside, Cache, CacheSettings, Checked, Config, Counters, Declared, Limits, Listeners, Live, Pool, Reuse,
+    Address, Cache, CacheSettings, Checked, Config, Counters, Declared, Limits, Listeners, Live, Local, Pool, Reuse,
     Route, Server, Settings, Speaks, Sticky, Target,
 };
 use mainstay_machines::health::{self, State as Seen};
@@ -158,7 +158,7 @@ impl Tier {
 fn address(plan: &plan::Pool, backend: &plan::Backend, launch: &Launch) -> Address {
     let address = backend.address;
     match backend.name == launch.server {
-        true => Address::Beside(Beside { path: launch.state.join(plan::beside(&plan.name)), address }),
+        true => Address::Local(Local { path: launch.state.join(plan::local_socket(&plan.name)), address }),
         false => Address::Tcp(address),
     }
 }
@@ -236,7 +236,7 @@ pub(crate) type Make = fn(&Launch, Option<&Made>) -> Result<Made, Error>;
 pub(crate) fn run(mut context: Context, make: Make) -> Result<(), Error> {
     let sockets = &mut context.sockets;
     let (http, https) = (sockets.take_tcp("http"), sockets.take_tcp("https"));
-    let listeners = Listeners { http, https, beside: sockets.beside.take() };
+    let listeners = Listeners { http, https, local: sockets.local.take() };
     if listeners.http.is_empty() {
         return Err(Error::NoSocket);
     }

@@ -107,7 +107,7 @@ impl Lease {
 
     pub(crate) fn reuse(&self) -> Reuse {
         match self.pool.settings.reuse {
-            Reuse::Lively if self.address.is_here() => Reuse::Always,
+            Reuse::Lively if self.address.is_local() => Reuse::Always,
             reuse => reuse,
         }
     }

@@ -27,7 +27,7 @@ pub struct Engine {
     /// The same over TLS.
     pub secure: SocketAddr,
     /// The same for who runs on this server.
-    pub beside: PathBuf,
+    pub local: PathBuf,
     pub pool: Arc<Pool>,
     pub counters: Arc<Counters>,
     /// What it follows.
@@ -111,11 +111,11 @@ impl Engine {
         let (stop, stopped) = watch::channel(false);
         let (counters, config, live) = (server.counters(), server.config(), server.live());
         let folder = tempfile::tempdir().unwrap();
-        let beside = folder.path().join("beside.sock");
-        let listens = UnixListener::bind(&beside).unwrap();
-        let listeners = Listeners { http: vec![http], https: vec![https], beside: Some(listens) };
+        let local = folder.path().join("local.sock");
+        let listens = UnixListener::bind(&local).unwrap();
+        let listeners = Listeners { http: vec![http], https: vec![https], local: Some(listens) };
         let thread = std::thread::spawn(move || server.run(listeners, &stopped).unwrap());
-        Engine { address, secure, beside, pool, counters, config, live, stop, thread: Some(thread), _folder: folder }
+        Engine { address, secure, local, pool, counters, config, live, stop, thread: Some(thread), _folder: folder }
     }
 
     pub fn total(&self, name: &str) -> u64 {

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod balance;
-mod beside;
 mod cache;
 mod engine;
 mod faults;
@@ -14,6 +13,7 @@ mod hostile;
 mod http2;
 mod kept;
 mod live;
+mod local;
 mod reencrypt;
 mod responder;
 mod scripts;

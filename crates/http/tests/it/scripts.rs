@@ -76,14 +76,14 @@ fn one_connection_carries_many_requests_and_params_say_what_was_asked() {
 }
 
 #[test]
-fn a_script_that_is_asked_beside_sees_the_addresses_of_this_server() {
+fn a_script_that_is_asked_by_its_own_server_sees_the_addresses_of_this_server() {
     let responder = Responder::new(|asked, line| {
         assert!(asked.params.contains("REMOTE_ADDR127.0.0.1"), "{}", asked.params);
         assert!(asked.params.contains("SERVER_ADDR127.0.0.1"), "{}", asked.params);
         line.answers("A: b\r\n\r\nfine")
     });
     let engine = before(&responder);
-    let mut stream = UnixStream::connect(&engine.beside).unwrap();
+    let mut stream = UnixStream::connect(&engine.local).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

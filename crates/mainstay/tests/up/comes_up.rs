@@ -31,7 +31,7 @@ fn a_site_serves_outlives_its_up_and_keeps_its_data() {
     }
 
     let app = site.pids().into_iter().find(|(service, _)| service == "app-site").unwrap().1;
-    assert!(is_asked_beside(app), "web server and application run on one server");
+    assert!(is_asked_locally(app), "web server and application run on one server");
 
     let again = site.up(&[]);
     assert_eq!(again.status.code(), Some(0), "{}", err(&again));
@@ -57,7 +57,7 @@ fn a_site_serves_outlives_its_up_and_keeps_its_data() {
 }
 
 /// Whether somebody is connected to the application's Unix socket for its own server (proc_net(5); 03 is connected).
-fn is_asked_beside(app: u64) -> bool {
+fn is_asked_locally(app: u64) -> bool {
     let sockets = fs::read_to_string(format!("/proc/{app}/net/unix")).unwrap();
     sockets
         .lines()

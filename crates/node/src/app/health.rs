@@ -65,7 +65,7 @@ impl Question {
     async fn ask_at(&self, address: &Address) -> Result<(), String> {
         match address {
             Address::Unix(path) => self.ask_stream(UnixStream::connect(path).await.map_err(words)?).await,
-            Address::Tls(_) | Address::Beside(_) => {
+            Address::Tls(_) | Address::Local(_) => {
                 Err("workers are no tier: they are met in clear, in one place".into())
             }
             Address::Tcp(address) => self.ask_stream(TcpStream::connect(address).await.map_err(words)?).await,

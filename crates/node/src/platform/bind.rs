@@ -63,7 +63,7 @@ fn one(planned: &Listen, share: bool) -> io::Result<Socket> {
 ///
 /// # Errors
 /// As bind(2) and listen(2); also if the path is too long for unix(7).
-pub fn listen_beside(path: &Path) -> io::Result<OwnedFd> {
+pub fn listen_locally(path: &Path) -> io::Result<OwnedFd> {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {

@@ -17,7 +17,7 @@ use crate::platform::notify::Notify;
 /// What the names of kept sockets begin with.
 pub(super) const KEPT_AS: &str = "sock-";
 /// By which name a service is handed the socket for the other tiers of its server.
-const BESIDE: &str = "beside";
+const LOCAL: &str = "local";
 
 /// Why a socket could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -78,11 +78,11 @@ impl Sockets {
 
     /// The socket for the other tiers of this server, bound if it is not held yet. `None` if the service has none, or cannot have it:
     /// then they come over TCP.
-    pub(super) fn beside(&mut self, service: &Service, notify: &Notify) -> Option<Lent> {
-        let path = self.state.join(service.beside()?);
+    pub(super) fn local(&mut self, service: &Service, notify: &Notify) -> Option<Lent> {
+        let path = self.state.join(service.local_socket()?);
         let place = Place::Unix(path.clone());
         if !self.held.contains_key(&place) {
-            match bind::listen_beside(&path) {
+            match bind::listen_locally(&path) {
                 Ok(fd) => self.hold(place.clone(), vec![fd], notify),
                 Err(error) => {
                     tracing::info!("{} is asked over TCP by its own server: {}: {error}", service.name, path.display());
@@ -90,7 +90,7 @@ impl Sockets {
                 }
             }
         }
-        Some((BESIDE.to_owned(), Arc::clone(self.held.get(&place)?.first()?)))
+        Some((LOCAL.to_owned(), Arc::clone(self.held.get(&place)?.first()?)))
     }
 
     fn hold(&mut self, place: Place, fds: Vec<OwnedFd>, notify: &Notify) {
@@ -112,8 +112,8 @@ impl Sockets {
 
     /// Closes what no service of `plan` listens on.
     pub(super) fn retain(&mut self, plan: &Plan, notify: &Notify) {
-        let beside = |service: &Service| service.beside().map(|path| Place::Unix(self.state.join(path)));
-        let places = |service| beside(service).into_iter().chain(service.listens.iter().map(Place::from));
+        let local = |service: &Service| service.local_socket().map(|path| Place::Unix(self.state.join(path)));
+        let places = |service| local(service).into_iter().chain(service.listens.iter().map(Place::from));
         let wanted: BTreeSet<Place> = plan.services.iter().flat_map(places).collect();
         let gone: Vec<Place> = self.held.keys().filter(|place| !wanted.contains(place)).cloned().collect();
         gone.iter().for_each(|place| self.release(place, notify));
@@ -228,13 +228,13 @@ mod tests {
         std::fs::create_dir(state.join("run")).unwrap();
         let service = app();
         let mut sockets = Sockets::adopt(Vec::new(), state.clone(), &silent());
-        let (name, first) = sockets.beside(&service, &silent()).unwrap();
-        assert_eq!(name, "beside");
+        let (name, first) = sockets.local(&service, &silent()).unwrap();
+        assert_eq!(name, "local");
         assert!(UnixStream::connect(state.join("run/app-site.sock")).is_ok());
         // The next supervisor is given what is kept, and does not bind it again.
         let kept = vec![("sock-unix-app-site.sock-0".to_owned(), first.try_clone().unwrap())];
         let mut sockets = Sockets::adopt(kept, state.clone(), &silent());
-        sockets.beside(&service, &silent()).unwrap();
+        sockets.local(&service, &silent()).unwrap();
         let listener = UnixListener::from(first.try_clone().unwrap());
         listener.set_nonblocking(true).unwrap();
         while listener.accept().is_ok() {}
@@ -243,9 +243,9 @@ mod tests {
         assert!(!state.join("run/app-site.sock").exists());
         // What a killed one has left is in nobody's way; and where there is no room for a socket, there is TCP.
         drop(UnixListener::bind(state.join("run/app-site.sock")).unwrap());
-        assert!(sockets.beside(&service, &silent()).is_some());
+        assert!(sockets.local(&service, &silent()).is_some());
         let deep = state.join("x".repeat(108));
-        assert!(Sockets::adopt(Vec::new(), deep, &silent()).beside(&service, &silent()).is_none());
+        assert!(Sockets::adopt(Vec::new(), deep, &silent()).local(&service, &silent()).is_none());
     }
 
     #[test]

@@ -82,20 +82,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// The Unix socket beside its `http`, if another tier of its server may ask it. See [`beside`].
-    pub fn beside(&self) -> Option<String> {
+    /// The Unix socket beside its `http`, if another tier of its server may ask it. See [`local_socket`].
+    pub fn local_socket(&self) -> Option<String> {
         let asked = match &self.config {
             Config::Web(web) => !web.front,
             Config::App(_) => true,
             _ => false,
         };
-        asked.then(|| beside(self.name.as_str()))
+        asked.then(|| local_socket(self.name.as_str()))
     }
 }
 
 /// Where a tier is reached by those of its own server, relative to the state directory: a Unix socket that everyone of the server may
 /// connect to, as everyone may to its port. It need not be there: whoever does not find it goes to the port.
-pub fn beside(service: &str) -> String {
+pub fn local_socket(service: &str) -> String {
     format!("run/{service}.sock")
 }
 

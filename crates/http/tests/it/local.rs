@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mainstay_http::{Address, Beside, Reuse, Settings, Speaks};
+use mainstay_http::{Address, Local, Reuse, Settings, Speaks};
 
 use crate::engine::{Engine, backend, limits, pass, pool_of, request, value};
 
@@ -25,9 +25,9 @@ fn tier() -> Engine {
 
 /// One that asks it.
 fn before(path: &Path, address: SocketAddr) -> Engine {
-    let beside = Address::Beside(Beside { path: path.to_owned(), address });
+    let local = Address::Local(Local { path: path.to_owned(), address });
     let settings = Settings { reuse: Reuse::Lively, ..Settings::default() };
-    Engine::start(Vec::new(), pool_of([beside].into_iter(), settings), Speaks::Http, limits())
+    Engine::start(Vec::new(), pool_of([local].into_iter(), settings), Speaks::Http, limits())
 }
 
 /// Where nobody listens.
@@ -38,7 +38,7 @@ fn nowhere() -> SocketAddr {
 #[test]
 fn it_is_asked_through_its_unix_socket_and_every_request_on_the_same_connection() {
     let tier = tier();
-    let engine = before(&tier.beside, nowhere());
+    let engine = before(&tier.local, nowhere());
     let mut client = engine.connect();
     for length in [0, 1, 10_000, 1_000_000] {
         // One that was silent for so long may be off, were it elsewhere.
@@ -55,7 +55,7 @@ fn it_is_asked_through_its_unix_socket_and_every_request_on_the_same_connection(
 fn who_comes_through_it_is_of_this_server() {
     let tier = tier();
     let asked = |path: &str| {
-        let mut stream = UnixStream::connect(&tier.beside).unwrap();
+        let mut stream = UnixStream::connect(&tier.local).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
         std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
         let mut answer = String::new();
