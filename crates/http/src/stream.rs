@@ -5,14 +5,14 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::{SendFlags, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
 
-use crate::event_loop::{self, Descriptor, Side, timeout};
+use crate::event_loop::{self, Descriptor, Side, sleep, timeout};
 use crate::http2::{Asked, Served};
 use crate::patience::within;
 use crate::spares::JOINED_BYTES_MAX;
@@ -76,6 +76,22 @@ async fn tcp(address: &SocketAddr) -> io::Result<Descriptor> {
     Ok(stream)
 }
 
+/// Between two looks whether there is room in a full queue: little at first, and so much that thousands who look need a fifth of a core.
+const FULL_PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(64)];
+
+/// Connects to a Unix socket. If as many wait there already as may, the kernel says so, and tells nobody when that changes (connect(2),
+/// `EAGAIN`): somebody is there, and behind.
+async fn unix(path: &Path) -> io::Result<Descriptor> {
+    let [mut pause, longest] = FULL_PAUSES;
+    loop {
+        match event_loop::unix(path) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(pause).await,
+            connected => return connected,
+        }
+        pause = longest.min(2 * pause);
+    }
+}
+
 /// A machine whose kernel acknowledges nothing for so long is off, or cut off: on the networks between tiers an acknowledgement
 /// takes milliseconds, and a virtual machine that moves to another host pauses for up to two seconds.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
@@ -123,7 +139,7 @@ impl Stream {
         let connecting = async {
             match address {
                 Address::Tcp(address) => tcp(address).await.map(Stream::Tcp),
-                Address::Unix(path) => event_loop::unix(path).map(Stream::Unix),
+                Address::Unix(path) => unix(path).await.map(Stream::Unix),
                 Address::Local(local) => local.connect().await,
                 Address::Tls(backend) => {
                     let tcp = tcp(&backend.address).await?;

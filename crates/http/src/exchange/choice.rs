@@ -1,14 +1,13 @@
 //! What matters of a request when a backend is chosen for it, and waiting for one.
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mainstay_machines::balance::{Hashed, hash, source};
 
 use super::{Given, Trip, micros};
-use crate::codec::{Framing, Head, Kind};
+use crate::codec::{Head, Kind};
 use crate::connection::boxed;
 use crate::pool::{Lease, Pool, Refused, Wanted};
 use crate::wire::Wire;
@@ -45,16 +44,11 @@ impl Trip<'_> {
         if let Some(lease) = pool.lease_now(wanted) {
             return Some(Ok(lease));
         }
-        // What comes of a body is for the backend.
-        let has_body = self.request.framing != Framing::None && !matches!(given, Given::Script(_));
+        let gathered = matches!(given, Given::Script(_));
         // In a box of its own: nearly every request finds somebody at once.
         let waited = boxed(|| async move {
-            let (began, mut lease) = (Instant::now(), pin!(pool.wait(wanted)));
-            let leased = tokio::select! {
-                biased;
-                leased = &mut lease => Some(leased),
-                _ = self.watch(&wire.stream, &mut wire.pending), if !has_body => None,
-            };
+            let began = Instant::now();
+            let leased = self.unless_gone(pool.wait(wanted), gathered, wire).await;
             self.stages.queue.set(self.stages.queue.get() + micros(began.elapsed()));
             leased
         });

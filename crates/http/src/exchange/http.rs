@@ -37,7 +37,7 @@ impl Trip<'_> {
     pub(super) async fn by_http(&self, lease: &mut Lease, given: &Given<'_>, wire: &mut Wire) -> Attempt {
         let reached = match given {
             Given::Stream => self.stream(lease).await.map(|stream| (stream, true)),
-            _ => self.reach(lease).await,
+            _ => self.reach_for(wire, lease).await,
         };
         let (mut backend, fresh) = match reached {
             Ok(reached) => reached,

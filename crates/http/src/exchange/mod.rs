@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_machines::health::Failure;
 
-use crate::codec::{Refusal, Request};
+use crate::codec::{Framing, Refusal, Request};
 use crate::config::{Config, Limits, Route, Speaks};
 use crate::connection::boxed;
 use crate::counters::count;
@@ -355,6 +355,17 @@ impl Trip<'_> {
             }
         }
         std::future::pending().await
+    }
+
+    /// What `doing` comes to, unless the client goes away meanwhile. Not if there is a body that was not `gathered`: what comes of it
+    /// is for the backend.
+    async fn unless_gone<T>(&self, doing: impl Future<Output = T>, gathered: bool, wire: &mut Wire) -> Option<T> {
+        let watched = gathered || self.request.framing == Framing::None;
+        tokio::select! {
+            biased;
+            done = doing => Some(done),
+            _ = self.watch(&wire.stream, &mut wire.pending), if watched => None,
+        }
     }
 
     /// Whether the backend may still take its time, which runs from the end of the request; until then the upload watches

@@ -16,6 +16,7 @@ use crate::patience::within;
 use crate::pool::{Lease, Reuse};
 use crate::stream::Stream;
 use crate::tls::distrust;
+use crate::wire::Wire;
 
 /// How long a request waits for what another finds out, which takes a round trip: then it looks itself, since packets get lost.
 const BEHIND: Duration = Duration::from_millis(100);
@@ -25,8 +26,18 @@ impl Trip<'_> {
     pub(super) async fn reach(&self, lease: &Lease) -> Result<(Stream, bool), Attempt> {
         match self.kept(lease) {
             Some(kept) => Ok((kept, false)),
+            None => self.knock(lease).await,
+        }
+    }
+
+    /// The same, unless the client goes away meanwhile: whoever is behind with accepting has work enough.
+    pub(super) async fn reach_for(&self, wire: &mut Wire, lease: &Lease) -> Result<(Stream, bool), Attempt> {
+        match self.kept(lease) {
+            Some(kept) => Ok((kept, false)),
             // In a box of its own: nearly every request finds one that is kept.
-            None => boxed(|| self.knock(lease)).await,
+            None => {
+                boxed(|| self.unless_gone(self.knock(lease), false, wire)).await.unwrap_or(Err(Attempt::ClientGone))
+            }
         }
     }
 

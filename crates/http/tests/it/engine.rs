@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -49,6 +50,23 @@ pub fn limits() -> Limits {
         drain_within: Duration::from_secs(2),
         last_within: Duration::from_millis(50),
         ..Limits::default()
+    }
+}
+
+/// A socket on which as many wait to be accepted as may.
+pub fn filled(path: &Path) -> (UnixListener, Vec<socket2::Socket>) {
+    let socket = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let (listener, address) = (socket(), socket2::SockAddr::unix(path).unwrap());
+    listener.bind(&address).unwrap();
+    listener.listen(1).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let next = socket();
+        next.set_nonblocking(true).unwrap();
+        if next.connect(&address).is_err() {
+            return (OwnedFd::from(listener).into(), waiting);
+        }
+        waiting.push(next);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 
 use mainstay_http::{Address, Limits, Speaks};
 
-use crate::engine::{Engine, PATIENCE, backend, echo, limits, pool, request, until};
+use crate::engine::{Engine, PATIENCE, backend, echo, filled, limits, pool, request, until};
 
 /// A backend that dies after a part of an answer that is said to have so many bytes.
 fn dying(length: usize) -> SocketAddr {
@@ -97,6 +97,37 @@ fn nobody_works_for_a_client_that_went_away_while_it_waited() {
     drop(first);
     assert_eq!(third.answer().body, b"a");
     assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), "GET /third HTTP/1.1");
+}
+
+/// A crowd before a worker with a short queue.
+#[test]
+fn who_is_behind_with_accepting_is_waited_for_but_not_by_who_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("worker.sock");
+    let (listener, waiting) = filled(&path);
+    let limits = Limits { connect_within: PATIENCE, ..limits() };
+    let engine = Engine::start(Vec::new(), pool([Address::Unix(path)].into_iter(), 100), Speaks::Http, limits);
+    let ask = || {
+        let mut client = engine.connect();
+        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        client
+    };
+    let (mut stays, goes) = (ask(), ask());
+    until("both connect", || engine.outstanding() == 2);
+    drop(goes);
+    until("he is missed", || engine.total("client_aborts_total") == 1 && engine.outstanding() == 1);
+    drop(waiting);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // Who has only waited is gone.
+            if matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na").unwrap();
+            }
+        }
+    });
+    assert_eq!(stays.answer().body, b"a");
+    assert_eq!(engine.total("retries_total"), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mainstay_http::{Address, Local, Reuse, Settings, Speaks};
 
-use crate::engine::{Engine, backend, limits, pass, pool_of, request, value};
+use crate::engine::{Engine, backend, filled, limits, pass, pool_of, request, value};
 
 /// A tier whose backend says in its answer how long the body was that it got.
 fn tier() -> Engine {
@@ -72,28 +72,11 @@ fn without_the_socket_it_is_asked_over_tcp() {
     let place = |name: &str| folder.path().join(name);
     let (none, left, full) = (place("none"), place("left"), place("full"));
     drop(UnixListener::bind(&left).unwrap());
-    let _listens = filled(&full);
+    let _full = filled(&full);
     for path in [none, left, full, PathBuf::from("/x".repeat(100))] {
         let tier = tier();
         let engine = before(&path, tier.address);
         assert_eq!(engine.connect().get("/").status, 200, "{}", path.display());
         assert_eq!(tier.total("connections_total"), 1);
-    }
-}
-
-/// A socket on which as many wait already as may.
-fn filled(path: &Path) -> (socket2::Socket, Vec<socket2::Socket>) {
-    let socket = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
-    let (listener, address) = (socket(), socket2::SockAddr::unix(path).unwrap());
-    listener.bind(&address).unwrap();
-    listener.listen(1).unwrap();
-    let mut waiting = Vec::new();
-    loop {
-        let next = socket();
-        next.set_nonblocking(true).unwrap();
-        if next.connect(&address).is_err() {
-            return (listener, waiting);
-        }
-        waiting.push(next);
     }
 }

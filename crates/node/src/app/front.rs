@@ -65,6 +65,8 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
         AppKind::Http { .. } | AppKind::Wsgi { .. } | AppKind::Asgi { .. } => Speaks::Http,
     };
     let mut limits = Limits { drain_within: DRAIN_MAX, ..engine::limits(false) };
+    // A worker that is behind with accepting is busy, and not away: it is on this machine.
+    limits.connect_within = limits.hold_within;
     limits.call_within = matches!(speaks, Speaks::Http2).then_some(limits.tunnel_idle_within);
     if matches!(speaks, Speaks::FastCgi(_)) {
         limits.body_bytes_max = POST_BYTES_MAX;
