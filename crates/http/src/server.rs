@@ -72,19 +72,19 @@ pub struct Listeners {
     pub http: Vec<TcpListener>,
     /// For HTTP over TLS.
     pub https: Vec<TcpListener>,
-    /// For HTTP from who runs on the same server. Such connections are taken for what they would be at the first of `http`.
-    pub local: Option<UnixListener>,
+    /// For HTTP from who runs on the same server, one for each core. Such connections are taken for what they would be at the first of
+    /// `http`.
+    pub local: Vec<UnixListener>,
 }
 
 impl Listeners {
     fn by_core(self) -> io::Result<Vec<Vec<Entrance>>> {
         let cores = per_address(&self.http).max(per_address(&self.https));
         let mut by_core: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
-        if let (Some(first), Some(local)) = (self.http.first(), self.local) {
+        if let Some(first) = self.http.first() {
             let address = first.local_addr()?;
-            for entrances in &mut by_core {
-                entrances.push(Entrance::Local(local.try_clone()?, address));
-            }
+            let local = self.local.into_iter().enumerate();
+            local.for_each(|(place, listener)| by_core[place % cores].push(Entrance::Local(listener, address)));
         }
         for (listeners, entrance) in [(self.http, Entrance::Http as fn(_) -> _), (self.https, Entrance::Https)] {
             // Those of one address stand one after the other.

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,21 +33,25 @@ pub enum Address {
     Tls(Encrypted),
 }
 
-/// Two ways to a tier on this server: a round trip through the Unix socket costs two thirds of one over TCP. It need not be there.
+/// Two ways to a tier on this server: a round trip through a Unix socket costs two thirds of one over TCP. It need not be there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Local {
-    /// The Unix socket.
-    pub path: PathBuf,
+    /// The Unix sockets, one for each of its cores.
+    pub paths: Vec<PathBuf>,
     /// Where everyone else connects.
     pub address: SocketAddr,
 }
 
+/// Connections made by way of [`Local`]: they are spread over the cores, as the kernel does over sockets that share a port.
+static SPREAD: AtomicUsize = AtomicUsize::new(0);
+
 impl Local {
     async fn connect(&self) -> io::Result<Stream> {
-        match event_loop::unix(&self.path) {
-            Ok(stream) => Ok(Stream::Unix(stream)),
+        let next = SPREAD.fetch_add(1, Ordering::Relaxed).checked_rem(self.paths.len());
+        match next.map(|next| event_loop::unix(&self.paths[next])) {
+            Some(Ok(stream)) => Ok(Stream::Unix(stream)),
             // Not there, of an older process, or full: connections over TCP wait.
-            Err(_) => tcp(&self.address).await.map(Stream::Tcp),
+            _ => tcp(&self.address).await.map(Stream::Tcp),
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::fellows::{self, Shared};
+use crate::platform::bind::cores;
 use crate::purge;
 use crate::service::{Context, Declined, Launch, Offer, Reporter};
 
@@ -157,10 +158,11 @@ impl Tier {
 /// Whoever runs on the same server is not asked by way of the network.
 fn address(plan: &plan::Pool, backend: &plan::Backend, launch: &Launch) -> Address {
     let address = backend.address;
-    match backend.name == launch.server {
-        true => Address::Local(Local { path: launch.state.join(plan::local_socket(&plan.name)), address }),
-        false => Address::Tcp(address),
+    if backend.name != launch.server {
+        return Address::Tcp(address);
     }
+    let paths = plan::local_sockets(&plan.name, cores()).map(|path| launch.state.join(path)).collect();
+    Address::Local(Local { paths, address })
 }
 
 fn declared(plan: &plan::Pool, launch: &Launch) -> Vec<Declared> {
@@ -236,7 +238,7 @@ pub(crate) type Make = fn(&Launch, Option<&Made>) -> Result<Made, Error>;
 pub(crate) fn run(mut context: Context, make: Make) -> Result<(), Error> {
     let sockets = &mut context.sockets;
     let (http, https) = (sockets.take_tcp("http"), sockets.take_tcp("https"));
-    let listeners = Listeners { http, https, local: sockets.local.take() };
+    let listeners = Listeners { http, https, local: std::mem::take(&mut sockets.local) };
     if listeners.http.is_empty() {
         return Err(Error::NoSocket);
     }

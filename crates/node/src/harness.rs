@@ -103,7 +103,7 @@ fn sort(handed: Vec<(String, std::os::fd::OwnedFd)>) -> io::Result<Sockets> {
     for (name, fd) in handed {
         match inherit::socket(fd)? {
             Socket::Tcp(listener) => sockets.tcp.push((name, listener)),
-            Socket::Unix(listener) => sockets.local = Some(listener),
+            Socket::Unix(listener) => sockets.local.push(listener),
             Socket::Udp(socket) => sockets.udp.push((name, socket)),
         }
     }

@@ -82,8 +82,8 @@ pub struct Sockets {
     pub tcp: Vec<(String, TcpListener)>,
     /// Datagrams.
     pub udp: Vec<(String, UdpSocket)>,
-    /// For the other tiers of this server: [`Service::local_socket`].
-    pub local: Option<UnixListener>,
+    /// For the other tiers of this server, one per core: [`mainstay_site::plan::local_sockets`].
+    pub local: Vec<UnixListener>,
 }
 
 impl Sockets {

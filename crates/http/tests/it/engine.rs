@@ -131,7 +131,7 @@ impl Engine {
         let folder = tempfile::tempdir().unwrap();
         let local = folder.path().join("local.sock");
         let listens = UnixListener::bind(&local).unwrap();
-        let listeners = Listeners { http: vec![http], https: vec![https], local: Some(listens) };
+        let listeners = Listeners { http: vec![http], https: vec![https], local: vec![listens] };
         let thread = std::thread::spawn(move || server.run(listeners, &stopped).unwrap());
         Engine { address, secure, local, pool, counters, config, live, stop, thread: Some(thread), _folder: folder }
     }

@@ -25,7 +25,7 @@ fn tier() -> Engine {
 
 /// One that asks it.
 fn before(path: &Path, address: SocketAddr) -> Engine {
-    let local = Address::Local(Local { path: path.to_owned(), address });
+    let local = Address::Local(Local { paths: vec![path.to_owned()], address });
     let settings = Settings { reuse: Reuse::Lively, ..Settings::default() };
     Engine::start(Vec::new(), pool_of([local].into_iter(), settings), Speaks::Http, limits())
 }
@@ -49,6 +49,19 @@ fn it_is_asked_through_its_unix_socket_and_every_request_on_the_same_connection(
         assert_eq!(client.get("/").body, b"0");
     }
     assert_eq!(tier.total("connections_total"), 1);
+}
+
+#[test]
+fn its_cores_are_asked_in_turn() {
+    let tiers = [tier(), tier()];
+    let paths = tiers.iter().map(|tier| tier.local.clone()).collect();
+    let local = Address::Local(Local { paths, address: nowhere() });
+    let settings = Settings { reuse: Reuse::Never, ..Settings::default() };
+    let engine = Engine::start(Vec::new(), pool_of([local].into_iter(), settings), Speaks::Http, limits());
+    let mut client = engine.connect();
+    (0..20).for_each(|_| assert_eq!(client.get("/").status, 200));
+    // Other tests of this process take turns too.
+    assert!(tiers.iter().all(|tier| tier.total("connections_total") > 0));
 }
 
 #[test]

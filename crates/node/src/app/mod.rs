@@ -181,7 +181,7 @@ async fn serve(mut context: Context, config: &plan::App, folders: &Folders) -> R
     let counters = server.counters();
     // From the beginning: requests that come early are held until a worker is there. Beside one that serves, not before.
     let (http, until) = (context.sockets.take_tcp(SOCKET_NAME), stop.clone());
-    let listeners = Listeners { http, local: context.sockets.local.take(), ..Listeners::default() };
+    let listeners = Listeners { http, local: std::mem::take(&mut context.sockets.local), ..Listeners::default() };
     let beside = context.launch.beside;
     let engine = async {
         if beside && !board.until_served(&stop).await {

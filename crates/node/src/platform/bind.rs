@@ -16,6 +16,11 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 /// since Linux 5.4; listen(2)).
 const BACKLOG: i32 = 4096;
 
+/// How many cores there are to serve on: as many sockets a service gets for each address that is there once per core.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Binds `count` sockets to what is planned; more than one share it by `SO_REUSEPORT` (socket(7)).
 ///
 /// # Errors

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mainstay_site::plan::{Listen, Plan, Service, Transport};
+use mainstay_site::plan::{self, Listen, Plan, Service, Transport};
 
-use crate::platform::bind::{self, Place};
+use crate::platform::bind::{self, Place, cores};
 use crate::platform::holder::{self, Holder};
 use crate::platform::notify::Notify;
 
@@ -43,7 +43,7 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Takes over what was kept. What is no listening socket is closed and taken out of the store.
     pub(super) fn adopt(kept: Vec<(String, OwnedFd)>, state: PathBuf, notify: &Notify) -> Sockets {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let mut sockets = Sockets { held: BTreeMap::new(), cores, state };
         for (name, fd) in kept {
             match bind::describe(&fd) {
@@ -76,21 +76,30 @@ impl Sockets {
         Ok(lent)
     }
 
-    /// The socket for the other tiers of this server, bound if it is not held yet. `None` if the service has none, or cannot have it:
-    /// then they come over TCP.
-    pub(super) fn local(&mut self, service: &Service, notify: &Notify) -> Option<Lent> {
-        let path = self.state.join(service.local_socket()?);
-        let place = Place::Unix(path.clone());
-        if !self.held.contains_key(&place) {
-            match bind::listen_locally(&path) {
-                Ok(fd) => self.hold(place.clone(), vec![fd], notify),
-                Err(error) => {
-                    tracing::info!("{} is asked over TCP by its own server: {}: {error}", service.name, path.display());
-                    return None;
+    /// The sockets for the other tiers of this server, one for each core, bound where they are not held yet. One that cannot be had is
+    /// not there: then they come over TCP.
+    pub(super) fn local(&mut self, service: &Service, notify: &Notify) -> Vec<Lent> {
+        let mut lent = Vec::new();
+        for path in self.local_paths(service) {
+            let place = Place::Unix(path.clone());
+            if !self.held.contains_key(&place) {
+                match bind::listen_locally(&path) {
+                    Ok(fd) => self.hold(place.clone(), vec![fd], notify),
+                    Err(error) => {
+                        let (service, path) = (&service.name, path.display());
+                        tracing::info!("{service} is asked over TCP by its own server: {path}: {error}");
+                    }
                 }
             }
+            let held = self.held.get(&place).into_iter().flatten();
+            lent.extend(held.map(|fd| (LOCAL.to_owned(), Arc::clone(fd))));
         }
-        Some((LOCAL.to_owned(), Arc::clone(self.held.get(&place)?.first()?)))
+        lent
+    }
+
+    fn local_paths(&self, service: &Service) -> Vec<PathBuf> {
+        let cores = if service.is_local() { self.cores } else { 0 };
+        plan::local_sockets(service.name.as_str(), cores).map(|path| self.state.join(path)).collect()
     }
 
     fn hold(&mut self, place: Place, fds: Vec<OwnedFd>, notify: &Notify) {
@@ -112,9 +121,11 @@ impl Sockets {
 
     /// Closes what no service of `plan` listens on.
     pub(super) fn retain(&mut self, plan: &Plan, notify: &Notify) {
-        let local = |service: &Service| service.local_socket().map(|path| Place::Unix(self.state.join(path)));
-        let places = |service| local(service).into_iter().chain(service.listens.iter().map(Place::from));
-        let wanted: BTreeSet<Place> = plan.services.iter().flat_map(places).collect();
+        let mut wanted = BTreeSet::new();
+        for service in &plan.services {
+            wanted.extend(service.listens.iter().map(Place::from));
+            wanted.extend(self.local_paths(service).into_iter().map(Place::Unix));
+        }
         let gone: Vec<Place> = self.held.keys().filter(|place| !wanted.contains(place)).cloned().collect();
         gone.iter().for_each(|place| self.release(place, notify));
     }
@@ -127,7 +138,7 @@ impl Sockets {
     }
 }
 
-/// `sock-tcp-10.80.0.11-80-0`, `sock-unix-web.sock-0`; the colons of IPv6 would split a list of names.
+/// `sock-tcp-10.80.0.11-80-0`, `sock-unix-web.0.sock-0`; the colons of IPv6 would split a list of names.
 fn kept_as(place: &Place, index: usize) -> String {
     let at = |address: &SocketAddr| format!("{}-{}", address.ip().to_string().replace(':', "_"), address.port());
     match place {
@@ -222,36 +233,34 @@ mod tests {
     }
 
     #[test]
-    fn the_tiers_of_a_server_have_a_socket_that_outlives_its_supervisor() {
+    fn the_tiers_of_a_server_have_sockets_that_outlive_their_supervisor() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().to_owned();
         std::fs::create_dir(state.join("run")).unwrap();
-        let service = app();
-        let mut sockets = Sockets::adopt(Vec::new(), state.clone(), &silent());
-        let (name, first) = sockets.local(&service, &silent()).unwrap();
-        assert_eq!(name, "local");
-        assert!(UnixStream::connect(state.join("run/app-site.sock")).is_ok());
-        // The next supervisor is given what is kept, and does not bind it again.
-        let kept = vec![("sock-unix-app-site.sock-0".to_owned(), first.try_clone().unwrap())];
-        let mut sockets = Sockets::adopt(kept, state.clone(), &silent());
-        sockets.local(&service, &silent()).unwrap();
-        let listener = UnixListener::from(first.try_clone().unwrap());
+        let (service, path) = (app(), state.join("run/app-site.1.sock"));
+        let adopted = |kept, state: &PathBuf| Sockets { cores: 2, ..Sockets::adopt(kept, state.clone(), &silent()) };
+        let mut sockets = adopted(Vec::new(), &state);
+        let lent = sockets.local(&service, &silent());
+        assert!(lent.len() == 2 && lent.iter().all(|(name, _)| name == "local"));
+        let listener = UnixListener::from(lent[1].1.try_clone().unwrap());
         listener.set_nonblocking(true).unwrap();
-        while listener.accept().is_ok() {}
-        assert!(UnixStream::connect(state.join("run/app-site.sock")).is_ok() && listener.accept().is_ok());
+        // The next supervisor is given what is kept, and does not bind it again.
+        let kept = vec![("sock-unix-app-site.1.sock-0".to_owned(), lent[1].1.try_clone().unwrap())];
+        let mut sockets = adopted(kept, &state);
+        assert_eq!(sockets.local(&service, &silent()).len(), 2);
+        assert!(UnixStream::connect(&path).is_ok() && listener.accept().is_ok());
         sockets.clear(&silent());
-        assert!(!state.join("run/app-site.sock").exists());
+        assert!(!path.exists());
         // What a killed one has left is in nobody's way; and where there is no room for a socket, there is TCP.
-        drop(UnixListener::bind(state.join("run/app-site.sock")).unwrap());
-        assert!(sockets.local(&service, &silent()).is_some());
-        let deep = state.join("x".repeat(108));
-        assert!(Sockets::adopt(Vec::new(), deep, &silent()).local(&service, &silent()).is_none());
+        drop(UnixListener::bind(&path).unwrap());
+        assert_eq!(sockets.local(&service, &silent()).len(), 2);
+        assert_eq!(adopted(Vec::new(), &state.join("x".repeat(108))).local(&service, &silent()).len(), 0);
     }
 
     #[test]
     fn names_do_not_split_a_list() {
         assert_eq!(kept_as(&Place::Tcp("10.80.0.11:80".parse().unwrap()), 0), "sock-tcp-10.80.0.11-80-0");
         assert_eq!(kept_as(&Place::Udp("[fd00::1]:53".parse().unwrap()), 2), "sock-udp-fd00__1-53-2");
-        assert_eq!(kept_as(&Place::Unix("/s/run/web.sock".into()), 0), "sock-unix-web.sock-0");
+        assert_eq!(kept_as(&Place::Unix("/s/run/web.1.sock".into()), 0), "sock-unix-web.1.sock-0");
     }
 }

@@ -143,7 +143,7 @@ pub fn sockets(name: &str) -> (Sockets, u16) {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = tcp.local_addr().unwrap().port();
         if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)) {
-            return (Sockets { tcp: vec![(name.into(), tcp)], udp: vec![(name.into(), udp)], local: None }, port);
+            return (Sockets { tcp: vec![(name.into(), tcp)], udp: vec![(name.into(), udp)], local: Vec::new() }, port);
         }
     }
 }

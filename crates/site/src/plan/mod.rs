@@ -82,21 +82,21 @@ pub struct Service {
 }
 
 impl Service {
-    /// The Unix socket beside its `http`, if another tier of its server may ask it. See [`local_socket`].
-    pub fn local_socket(&self) -> Option<String> {
-        let asked = match &self.config {
+    /// Whether another tier of its server may ask it by way of [`local_sockets`].
+    pub fn is_local(&self) -> bool {
+        match &self.config {
             Config::Web(web) => !web.front,
             Config::App(_) => true,
             _ => false,
-        };
-        asked.then(|| local_socket(self.name.as_str()))
+        }
     }
 }
 
-/// Where a tier is reached by those of its own server, relative to the state directory: a Unix socket that everyone of the server may
-/// connect to, as everyone may to its port. It need not be there: whoever does not find it goes to the port.
-pub fn local_socket(service: &str) -> String {
-    format!("run/{service}.sock")
+/// Where a tier is reached by those of its own server, relative to the state directory: a Unix socket for each of so many cores, to
+/// which everyone of the server may connect, as everyone may to its port. It need not be there: whoever does not find it goes to the
+/// port.
+pub fn local_sockets(service: &str, cores: usize) -> impl Iterator<Item = String> {
+    (0..cores).map(move |core| format!("run/{service}.{core}.sock"))
 }
 
 /// A listening socket.
