@@ -163,10 +163,14 @@ impl Drop for Relays {
     }
 }
 
+/// Connections that wait for `accept`, as many as before a service: of the standard library's 128 a crowd's connections wait seconds.
+const BACKLOG: i32 = 4096;
+
 fn bind(publication: &Publication) -> io::Result<Socket> {
     Ok(match publication.transport {
         Transport::Tcp => {
             let listener = TcpListener::bind(publication.listen)?;
+            rustix::net::listen(&listener, BACKLOG)?;
             listener.set_nonblocking(true)?;
             Socket::Tcp(listener)
         }

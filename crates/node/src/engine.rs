@@ -30,8 +30,9 @@ use crate::service::{Context, Declined, Launch, Offer, Reporter};
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Requests at one server at a time: far above what a tier serves, so that one that hangs cannot collect them all.
 const BACKEND_REQUESTS_MAX: u32 = 4096;
-/// Requests that may wait for a server: more than this are not served before their visitors give up.
-const WAITING_MAX: u32 = 1000;
+/// Requests that may wait for a server, or an application's for a worker: what comes at 2,000 a second in the two that a database takes
+/// to change its primary, or a worker to start. Each takes 4 to 8 KB meanwhile. What is too slow for them is found out by the clock.
+pub(crate) const WAITING_MAX: u32 = 4096;
 
 /// For a server that became well again to get its whole share: long enough for it to fill its caches and connect to what
 /// is behind it, short against the time it was away.

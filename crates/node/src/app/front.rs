@@ -13,8 +13,6 @@ use super::script::Root;
 use super::{Folders, Launch};
 use crate::engine;
 
-/// Requests that may wait for a worker: more could only be answered late, each with its memory held meanwhile.
-const WAITING_MAX: u32 = 512;
 /// Requests that a WSGI worker has at a time: more than it has threads, so that it never waits for us, and few enough that
 /// a slow one does not take them all.
 const WSGI_REQUESTS_MAX: u32 = 128;
@@ -41,7 +39,7 @@ pub(super) fn pool(config: &plan::App) -> Arc<Pool> {
         name: config.app.to_string(),
         algorithm: Algorithm::LeastConnections,
         backend_requests_max,
-        waiting_max: WAITING_MAX,
+        waiting_max: engine::WAITING_MAX,
         reuse,
         ..Settings::default()
     };
