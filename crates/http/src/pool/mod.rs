@@ -41,7 +41,7 @@ pub struct Settings {
     pub algorithm: Algorithm,
     /// Requests at one backend at a time; a PHP worker takes one.
     pub backend_requests_max: u32,
-    /// Requests that may wait for a backend: beyond 1,000 none of them would be served in time.
+    /// Requests that may wait for a backend; whoever comes then is refused at once.
     pub waiting_max: u32,
     /// When a connection may carry another request.
     pub reuse: Reuse,

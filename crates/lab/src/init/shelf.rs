@@ -11,10 +11,10 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
-/// Descriptors that are kept at most: a server has a socket per core and listener, and three per service; a fault that
+/// Descriptors that are kept at most: a server has two sockets per core and listener, and three per service; a fault that
 /// puts the same away again and again must not take every descriptor of init. (systemd's `FileDescriptorStoreMax` has
 /// no bound of its own and is 0 unless set.)
-const KEPT_MAX: usize = 512;
+const KEPT_MAX: usize = 2048;
 
 /// Descriptors in one message: `SCM_MAX_FD` of the kernel (unix(7)).
 const MESSAGE_FDS: usize = 253;

@@ -15,7 +15,7 @@ pub const FIRST_FD: RawFd = 3;
 
 /// How many descriptors may be handed over: far more than a server has (sockets × cores), far fewer than a garbled
 /// `LISTEN_FDS` could claim.
-pub const FDS_MAX: usize = 1024;
+pub const FDS_MAX: usize = 2048;
 
 /// Takes over every descriptor named by `LISTEN_FDS` and `LISTEN_FDNAMES`, marks them close-on-exec, and removes the
 /// variables, so that no child takes them for its own.

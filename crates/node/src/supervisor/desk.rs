@@ -136,7 +136,7 @@ impl Desk {
 
     async fn may_upgrade(&self) -> Result<(), Refused> {
         if !self.house.notify.keeps() {
-            let hint = Some("stop it and start it again, or run it under systemd with FileDescriptorStoreMax=512");
+            let hint = Some("stop it and start it again, or run it under systemd with FileDescriptorStoreMax=2048");
             return Err(Refused::Invalid(refusal("nobody keeps the sockets of this supervisor meanwhile", hint)));
         }
         let version = upgrade::probe().await?;
