@@ -17,7 +17,7 @@ mod migrate;
 mod php;
 mod process;
 #[cfg(test)]
-pub(crate) mod scene;
+mod scene;
 mod script;
 mod slot;
 mod worker;

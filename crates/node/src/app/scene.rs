@@ -15,7 +15,7 @@ pub(super) fn wsgi(entry: &str) -> AppKind {
 }
 
 /// The service `app-site` of `server1` with a database, one worker and one setting.
-pub(crate) fn launch(state: &Path, kind: AppKind) -> Launch {
+pub(super) fn launch(state: &Path, kind: AppKind) -> Launch {
     let app = AppName::from("site");
     let python = matches!(kind, AppKind::Wsgi { .. } | AppKind::Asgi { .. });
     let config = plan::App {

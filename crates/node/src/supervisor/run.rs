@@ -83,7 +83,7 @@ impl Run {
         let (service, generation) = (&launch.service.clone(), launch.generation);
         house.make_folders(service)?;
         let mut sockets = house.sockets().ensure(&service.listens, &house.notify)?;
-        sockets.extend(house.sockets().local(service, &house.notify));
+        sockets.extend(house.sockets().local(service, launch.beside, &house.notify));
         let secrets = fingerprint(&launch.secrets);
         let launch = serde_json::to_vec(&launch).map_err(io::Error::from).map_err(Obstacle::HandOver)?;
         let launch = spawn::memory_file("launch", &launch).map_err(Obstacle::HandOver)?;

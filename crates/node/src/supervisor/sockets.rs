@@ -76,18 +76,20 @@ impl Sockets {
         Ok(lent)
     }
 
-    /// The sockets for the other tiers of this server, one for each core, bound where they are not held yet. One that cannot be had is
-    /// not there: then they come over TCP.
-    pub(super) fn local(&mut self, service: &Service, notify: &Notify) -> Vec<Lent> {
+    /// The sockets for the other tiers of this server, one for each core. Whoever `succeeds` a process gets those that are held: of others
+    /// that one knows nothing, and it is the one who accepts until the successor is well. Else they are bound where they are not held
+    /// yet; what cannot be had is not there, and then the others come over TCP.
+    pub(super) fn local(&mut self, service: &Service, succeeds: bool, notify: &Notify) -> Vec<Lent> {
         let mut lent = Vec::new();
         for path in self.local_paths(service) {
             let place = Place::Unix(path.clone());
-            if !self.held.contains_key(&place) {
+            if !succeeds && !self.held.contains_key(&place) {
                 match bind::listen_locally(&path) {
                     Ok(fd) => self.hold(place.clone(), vec![fd], notify),
                     Err(error) => {
                         let (service, path) = (&service.name, path.display());
                         tracing::info!("{service} is asked over TCP by its own server: {path}: {error}");
+                        break;
                     }
                 }
             }
@@ -186,7 +188,8 @@ mod tests {
     use std::net::TcpListener;
     use std::os::unix::net::{UnixListener, UnixStream};
 
-    use mainstay_site::model::AppKind;
+    use mainstay_site::names::Role;
+    use mainstay_site::plan::{Config, Door, Web};
 
     use super::*;
 
@@ -194,8 +197,19 @@ mod tests {
         Listen { name: "http".into(), transport: Transport::Tcp, address, per_core, floating: false }
     }
 
-    fn app() -> Service {
-        crate::app::scene::launch("/nowhere".as_ref(), AppKind::Php { entry: "index.php".into() }).service
+    /// A web server behind a balancer.
+    fn web() -> Service {
+        let web = Web { front: false, routes: Vec::new(), door: Door::default(), cache: None };
+        let (listens, writes, talks) = Default::default();
+        Service {
+            name: "web".into(),
+            role: Role::Web,
+            user: Role::Web.user(),
+            listens,
+            writes,
+            talks,
+            config: Config::Web(web),
+        }
     }
 
     fn silent() -> Notify {
@@ -237,24 +251,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().to_owned();
         std::fs::create_dir(state.join("run")).unwrap();
-        let (service, path) = (app(), state.join("run/app-site.1.sock"));
+        let (service, path) = (web(), state.join("run/web.1.sock"));
         let adopted = |kept, state: &PathBuf| Sockets { cores: 2, ..Sockets::adopt(kept, state.clone(), &silent()) };
         let mut sockets = adopted(Vec::new(), &state);
-        let lent = sockets.local(&service, &silent());
+        assert!(sockets.local(&service, true, &silent()).is_empty(), "the one before does not accept there");
+        assert!(!path.exists());
+        let lent = sockets.local(&service, false, &silent());
         assert!(lent.len() == 2 && lent.iter().all(|(name, _)| name == "local"));
+        assert_eq!(sockets.local(&service, true, &silent()).len(), 2);
         let listener = UnixListener::from(lent[1].1.try_clone().unwrap());
         listener.set_nonblocking(true).unwrap();
         // The next supervisor is given what is kept, and does not bind it again.
-        let kept = vec![("sock-unix-app-site.1.sock-0".to_owned(), lent[1].1.try_clone().unwrap())];
+        let kept = vec![("sock-unix-web.1.sock-0".to_owned(), lent[1].1.try_clone().unwrap())];
         let mut sockets = adopted(kept, &state);
-        assert_eq!(sockets.local(&service, &silent()).len(), 2);
+        assert_eq!(sockets.local(&service, false, &silent()).len(), 2);
         assert!(UnixStream::connect(&path).is_ok() && listener.accept().is_ok());
         sockets.clear(&silent());
         assert!(!path.exists());
         // What a killed one has left is in nobody's way; and where there is no room for a socket, there is TCP.
         drop(UnixListener::bind(&path).unwrap());
-        assert_eq!(sockets.local(&service, &silent()).len(), 2);
-        assert_eq!(adopted(Vec::new(), &state.join("x".repeat(108))).local(&service, &silent()).len(), 0);
+        assert_eq!(sockets.local(&service, false, &silent()).len(), 2);
+        assert!(adopted(Vec::new(), &state.join("x".repeat(108))).local(&service, false, &silent()).is_empty());
     }
 
     #[test]
