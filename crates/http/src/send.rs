@@ -12,9 +12,8 @@ use crate::wire::Wire;
 
 /// Bytes of a file copied at once: a socket's send buffer takes about as much.
 const PIECE_BYTES: u64 = 128 * 1024;
-/// Bytes that are copied out of memory, together with the head; the kernel sends more than these from its own, without a
-/// copy and for one call more.
-const COPIED_BYTES_MAX: u64 = 8 * 1024;
+/// Bytes of a file that the kernel passes on at a time (pipe(7), capacity).
+const PASSED_BYTES: u64 = 64 * 1024;
 /// Bytes of a file that the kernel is told to send at once. Whether they are in memory is asked before.
 const WARM_BYTES: u64 = 512 * 1024;
 
@@ -114,12 +113,12 @@ impl Trip<'_> {
     /// Sends `head` and a part of the file; how many bytes the part had.
     async fn part(&self, item: &Item, head: &mut Vec<u8>, part: Part, wire: &Wire) -> io::Result<u64> {
         let within = self.config.limits.progress_within;
-        let by_kernel = wire.stream.takes_files() && part.length >= COPIED_BYTES_MAX;
-        if !by_kernel && let Some(body) = item.body() {
+        if let Some(body) = item.body() {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
             wire.stream.write_behind(head, &body[start..end], within).await?;
             return Ok(part.length);
         }
+        let _whole_segments = (part.length > PASSED_BYTES).then(|| wire.stream.corked());
         wire.stream.begin(head, within).await?;
         let mut sent = 0;
         let was_warm = item.was_warm(self.began);

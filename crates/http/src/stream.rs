@@ -106,6 +106,15 @@ const ASKED_EACH: Duration = Duration::from_secs(1);
 /// while the next is made.
 const UNSENT_BYTES: u32 = 32 * 1024;
 
+/// A connection that sends whole segments alone, until this is dropped.
+pub(crate) struct Corked<'a>(&'a Descriptor);
+
+impl Drop for Corked<'_> {
+    fn drop(&mut self) {
+        let _ = socket2::SockRef::from(self.0).set_tcp_cork(false);
+    }
+}
+
 /// A connection. Reading and writing borrow it shared, so that both directions can be served at once.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -174,6 +183,15 @@ impl Stream {
             // Without it they wait longer.
             let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES);
         }
+    }
+
+    /// Has the kernel send whole segments alone until what is returned is dropped (tcp(7), `TCP_CORK`). `MSG_MORE` holds back what
+    /// does not fill one only until something is acknowledged: of an answer that takes several writes, a small segment would follow
+    /// each large one.
+    pub(crate) fn corked(&self) -> Option<Corked<'_>> {
+        let tcp = self.tcp()?;
+        socket2::SockRef::from(tcp).set_tcp_cork(true).ok()?;
+        Some(Corked(tcp))
     }
 
     /// Its connection, if that is one of TCP and its own.
