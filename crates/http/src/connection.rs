@@ -45,9 +45,15 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut wire: Wire, client: String) {
         };
         // In a box of its own: a connection that waits for its next request holds none of what answering one takes.
         let goes_on = boxed(|| answer(worker, &config, &mut wire, &request, &client)).await;
+        let was_last = request.is_last();
         worker.requests.give(request);
         if !goes_on {
-            return close(&mut wire, worker).await;
+            // Who said that nothing follows is not waited for.
+            let is_over = was_last && wire.pending.is_empty() && wire.stream.is_plain() && wire.stream.seems_quiet();
+            if !is_over {
+                close(&mut wire, worker).await;
+            }
+            return;
         }
     }
 }

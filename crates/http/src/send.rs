@@ -115,7 +115,7 @@ impl Trip<'_> {
         let within = self.config.limits.progress_within;
         if let Some(body) = item.body() {
             let (start, end) = (part.start as usize, (part.start + part.length) as usize);
-            wire.stream.write_behind(head, &body[start..end], within).await?;
+            wire.stream.write_behind(head, &body[start..end], self.request.is_last(), within).await?;
             return Ok(part.length);
         }
         let _whole_segments = (part.length > PASSED_BYTES).then(|| wire.stream.corked());

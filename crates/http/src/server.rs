@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustix::net::sockopt::set_tcp_nodelay;
 use tokio::sync::{Notify, watch};
 
 use crate::access::FLUSH_AFTER;
@@ -270,8 +269,7 @@ fn begin(stream: Descriptor, scheme: Scheme, client: SocketAddr, worker: &Rc<Wor
     let counters = &worker.counters;
     count(&counters.connections);
     let config = worker.config.get();
-    let many = counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64;
-    if many || (scheme != Scheme::Local && set_tcp_nodelay(&stream, true).is_err()) {
+    if counters.open.load(Ordering::Relaxed) >= config.limits.connections_max as u64 {
         count(&counters.turned_away);
         return;
     }

@@ -311,13 +311,25 @@ impl Stream {
         self.write(body, deadline).await
     }
 
-    /// Writes `head` and then `body`: behind it if that is cheaper than a second piece.
-    pub(crate) async fn write_behind(&self, head: &mut Vec<u8>, body: &[u8], deadline: Duration) -> io::Result<()> {
+    /// Writes `head` and then `body`: behind it if that is cheaper than a second piece. Behind what is the `last` of a connection its
+    /// end follows at once.
+    pub(crate) async fn write_behind(
+        &self,
+        head: &mut Vec<u8>,
+        body: &[u8],
+        last: bool,
+        deadline: Duration,
+    ) -> io::Result<()> {
         if body.len() > JOINED_BYTES_MAX {
             return self.write_both(head, body, deadline).await;
         }
         head.extend_from_slice(body);
-        self.write(head, deadline).await
+        self.write_piece(head, last, deadline).await
+    }
+
+    /// Writes `bytes`. Behind what is the `last` of a connection its end follows at once.
+    pub(crate) async fn write_piece(&self, bytes: &[u8], last: bool, deadline: Duration) -> io::Result<()> {
+        if last { self.begin(bytes, deadline).await } else { self.write(bytes, deadline).await }
     }
 
     /// Whether the kernel can send a file on this connection by itself.
@@ -325,7 +337,7 @@ impl Stream {
         self.is_plain()
     }
 
-    /// Writes `head`, which more follows at once: it waits to go out together with that.
+    /// Writes `head`, which more follows at once, be it the end of the connection: it waits to go out together with that.
     pub(crate) async fn begin(&self, mut head: &[u8], deadline: Duration) -> io::Result<()> {
         if !self.takes_files() {
             return self.write(head, deadline).await;

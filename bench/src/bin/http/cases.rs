@@ -51,7 +51,9 @@ pub enum Language {
 pub enum Wire {
     /// HTTP/1.1, kept alive.
     Clear,
-    /// The same over TLS 1.3.
+    /// The same, a connection for each request.
+    Anew,
+    /// HTTP/1.1, kept alive, over TLS 1.3.
     Tls,
     /// The same over TLS 1.3, a connection with new keys for each request.
     Handshake,
@@ -67,7 +69,7 @@ pub enum Wire {
 
 impl Wire {
     pub fn is_encrypted(self) -> bool {
-        !matches!(self, Wire::Clear | Wire::Idle)
+        !matches!(self, Wire::Clear | Wire::Anew | Wire::Idle)
     }
 
     pub fn is_idle(self) -> bool {
@@ -111,7 +113,7 @@ const fn made(name: &'static str, language: Language, rate: Option<u32>) -> Case
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 28] = [
+pub const CASES: [Case; 29] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
@@ -121,6 +123,7 @@ pub const CASES: [Case; 28] = [
     posted("post-1k-rate", KIB, Some(8000)),
     posted("post-1k-saturated", KIB, None),
     posted("post-64k-saturated", 64 * KIB, None),
+    Case { wire: Wire::Anew, who: ENCRYPTING, ..proxy("proxy-connect", SMALL, 8, None) },
     encrypted("https-keepalive", 64, Wire::Tls, None),
     encrypted("https-handshake", 8, Wire::Handshake, None),
     encrypted("h2-multiplexed", 8, Wire::Http2, None),

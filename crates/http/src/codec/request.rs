@@ -64,6 +64,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Nothing follows its head, as the client says.
+    pub(crate) fn is_last(&self) -> bool {
+        !self.persists && self.framing == Framing::None
+    }
+
     /// Reads the head at the start of `buffer`; the number of bytes it took, or `None` if more must come.
     pub fn read(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
         let window = quick::window(buffer, limits);

@@ -70,8 +70,10 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// What it accepts sends at once, which connections have from their listener (Linux: `tcp_create_openreq_child`).
     pub(crate) fn tcp(listener: TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
+        sockopt::set_tcp_nodelay(&listener, true)?;
         Ok(Listener { socket: Descriptor::watch(listener.into())?, from: None })
     }
 

@@ -241,6 +241,7 @@ fn connections_are_made_accepted_and_refused() {
         let (connected, accepted) = tokio::join!(tcp(&address), listener.accept());
         let (ours, (theirs, from)) = (connected.unwrap(), accepted.unwrap());
         assert_eq!(from.ip(), address.ip());
+        assert!(rustix::net::sockopt::tcp_nodelay(&theirs).unwrap());
         assert_eq!(ours.write(b"ab").unwrap(), 2);
         timeout(LONG, theirs.ready(Side::Reading)).await.unwrap();
         let mut came = Vec::with_capacity(8);

@@ -179,7 +179,8 @@ impl Trip<'_> {
         let manner = Manner { told, connection: self.connection(persists), more, now };
         let Reply { status, mut head, body } = stored.reply(self.request, &wanted.asked, &manner);
         self.secured(&mut head);
-        let written = wire.stream.write_behind(&mut head, body, self.limits().progress_within).await.is_ok();
+        let (last, within) = (self.request.is_last(), self.limits().progress_within);
+        let written = wire.stream.write_behind(&mut head, body, last, within).await.is_ok();
         let bytes = if written { body.len() as u64 } else { 0 };
         Outcome { status, bytes, persists: persists && written, backend: None, tries: 0 }
     }

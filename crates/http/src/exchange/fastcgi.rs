@@ -108,7 +108,8 @@ impl Trip<'_> {
             fits &= framed.put(&answer.stdout, &mut out);
             answer.stdout.clear();
             let whole = answer.state == State::Over && framed.end(&mut out);
-            if !out.is_empty() && client.write(&out, self.limits().progress_within).await.is_err() {
+            let (last, within) = (whole && self.request.is_last(), self.limits().progress_within);
+            if !out.is_empty() && client.write_piece(&out, last, within).await.is_err() {
                 return Download::ClientGone;
             }
             bytes += (out.len() - std::mem::take(&mut head)) as u64;
@@ -116,7 +117,6 @@ impl Trip<'_> {
             if whole {
                 return Download::Complete { status, bytes, persists: persists && fits };
             }
-            let within = self.limits().progress_within;
             if answer.state == State::Over || answer.more(backend, &self.worker.scratch, within).await.is_err() {
                 return Download::Truncated { status, bytes };
             }

@@ -51,7 +51,8 @@ impl Trip<'_> {
         self.request_head(&mut head);
         let body = self.body_at_hand(wire).await;
         // What fails here is seen by the download, which may still find an answer (RFC 9112 § 9.5).
-        let sent = backend.write_behind(&mut head, &wire.pending[..body], self.limits().progress_within).await;
+        let within = self.limits().progress_within;
+        let sent = backend.write_behind(&mut head, &wire.pending[..body], false, within).await;
         let mut asked = None;
         if let Some(after) = self.hedges_after(lease, given) {
             match Box::pin(self.hedged(lease, (backend, Instant::now()), (&head, after), wire)).await {
@@ -375,7 +376,7 @@ impl Trip<'_> {
         let written = match &pipe {
             Some(pipe) if pipe.held() > 0 => client.begin(out, within).await,
             _ if apart => client.write_both(out, &pending[begun..behind], within).await,
-            _ => client.write(out, within).await,
+            _ => client.write_piece(out, body.is_done() && self.request.is_last(), within).await,
         };
         if written.is_err() {
             return Download::ClientGone;

@@ -138,7 +138,7 @@ impl Load {
         match case.wire {
             Wire::Http2 => return self.h2load(contender, case),
             Wire::Idle | Wire::IdleTls | Wire::IdleHttp2 => return self.idle(contender, case),
-            Wire::Clear | Wire::Tls | Wire::Handshake => {}
+            Wire::Clear | Wire::Anew | Wire::Tls | Wire::Handshake => {}
         }
         self.begin(contender, case, case.connections)?;
         self.closed_loop = case.rate.is_none();
@@ -237,9 +237,10 @@ impl Load {
             0 => ("GET", String::new()),
             bytes => ("POST", format!("Content-Length: {bytes}\r\n")),
         };
+        let close = if case.wire == Wire::Anew { "Connection: close\r\n" } else { "" };
         self.request = format!(
             "{method} {path} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
-             Accept-Language: en\r\n{length}{cookie}\r\n"
+             Accept-Language: en\r\n{length}{cookie}{close}\r\n"
         )
         .into_bytes();
         self.request.resize(self.request.len() + case.posted, b'x');
@@ -249,7 +250,7 @@ impl Load {
             self.request = http2::request();
         }
         self.failed = None;
-        self.anew = (case.wire == Wire::Handshake).then(|| contender.address(case));
+        self.anew = matches!(case.wire, Wire::Anew | Wire::Handshake).then(|| contender.address(case));
         (0..connections).try_for_each(|_| self.open(contender.address(case), case.wire.is_encrypted()))
     }
 
@@ -348,6 +349,9 @@ impl Load {
         loop {
             let count = match client.channel.read(&mut self.buffer) {
                 Ok(0) => {
+                    if let (Some(to), false) = (self.anew, client.waits) {
+                        return self.another(key, to);
+                    }
                     self.failed = Some("the connection was closed".into());
                     return;
                 }
@@ -385,7 +389,11 @@ impl Load {
                 client.waits = false;
                 self.latencies.push(client.due.elapsed().as_micros() as u32);
                 if let Some(to) = self.anew {
-                    return self.another(key, to);
+                    // Who closes first keeps the port for a minute: in clear that is left to the contender, as it was asked to.
+                    match client.channel {
+                        Channel::Clear(_) => continue,
+                        Channel::Tls(..) => return self.another(key, to),
+                    }
                 }
                 self.idle.push_back(key);
                 if self.closed_loop {
@@ -400,8 +408,8 @@ impl Load {
 
     /// The next request has a connection of its own.
     fn another(&mut self, old: u64, to: SocketAddr) {
-        self.clients.remove(&old);
-        if let Err(error) = self.open(to, true) {
+        let encrypted = self.clients.remove(&old).is_some_and(|client| matches!(client.channel, Channel::Tls(..)));
+        if let Err(error) = self.open(to, encrypted) {
             self.failed = Some(error.to_string());
         }
         if self.closed_loop {
