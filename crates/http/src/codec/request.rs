@@ -64,9 +64,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// Nothing follows its head, as the client says.
+    /// Nothing follows its head on this connection, as the client says.
     pub(crate) fn is_last(&self) -> bool {
-        !self.persists && self.framing == Framing::None
+        !self.persists && !self.upgrade && self.framing == Framing::None
     }
 
     /// Reads the head at the start of `buffer`; the number of bytes it took, or `None` if more must come.

@@ -224,3 +224,18 @@ fn what_is_in_flight_ends_before_the_engine_does() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, b"ok".as_slice()));
     assert!(answer.head.contains("Connection: close"), "{}", answer.head);
 }
+
+#[test]
+fn who_says_that_nothing_follows_is_not_waited_for() {
+    let engine = Engine::new(&[echo("a")]);
+    for request in ["GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\nHost: h\r\n\r\n"] {
+        let mut client = engine.connect();
+        client.send(request.as_bytes());
+        assert_eq!(client.answer().status, 200);
+        assert_eq!(client.reader().read_to_end(&mut Vec::new()).unwrap(), 0);
+        // Nobody is there any more who would read it.
+        client.send(b"x");
+        let stream = client.reader().get_ref();
+        until("it is reset", || stream.take_error().unwrap().is_some());
+    }
+}
