@@ -50,10 +50,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, mut wire: Wire, client: String) {
         if !goes_on {
             // Who said that nothing follows is not waited for.
             let is_over = was_last && wire.pending.is_empty() && wire.stream.is_plain() && wire.stream.seems_quiet();
-            if !is_over {
-                close(&mut wire, worker).await;
-            }
-            return;
+            return if is_over { wire.stream.finish() } else { close(&mut wire, worker).await };
         }
     }
 }
