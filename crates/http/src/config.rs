@@ -30,6 +30,8 @@ pub struct Config {
     pub rates: Vec<Arc<Rate>>,
     /// Who may see its figures, besides whoever asks from an address of its own server.
     pub observers: Vec<IpAddr>,
+    /// Whether answers of backends are compressed for whoever takes that: once, where they are made.
+    pub compresses: bool,
     /// Which requests get a line in the log.
     pub logged: Logged,
     /// How visitors are met on the listeners for HTTPS; without it these close every connection.

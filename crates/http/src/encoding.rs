@@ -1,4 +1,10 @@
-//! Content codings (RFC 9110 § 8.4.1) of files: what a client takes, what is worth it.
+//! Content codings (RFC 9110 § 8.4.1): what a client takes, what is worth it.
+
+pub(crate) mod pages;
+
+use std::io::Write;
+
+use flate2::{Compression, GzBuilder};
 
 /// A coding in which a file may lie beside itself: `app.js.br`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +31,7 @@ impl Encoding {
     }
 
     /// What is added to the name of a file.
-    pub(super) fn suffix(self) -> &'static str {
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Encoding::Brotli => ".br",
             Encoding::Zstandard => ".zst",
@@ -74,15 +80,19 @@ const WORTH_BYTES_MIN: u64 = 1024;
 /// Above this a file is not compressed on the fly: it would take longer than 50 ms of a core, and the result is kept in memory.
 const WORTH_BYTES_MAX: u64 = 1 << 20;
 
-/// Whether a file of this type has many answers: text of any kind, and what is text inside.
-pub(super) fn is_compressible(media: &str) -> bool {
+/// Whether a content of this type has many answers: text of any kind, and what is text inside.
+pub(crate) fn is_compressible(media: &str) -> bool {
     let essence = media.split(';').next().unwrap_or_default();
     essence.starts_with("text/")
         || essence.ends_with("+xml")
         || essence.ends_with("+json")
         || matches!(
             essence,
-            "application/json"
+            "application/javascript"
+                | "application/json"
+                | "application/xml"
+                | "application/x-javascript"
+                | "application/x-ndjson"
                 | "application/wasm"
                 | "image/bmp"
                 | "image/vnd.microsoft.icon"
@@ -93,15 +103,20 @@ pub(super) fn is_compressible(media: &str) -> bool {
 }
 
 /// Whether compressing so many bytes at once is worth it.
-pub(super) fn is_worth(length: u64) -> bool {
+pub(crate) fn is_worth(length: u64) -> bool {
     (WORTH_BYTES_MIN..=WORTH_BYTES_MAX).contains(&length)
 }
 
+/// How hard is tried for a file, once: the usual one.
+const FILE_LEVEL: Compression = Compression::new(6);
+
 /// `content` by gzip; `None` if that saves less than a tenth.
-pub(super) fn gzip(content: &[u8]) -> Option<Vec<u8>> {
-    use std::io::Write;
-    let mut encoder =
-        flate2::write::GzEncoder::new(Vec::with_capacity(content.len() / 3), flate2::Compression::default());
+pub(crate) fn gzip(content: &[u8]) -> Option<Vec<u8>> {
+    smaller(content, GzBuilder::new(), FILE_LEVEL)
+}
+
+fn smaller(content: &[u8], head: GzBuilder, level: Compression) -> Option<Vec<u8>> {
+    let mut encoder = head.write(Vec::with_capacity(content.len() / 3), level);
     encoder.write_all(content).ok()?;
     let smaller = encoder.finish().ok()?;
     (smaller.len() < content.len() / 10 * 9).then_some(smaller)

@@ -21,6 +21,7 @@ pub mod codec;
 mod config;
 mod connection;
 mod counters;
+mod encoding;
 mod event_loop;
 mod exchange;
 pub mod fastcgi;

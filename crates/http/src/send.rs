@@ -5,8 +5,9 @@ use std::io;
 use crate::clock;
 use crate::codec::{Framing, Method};
 use crate::config::{Route, below};
+use crate::encoding::Accepted;
 use crate::exchange::{Outcome, Trip};
-use crate::files::{Accepted, Conditions, Content, Item, Miss, Part, answer};
+use crate::files::{Conditions, Content, Item, Miss, Part, answer};
 use crate::page::{self, Page};
 use crate::wire::Wire;
 

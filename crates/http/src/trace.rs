@@ -41,8 +41,8 @@ impl Ids {
         self.draw().max(1)
     }
 
-    /// Draws are a bijection of the count: none comes twice.
-    fn draw(&self) -> u64 {
+    /// A number that nobody outside can foresee. Draws are a bijection of the count: none comes twice.
+    pub(crate) fn draw(&self) -> u64 {
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));
         draw(self.seed, count)

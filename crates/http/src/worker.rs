@@ -11,6 +11,7 @@ use crate::access::AccessLog;
 use crate::codec::{Request, Response};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::encoding::pages::Squeezers;
 use crate::files::Shelf;
 use crate::http2::{Peers, Wide};
 use crate::idle::Idle;
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
     pub(crate) wide: Wide,
     pub(crate) dates: Dates,
     pub(crate) ids: Ids,
+    pub(crate) squeezers: Squeezers,
 }
 
 impl Worker {
@@ -67,6 +69,7 @@ impl Worker {
             wide: Wide::default(),
             dates: Dates::default(),
             ids: Ids::new(),
+            squeezers: Squeezers::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::unheard::unheard;
 use super::{Attempt, Download, Progress, Trip, Upload, both_ways};
 use crate::clock;
 use crate::codec::Method;
+use crate::encoding::pages::{Coding, Squeezer, headers};
 use crate::event_loop::spawn;
 use crate::fastcgi::{BadHead, CgiHead, Params, begin, body, end};
 use crate::pool::Lease;
@@ -100,8 +101,11 @@ impl Trip<'_> {
         progress.heard();
         let status = head.status;
         let mut framed = self.framed(&head, answer);
-        let persists = self.request.persists && framed != Framed::Close && !self.worker.is_stopping();
+        let persists = self.request.persists && !matches!(framed, Framed::Close) && !self.worker.is_stopping();
         self.finish_head(&head, &framed, persists, &mut out);
+        if self.varies(status, headers(&out)) {
+            framed = self.coded(framed, answer, &mut out);
+        }
         let (mut bytes, mut fits) = (0, true);
         let mut head = out.len();
         loop {
@@ -165,6 +169,29 @@ impl Trip<'_> {
         }
     }
 
+    /// How the body goes out if it is compressed, which the head in `out` then says.
+    fn coded(&self, framed: Framed, answer: &mut Answer, out: &mut Vec<u8>) -> Framed {
+        let length = match framed {
+            Framed::Length(length) => Some(length),
+            _ => None,
+        };
+        let body = (answer.state == State::Over).then_some(&answer.stdout[..]);
+        if body.is_some_and(|body| length.is_some_and(|length| length != body.len() as u64)) {
+            // The script has lied about it, and the client is to see that.
+            return framed;
+        }
+        let coding = self.coding(body);
+        coding.tell(out);
+        match coding {
+            Coding::Whole(smaller) => {
+                answer.stdout = smaller;
+                Framed::Length(answer.stdout.len() as u64)
+            }
+            Coding::Piecemeal(squeezer) => Framed::Squeezed(squeezer, length),
+            Coding::Identity | Coding::Head => framed,
+        }
+    }
+
     /// Adds what is the server's part of a head.
     fn finish_head(&self, head: &CgiHead, framed: &Framed, persists: bool, out: &mut Vec<u8>) {
         match framed {
@@ -185,13 +212,14 @@ impl Trip<'_> {
 }
 
 /// How the body of an answer is delimited for the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framed {
     /// There is none, whatever the script prints.
     Nothing,
     /// So many bytes to come.
     Length(u64),
     Chunked,
+    /// The same, compressed; as many bytes to come as the script promised, if it did.
+    Squeezed(Box<Squeezer>, Option<u64>),
     /// By the end of the connection.
     Close,
 }
@@ -214,6 +242,12 @@ impl Framed {
                 out.extend_from_slice(b"\r\n");
                 true
             }
+            Framed::Squeezed(squeezer, left) => {
+                let taken = left.map_or(piece.len(), |left| left.min(piece.len() as u64) as usize);
+                *left = left.map(|left| left - taken as u64);
+                squeezer.put(&piece[..taken], out);
+                taken == piece.len()
+            }
             Framed::Close => {
                 out.extend_from_slice(piece);
                 true
@@ -222,10 +256,13 @@ impl Framed {
     }
 
     /// Appends the end; whether the body is whole.
-    fn end(&self, out: &mut Vec<u8>) -> bool {
-        if *self == Framed::Chunked {
-            out.extend_from_slice(b"0\r\n\r\n");
+    fn end(&mut self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Framed::Length(1..) | Framed::Squeezed(_, Some(1..)) => return false,
+            Framed::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+            Framed::Squeezed(squeezer, _) => squeezer.end(out),
+            Framed::Nothing | Framed::Length(0) | Framed::Close => {}
         }
-        !matches!(self, Framed::Length(1..))
+        true
     }
 }

@@ -11,6 +11,7 @@ use super::spliced::{Cut, HEAD_BYTES};
 use super::{Attempt, Download, Given, Progress, Trip, Upload, both_ways};
 use crate::codec::{Body, Chunks, Forwarding, Framing, Refusal, Response, ResponseContext};
 use crate::connection::boxed;
+use crate::encoding::pages::Coding;
 use crate::pool::{Lease, Reuse};
 use crate::spares::{JOINED_BYTES_MAX, LARGE_BYTES};
 use crate::splice::Pipe;
@@ -326,7 +327,7 @@ impl Trip<'_> {
         let is_held = length <= WHOLE_BYTES_MAX && self.is_repeatable();
         let left = length.saturating_sub((pending.len() - head) as u64);
         // Whether the cache will listen is not known yet.
-        let splices = self.fetch.is_none() && self.splices(left, (backend, client));
+        let splices = self.fetch.is_none() && self.splices(left, (backend, client)) && !self.is_coded(response);
         if let Some(mut pipe) = splices.then(|| self.worker.pipes.take()).flatten() {
             // If it fails, so does the next read.
             let _ = pipe.fill(backend, left);
@@ -355,6 +356,11 @@ impl Trip<'_> {
         (response, out, pipe): (&Response, &mut Vec<u8>, Option<Pipe>),
         progress: &Progress<'_>,
     ) -> Download {
+        let coding = self.coding_of(response, &pending[begun..]);
+        if let Some(coding @ (Coding::Whole(_) | Coding::Piecemeal(_) | Coding::Head)) = coding {
+            let (from, told) = ((backend, pending, begun), (response, out, coding));
+            return boxed(|| self.coded_answer(from, client, told, progress)).await;
+        }
         let uploaded = progress.uploaded.get().is_some();
         let chunks = Chunks::between(response.framing, self.request.old);
         let persists = self.request.persists && uploaded && chunks.delimit(response) && !self.worker.is_stopping();
@@ -365,6 +371,9 @@ impl Trip<'_> {
             fetch.tell(out);
         }
         self.secured(out);
+        if let Some(coding) = coding {
+            coding.tell(out);
+        }
         let (status, mut body) = (response.status, Body::new(response.framing));
         let (head, within) = (out.len(), progress.silence.progress);
         // What came together with the head goes out together with it, and is not copied if it is large.
@@ -426,16 +435,10 @@ impl Trip<'_> {
         }
         let within = progress.silence.progress;
         while !body.is_done() {
-            let room = (&self.worker.scratch, &self.worker.buffers);
-            match receive(backend, pending, room, LARGE_BYTES, within).await {
-                Ok(0) if body == Body::Close => {
-                    self.whole();
-                    let end: &[u8] = if chunks == Chunks::Added { b"0\r\n\r\n" } else { b"" };
-                    return client.write(end, within).await.map_err(|_| Cut::Refused);
-                }
-                Ok(1..) => progress.silence.heard(),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => continue,
-                Ok(0) | Err(_) => return Err(Cut::Short),
+            if !self.more_answer(backend, pending, &body, progress).await? {
+                self.whole();
+                let end: &[u8] = if chunks == Chunks::Added { b"0\r\n\r\n" } else { b"" };
+                return client.write(end, within).await.map_err(|_| Cut::Refused);
             }
             out.clear();
             let as_it_is = chunks == Chunks::AsTheyAre;
@@ -447,6 +450,28 @@ impl Trip<'_> {
             self.worker.buffers.used(pending, taken);
         }
         Ok(())
+    }
+
+    /// Waits for a piece of the answer's `body`; whether there is one, as it may end with the connection.
+    pub(super) async fn more_answer(
+        &self,
+        backend: &Stream,
+        pending: &mut Vec<u8>,
+        body: &Body,
+        progress: &Progress<'_>,
+    ) -> Result<bool, Cut> {
+        loop {
+            let room = (&self.worker.scratch, &self.worker.buffers);
+            match receive(backend, pending, room, LARGE_BYTES, progress.silence.progress).await {
+                Ok(0) if *body == Body::Close => return Ok(false),
+                Ok(1..) => {
+                    progress.silence.heard();
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => {}
+                Ok(0) | Err(_) => return Err(Cut::Short),
+            }
+        }
     }
 
     /// The answer is there to its end.

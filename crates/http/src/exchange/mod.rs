@@ -7,6 +7,7 @@
 mod answer;
 mod cached;
 mod choice;
+mod coded;
 mod fastcgi;
 mod fetch;
 mod gathered;

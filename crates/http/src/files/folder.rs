@@ -9,9 +9,9 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 
-use super::encoding::Encoding;
 use super::path::{Below, Unusable, encode};
 use super::{Found, Miss};
+use crate::encoding::Encoding;
 
 /// What a folder shows to those who ask for the folder itself.
 const INDEX: &str = "index.html";

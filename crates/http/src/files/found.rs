@@ -9,8 +9,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::cache::lasts;
-use super::encoding::{Encoding, gzip, is_compressible, is_worth};
 use super::{Miss, mime};
+use crate::encoding::{Encoding, gzip, is_compressible, is_worth};
 
 /// What a socket buffer takes at once, and the kernel reads from a disk in one go.
 const FEW_PAGES_BYTES: u64 = 64 * 1024;

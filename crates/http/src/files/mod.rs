@@ -4,7 +4,6 @@
 mod answer;
 mod cache;
 mod conditions;
-mod encoding;
 mod folder;
 mod found;
 mod mime;
@@ -17,7 +16,6 @@ mod tests;
 
 pub use answer::{Content, answer};
 pub use conditions::Conditions;
-pub use encoding::{Accepted, Encoding};
 pub use folder::Folder;
 pub use found::Found;
 pub use miss::Miss;

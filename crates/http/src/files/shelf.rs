@@ -10,8 +10,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Accepted, Conditions, Content, Encoding, Folder, Found, Miss, answer};
+use super::{Conditions, Content, Folder, Found, Miss, answer};
 use crate::codec::Method;
+use crate::encoding::{Accepted, Encoding};
 
 /// How long a file is believed to be as it was.
 const TRUSTED: Duration = Duration::from_secs(1);

@@ -214,7 +214,8 @@ impl Client {
         Answer { status, head, body }
     }
 
-    fn chunks(&mut self) -> Vec<u8> {
+    /// Reads a body that comes in chunks.
+    pub fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
             let mut size = String::new();

@@ -3,6 +3,7 @@
 
 mod balance;
 mod cache;
+mod coded;
 mod engine;
 mod faults;
 mod files;

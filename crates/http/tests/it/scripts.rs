@@ -17,7 +17,7 @@ use crate::framing::resident_bytes;
 use crate::responder::Responder;
 
 /// Everything is answered by one script, but `/file` and its like.
-struct One(PathBuf);
+pub struct One(pub PathBuf);
 
 impl Scripts for One {
     fn target(&self, path: &str) -> Target {

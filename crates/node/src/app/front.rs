@@ -74,6 +74,7 @@ pub(super) fn config(launch: &Launch, config: &plan::App, folders: &Folders, poo
         front: false,
         routes: [Route { host: None, prefix: "/".into(), folders: Vec::new(), pool, speaks, cache: None }].into(),
         limits,
+        compresses: true,
         // The web tier has logged it; here it would push what the codebase says out of the log.
         logged: Logged::Failed,
         ..Config::default()
