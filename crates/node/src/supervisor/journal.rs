@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_site::names::ServiceName;
 use rustix::io::Errno;
@@ -48,6 +48,9 @@ const PIPE_BYTES_UNASKED: usize = 1 << 20;
 /// The pipe is not watched meanwhile: epoll would wake this process for every write (2,000 a second beside a busy balancer), for
 /// nothing.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// After the first line in a while, which may be the first of very many: a core that does nothing but answer fills a third of the
+/// smaller pipe meanwhile.
+const PAUSE_FIRST: Duration = Duration::from_millis(8);
 /// See [`paced`].
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -126,13 +129,15 @@ impl Journal {
         let room = rustix::pipe::fcntl_getpipe_size(&self.pipe).unwrap_or(PIPE_BYTES_UNASKED);
         let mut pause = PAUSE_MAX;
         loop {
+            let empty = Instant::now();
             // A machine that cannot watch one more descriptor is looked at without.
             let _ = self.filled().await;
+            let first = empty.elapsed() >= PAUSE_MAX;
             let mut taken = 0;
             while !self.look(&mut taken) {
                 tokio::task::yield_now().await;
             }
-            pause = paced(pause, taken, room);
+            pause = if first { PAUSE_FIRST } else { paced(pause, taken, room) };
             tokio::time::sleep(pause).await;
         }
     }
