@@ -1,9 +1,10 @@
 //! Where a bench takes place: a network namespace with the addresses of everybody in it, the contenders on one core, clients
 //! and what is behind the contenders on the other.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,6 +84,18 @@ pub fn end(child: &mut Child) {
     // It may have ended by itself.
     let _ = kill_process(Pid::from_child(child), Signal::TERM);
     let _ = child.wait();
+}
+
+/// Starts a contender on its core, in a session of its own, as systemd does: where the kernel shares the processor among sessions
+/// (sched(7), autogroup), who is in that of the load goes behind it.
+///
+/// # Errors
+/// If util-linux is missing.
+pub fn started(argv: &[String], output: &File) -> Result<Child> {
+    let mut command = Command::new("setsid");
+    command.args(["taskset", "--cpu-list", THEIR_CORE]).args(argv).stdin(Stdio::null());
+    let child = command.stdout(output.try_clone()?).stderr(output.try_clone()?).spawn();
+    child.context("setsid is in util-linux")
 }
 
 /// A path as an argument.

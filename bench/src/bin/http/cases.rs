@@ -113,7 +113,7 @@ const fn made(name: &'static str, language: Language, rate: Option<u32>) -> Case
 
 /// All of them. Fixed rates keep one core about a quarter busy: what counts there is waking up. Where it is the server's own work
 /// that is looked at, it is saturated.
-pub const CASES: [Case; 29] = [
+pub const CASES: [Case; 30] = [
     proxy("proxy-small-64-rate", SMALL, 64, Some(8000)),
     proxy("proxy-small-256-rate", SMALL, 256, Some(8000)),
     proxy("proxy-small-64-saturated", SMALL, 64, None),
@@ -133,6 +133,7 @@ pub const CASES: [Case; 29] = [
     files("static-1k", KIB, None),
     files("static-16k", 16 * KIB, None),
     files("static-1m", 1024 * KIB, None),
+    Case { wire: Wire::Http2, connections: 8, who: WHOLE_SITES, ..files("h2-static-1k", KIB, None) },
     Case { from: From::Cache, who: CACHES, ..proxy("cache-hit", KIB, 64, None) },
     made("page-php-rate", Language::Php, Some(2000)),
     made("page-php-saturated", Language::Php, None),

@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mainstay_bench::arena::{self, THEIR_CORE, end, word};
+use mainstay_bench::arena::{self, end, started, word};
 use mainstay_bench::cpu;
 
 use super::database::{Database, PASSWORD, PORT};
@@ -68,10 +68,7 @@ impl Contender {
             Who::Nobody => return Ok(Contender { who, child: None }),
         };
         let output = File::create(own.join("output"))?;
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", THEIR_CORE]).args(argv).stdin(Stdio::null());
-        let child = command.stdout(output.try_clone()?).stderr(output).spawn().context("taskset is in util-linux")?;
-        let mut contender = Contender { who, child: Some(child) };
+        let mut contender = Contender { who, child: Some(started(&argv, &output)?) };
         contender.wait().with_context(|| {
             let said = fs::read_to_string(own.join("output")).unwrap_or_default();
             format!("{} does not serve; it said: {said}", who.name())

@@ -12,11 +12,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use mainstay_bench::arena::{THEIR_CORE, end, word};
+use mainstay_bench::arena::{end, started, word};
 use mainstay_bench::cpu;
 use serde_json::Value;
 
@@ -93,10 +93,7 @@ impl Contender {
         let output = File::create(own.join("output"))?;
         let mut contender = Contender { who, children: Vec::new(), folder: own.clone() };
         for argv in commands {
-            let mut command = Command::new("taskset");
-            command.args(["--cpu-list", THEIR_CORE]).args(argv).stdin(Stdio::null());
-            let child = command.stdout(output.try_clone()?).stderr(output.try_clone()?).spawn();
-            contender.children.push(child.context("taskset is in util-linux")?);
+            contender.children.push(started(&argv, &output)?);
         }
         contender.wait(case, load).with_context(|| {
             let said = fs::read_to_string(own.join("output")).unwrap_or_default();

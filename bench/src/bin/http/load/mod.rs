@@ -174,7 +174,7 @@ impl Load {
     /// Many requests at once on each connection, by somebody else's client.
     fn h2load(&mut self, contender: &Contender, case: &Case) -> Result<Figures> {
         let (count, clients) = (H2_REQUESTS.to_string(), case.connections.to_string());
-        let url = format!("https://{}/", contender.address(case));
+        let url = format!("https://{}{}", contender.address(case), path(case));
         let body = contender.folder.join("posted");
         fs::write(&body, vec![b'x'; case.posted])?;
         let posts = if case.posted > 0 { vec!["-d".into(), body] } else { Vec::new() };
@@ -232,15 +232,15 @@ impl Load {
     fn begin(&mut self, contender: &Contender, case: &Case, connections: usize) -> Result<()> {
         // Caches keep nothing for who has a cookie, unless they are told to.
         let cookie = if case.from == From::Cache { "" } else { "Cookie: session=0123456789abcdef\r\n" };
-        let path = if case.from == From::Files { "/static/file.bin" } else { "/" };
         let (method, length) = match case.posted {
             0 => ("GET", String::new()),
             bytes => ("POST", format!("Content-Length: {bytes}\r\n")),
         };
         let close = if case.wire == Wire::Anew { "Connection: close\r\n" } else { "" };
         self.request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
-             Accept-Language: en\r\n{length}{cookie}{close}\r\n"
+            "{method} {} HTTP/1.1\r\nHost: www.foobar.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
+             Accept-Language: en\r\n{length}{cookie}{close}\r\n",
+            path(case)
         )
         .into_bytes();
         self.request.resize(self.request.len() + case.posted, b'x');
@@ -426,6 +426,11 @@ fn watch(epoll: &OwnedFd, stream: &TcpStream) -> Result<u64> {
     let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
     epoll::add(epoll, stream.as_fd(), EventData::new_u64(key), flags)?;
     Ok(key)
+}
+
+/// What is asked for.
+fn path(case: &Case) -> &'static str {
+    if case.from == From::Files { "/static/file.bin" } else { "/" }
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
