@@ -10,9 +10,11 @@ mod outbound;
 mod served;
 mod windows;
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,7 +37,7 @@ pub(crate) use flood::PREFACE;
 pub(crate) use served::Served;
 pub(crate) use windows::Wide;
 
-use io::Io;
+use io::{Io, Line};
 use windows::Windows;
 
 /// Streams of a connection at a time, as nginx and HAProxy: 128 and 100; browsers open a hundred.
@@ -60,19 +62,20 @@ pub(crate) async fn serve(worker: &Rc<Worker>, wire: Wire, client: String) {
     let peer = Peer { worker: worker.clone(), client, ends: wire.ends().cloned(), proto: wire.stream.proto() };
     wire.stream.keeps_little_unsent();
     // In boxes of their own: what greeting takes need not be held for the connection's life, nor the connection moved.
-    let Some(connection) = boxed(|| greeted(worker, wire)).await else { return };
-    drive(connection, &Rc::new(peer)).await;
+    let Some((connection, line)) = boxed(|| greeted(worker, wire)).await else { return };
+    drive(connection, &line, &Rc::new(peer)).await;
 }
 
 /// A connection whose client has said that it speaks HTTP/2.
-async fn greeted(worker: &Rc<Worker>, wire: Wire) -> Option<Box<Connection<Io, Bytes>>> {
+async fn greeted(worker: &Rc<Worker>, wire: Wire) -> Option<(Box<Connection<Io, Bytes>>, Rc<Line>)> {
     let config = worker.config.get();
     let io = Io::served(worker, wire);
+    let line = io.line();
     let shaking = builder(&config).handshake::<_, Bytes>(io);
     let shaking = pin!(async { shaking.await.map(Box::new).map_err(std::io::Error::other) });
     let connection = within(config.limits.head_within, shaking).await.ok()?;
     count(&worker.counters.http2_connections);
-    Some(connection)
+    Some((connection, line))
 }
 
 fn builder(config: &Config) -> h2::server::Builder {
@@ -98,17 +101,25 @@ struct Peer {
 
 /// Accepts streams until the client goes, is idle for too long or the engine ends; then those that are open come to
 /// their end (GOAWAY, RFC 9113 § 6.8).
-async fn drive(mut connection: Box<Connection<Io, Bytes>>, peer: &Rc<Peer>) {
+async fn drive(mut connection: Box<Connection<Io, Bytes>>, line: &Line, peer: &Rc<Peer>) {
     let (mut stop, idle_within) =
         (peer.worker.stop.clone(), peer.worker.config.look(|config| config.limits.idle_within));
     let (mut ending, mut busy, mut windows) = (*stop.borrow(), Instant::now(), Windows::default());
     if ending {
         connection.graceful_shutdown();
     }
+    line.waits();
     loop {
+        let accepting = poll_fn(|context| match connection.poll_accept(context) {
+            Poll::Pending => match line.poll_flush() {
+                Poll::Ready(Err(_)) => Poll::Ready(None),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            },
+            accepted => accepted,
+        });
         tokio::select! {
             biased;
-            accepted = connection.accept() => match accepted {
+            accepted = accepting => match accepted {
                 Some(Ok((request, respond))) => {
                     busy = Instant::now();
                     windows.asked(&request);
