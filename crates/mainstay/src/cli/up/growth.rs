@@ -195,7 +195,7 @@ impl<'u> Growth<'u> {
         }
         let mut site = Site::clone(&self.site);
         site.servers.retain(|server| stays(&server.name));
-        self.up.folder.write("site.json", &site, 0o644)?;
+        self.up.folder.write("site.json", &site, 0o600)?;
         std::fs::remove_file(self.up.folder.common().join(LEAVING)).context("leaving.json cannot be removed")?;
         self.noted = self.stamp();
         self.become_site(site, lab, observer)

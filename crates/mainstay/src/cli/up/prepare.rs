@@ -36,8 +36,9 @@ pub fn prepare_all(declaration: &Declaration, site: &Site, folder: &SiteFolder) 
     install_releases(site, &releases, folder)?;
     make_secrets(site, &declaration.folder, folder)?;
     note_first(&plans, folder)?;
-    folder.write("site.json", site, 0o644)?;
-    folder.write("plans.json", &plans, 0o644)?;
+    // They hold the applications' settings, which may be secrets.
+    folder.write("site.json", site, 0o600)?;
+    folder.write("plans.json", &plans, 0o600)?;
     Ok(Prepared { plans, codebases })
 }
 
