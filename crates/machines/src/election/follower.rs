@@ -8,8 +8,12 @@ use super::{
 };
 use crate::database::Thread;
 
-/// Tries, [`super::Timing::retry`] apart or as far as the server's own crashes keep them, before a server is copied anew.
-const REPAIRS: u32 = 20;
+/// Starts after which the server ended before it answered, as far apart as its own crashes keep them, before its data are copied anew:
+/// with pauses that double from a second on a quarter of a minute, in which a port that another program has may be free again, and
+/// memory that lacked there.
+const STARTS: u32 = 5;
+/// Tries to apply what was received before a start, [`super::Timing::retry`] apart, before the same.
+const RESCUES: u32 = 20;
 
 impl Election {
     pub(super) fn following(&self, leader: &Entry<Leader>, seen: &Observed) -> Intent {
@@ -54,8 +58,12 @@ impl Election {
     /// before cannot be applied. A full disk is no such reason: no copy would fit on it.
     fn beyond_repair(&self, seen: &Observed) -> Option<String> {
         let (times, why) = self.memory.repairs.as_ref()?;
-        let broken = seen.process == Process::Stopped || seen.stranded;
-        (broken && *times >= REPAIRS && seen.unable.is_none()).then(|| why.clone())
+        let most = match seen.process {
+            Process::Stopped => STARTS,
+            _ if seen.stranded => RESCUES,
+            _ => return None,
+        };
+        (*times >= most && seen.unable.is_none()).then(|| why.clone())
     }
 
     /// What must be before it can replay anybody: it runs, is closed, waits for nobody's acknowledgement, and has lost

@@ -151,10 +151,21 @@ impl Memory {
         vacant.into_iter().chain(ready).chain(single).flatten().chain(away)
     }
 
+    /// Counts `more` tries to bring the server to where it could replay anybody, until it is seen there.
+    pub(super) fn repaired(&mut self, more: u32, why: Option<&String>) {
+        let (before, known) = self.repairs.take().unwrap_or_default();
+        self.repairs = Some((before + more, why.cloned().unwrap_or(known)));
+    }
+
     pub(super) fn succeeded(&mut self, step: &Step, leader: Option<Revision>) {
         self.failure = None;
         match step {
-            Step::Start(Recovery::Truncated) => self.truncated = leader,
+            Step::Start(recovery) => {
+                self.repaired(1, None);
+                if *recovery == Recovery::Truncated {
+                    self.truncated = leader;
+                }
+            }
             Step::Clone { .. } => {
                 self.clone_asked = false;
                 self.repairs = None;

@@ -314,9 +314,12 @@ impl Election {
 
     fn failed(&mut self, step: &Step, why: String) {
         self.memory.act_after = self.now + self.settings.timing.retry;
-        if matches!(step, Step::Start(_) | Step::Rescue) {
-            let before = self.memory.repairs.as_ref().map_or(0, |(times, _)| *times);
-            self.memory.repairs = Some((before + 1, why.clone()));
+        match step {
+            Step::Rescue => self.memory.repaired(1, Some(&why)),
+            // Not even begun, for want of a program or since it ended too often lately: that says nothing of the data. But it may say
+            // why the server ended.
+            Step::Start(_) => self.memory.repaired(0, Some(&why)),
+            _ => {}
         }
         self.memory.failure = Some((step.clone(), why, self.now));
         if *step == Step::Close {
