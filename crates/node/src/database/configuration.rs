@@ -35,6 +35,8 @@ const CONNECTIONS_MAX: u32 = 500;
 /// - `binlog_expire_logs_seconds = 0`: old logs are deleted by `upkeep::purge`, which knows who still needs them.
 /// - `max_binlog_size`: what is written into one log stays as long as its last transaction must; with the default, 1 GiB, a small
 ///   site would keep all of its first year.
+/// - `max_allowed_packet = 1G`, the most there is: a restore and a rescue write a row as a statement, which is twice as long and more, and
+///   one that was taken must be taken again. A connection's buffer grows only as far as it needs.
 /// - Memory is for a small server: 64 MB of pages, no performance schema. MariaDB touches the pool page by page, so an
 ///   idle server stays well below it.
 const FIXED: &str = "\
@@ -70,6 +72,7 @@ table_open_cache = 400
 
 skip_name_resolve = 1
 max_connect_errors = 4294967295
+max_allowed_packet = 1G
 back_log = 256
 local_infile = 0
 character_set_server = utf8mb4

@@ -63,7 +63,7 @@ async fn apply(places: &Places, password: &str, log: &Path) -> Result<(), Error>
         None => Stdio::null(),
     };
     let writer = Command::new(find_program("mariadb")?)
-        .args(["--no-defaults", "--binary-mode"])
+        .args(["--no-defaults", "--binary-mode", "--max-allowed-packet=1G"])
         .arg(format!("--socket={}", places.socket.display()))
         .arg(format!("--user={ADMIN}"))
         .env_clear()

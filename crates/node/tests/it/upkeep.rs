@@ -76,6 +76,9 @@ fn a_table_that_was_dropped_comes_back_as_it_was_a_second_before() {
     assert_eq!(server.site("SELECT n FROM site.v").unwrap(), "3");
     assert!(!folder.join(".scratch").exists() && !folder.join(".making").exists());
 
+    let error = work(&running, restore(&folder, now_s() + 100)).unwrap_err();
+    assert!(error.contains("is to come"), "{error}");
+
     // Going back in time is a change like another, and can be taken back.
     let before_the_restore = now_s();
     assert!(before_the_restore >= dropped_s);
@@ -84,6 +87,55 @@ fn a_table_that_was_dropped_comes_back_as_it_was_a_second_before() {
     let error = work(&running, restore(Path::new("/nonexistent"), dropped_s)).unwrap_err();
     assert!(error.contains("no full backup in /nonexistent"), "{error}");
     assert_eq!(server.site("SELECT COUNT(*) FROM site.t").unwrap(), "3", "what failed changed nothing");
+}
+
+/// Written as a statement it is twice as long as it is, and more than MariaDB takes by default.
+#[test]
+fn a_large_row_comes_back() {
+    let server = Server::primary(0);
+    let running = server.serve();
+    let folder = server.state().join("backups");
+    server.site("CREATE TABLE site.t (i INT PRIMARY KEY, b LONGBLOB)").unwrap();
+    server.site("INSERT INTO site.t VALUES (1, REPEAT('x', 9000000))").unwrap();
+    work(&running, backup_to(&folder, false)).unwrap();
+    server.site("INSERT INTO site.t VALUES (2, REPEAT('y', 13000000))").unwrap();
+    work(&running, restore(&folder, next_second())).unwrap();
+    assert_eq!(server.site("SELECT GROUP_CONCAT(LENGTH(b) ORDER BY i) FROM site.t").unwrap(), "9000000,13000000");
+}
+
+#[test]
+fn what_a_replica_archives_is_not_taken_for_more_than_it_is() {
+    let primary = Server::primary(1);
+    let replica = Server::replica_of(&primary);
+    let (_running, keeping) = (primary.serve(), replica.serve());
+    let folder = replica.state().join("backups");
+    primary.site("CREATE TABLE site.t (i INT PRIMARY KEY); INSERT INTO site.t VALUES (1)").unwrap();
+    let has = |rows: &str| {
+        eventually("the replica has it", || replica.site("SELECT COUNT(*) FROM site.t").as_deref() == Ok(rows))
+    };
+    has("1");
+    work(&keeping, backup_to(&folder, false)).unwrap();
+
+    // It is behind, and begins a log meanwhile.
+    replica.admin("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 9; START SLAVE");
+    primary.site("INSERT INTO site.t VALUES (2)").unwrap();
+    let until_s = next_second();
+    next_second();
+    replica.admin("FLUSH BINARY LOGS");
+    let error = work(&keeping, restore(&folder, until_s)).unwrap_err();
+    assert!(error.contains("UTC only") && error.contains("did not catch up with the primary"), "{error}");
+    assert_eq!(primary.site("SELECT COUNT(*) FROM site.t").unwrap(), "2", "what failed changed nothing");
+    primary.site("INSERT INTO site.t VALUES (3)").unwrap();
+    has("3");
+    replica.admin("STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 0; START SLAVE");
+
+    let count = |until_s: u64| {
+        work(&keeping, restore(&folder, until_s)).unwrap();
+        primary.site("SELECT COUNT(*) FROM site.t").unwrap()
+    };
+    assert_eq!(count(until_s), "2", "a log that was begun later has what was written before");
+    assert_eq!(count(until_s - 1), "1");
+    assert_eq!(count(next_second()), "1", "a restore is a change like another");
 }
 
 #[test]

@@ -130,13 +130,20 @@ impl Folder {
         self.0.join("binlog").join(line)
     }
 
-    /// Deletes what is older than the newest `keep`, and the logs that nobody can go on with any more.
+    /// Deletes what is older than the newest `keep`, and the logs that nobody can go on with any more. Those that were not tested, or
+    /// failed, push none out that was.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn prune(&self, keep: u32) -> Result<(), Error> {
         let fulls = self.fulls()?;
-        let (old, kept) = fulls.split_at(fulls.len().saturating_sub(keep as usize));
+        let (mut old, mut kept, mut newer, mut newer_tested) = (Vec::new(), Vec::new(), 0, 0);
+        for full in fulls.into_iter().rev() {
+            let is_tested = full.about.tested.is_some();
+            let is_old = if is_tested { newer_tested >= keep } else { newer >= keep };
+            (newer, newer_tested) = (newer + 1, newer_tested + u32::from(is_tested));
+            if is_old { old.push(full) } else { kept.insert(0, full) }
+        }
         for full in old {
             tracing::info!(path = %full.path.display(), "deleting an old backup");
             remove(&full.path)?;
@@ -160,7 +167,10 @@ impl Folder {
 }
 
 /// Only the database's user reads backups.
-fn private(path: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::File`].
+pub fn private(path: &Path) -> Result<(), Error> {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).at(path)
 }
 
@@ -260,6 +270,20 @@ mod tests {
         folder.prune(1).unwrap();
         assert_eq!((folder.fulls().unwrap().len(), logs("a"), logs("b")), (1, 0, 2));
         assert!(!folder.line("a").exists());
+    }
+
+    #[test]
+    fn what_was_not_restored_once_pushes_nothing_out_that_was() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = Folder::new(base.path().to_owned());
+        (1..=6).for_each(|day| put(&folder, day * 86_400, "a", "binlog.000001"));
+        for mut full in folder.fulls().unwrap().into_iter().take(3) {
+            full.about.tested = Some("whole".into());
+            full.write().unwrap();
+        }
+        folder.prune(2).unwrap();
+        let taken: Vec<u64> = folder.fulls().unwrap().iter().map(|full| full.about.taken_s / 86_400).collect();
+        assert_eq!(taken, [2, 3, 5, 6]);
     }
 
     #[test]

@@ -69,22 +69,24 @@ pub fn start(context: &Context, config: &plan::Database, places: &Places) -> std
 }
 
 async fn serve(scene: Arc<Scene>, mut requests: mpsc::Receiver<Request>) {
-    let (mut schedule, mut purge) = (schedule::Schedule::default(), purge::Purge::default());
-    loop {
-        tokio::select! {
-            Some(Request { ask, answer }) = requests.recv() => {
-                let scene = scene.clone();
-                tokio::spawn(async move {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(told(&scene, ask).await);
-                });
-            }
-            () = tokio::time::sleep(TICK) => {
-                schedule.turn(&scene).await;
-                purge.turn(&scene).await;
-            }
+    let turning = scene.clone();
+    // Beside the requests: a server that hangs is asked about in vain.
+    tokio::spawn(async move {
+        let (mut schedule, mut purge) = (schedule::Schedule::default(), purge::Purge::default());
+        loop {
+            tokio::time::sleep(TICK).await;
+            schedule.turn(&turning).await;
+            purge.turn(&turning).await;
         }
+    });
+    while let Some(Request { ask, answer }) = requests.recv().await {
+        let scene = scene.clone();
+        tokio::spawn(async move {
+            // Whoever asked may have gone.
+            let _ = answer.send(told(&scene, ask).await);
+        });
     }
+    std::future::pending().await
 }
 
 async fn told(scene: &Arc<Scene>, ask: Ask) -> Result<Told, Refusal> {

@@ -10,9 +10,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::error::{At, Error};
-use super::folder::{self, Folder, Full, spoken};
+use super::folder::{self, Folder, Full};
 use super::session::Session;
-use super::{Scene, archive, tool};
+use super::{Scene, tool};
 use crate::database::admin::ADMIN;
 
 /// A prepared backup starts in a tenth of a second; a disk that needs longer than this is broken.
@@ -53,6 +53,7 @@ impl Private {
             .args(["--skip-networking", "--skip-slave-start", "--performance-schema=OFF", "--innodb-log-file-size=48M"])
             // It is thrown away: nothing need reach the disk.
             .args(["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--innodb-buffer-pool-size=64M"])
+            .arg(tool::ANY_ROW)
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--tmpdir={}", scratch.display()))
             .arg(format!("--socket={}", socket.display()))
@@ -100,22 +101,17 @@ impl Private {
         client.arg(format!("--user={ADMIN}")).env("MYSQL_PWD", &self.password);
     }
 
-    /// Carries out what the archive has after the backup, all of it or what was written before a second.
+    /// Carries out what `logs` have from `position` in the first on, to the end or to a position in the last.
     ///
     /// # Errors
-    /// A log is missing, or a statement fails.
-    pub async fn replay(&self, folder: &Folder, full: &Full, until_s: Option<u64>) -> Result<(), Error> {
-        let (first, position) = &full.about.log;
-        let logs = archive::from(folder, &full.about.line, first)?;
+    /// A statement fails.
+    pub async fn replay(&self, logs: &[PathBuf], position: u64, stop: Option<u64>) -> Result<(), Error> {
         let mut read = tool::BINLOG.command()?;
         read.arg("--no-defaults").arg(format!("--start-position={position}"));
-        if let Some(until_s) = until_s {
-            read.arg(format!("--stop-datetime={}", spoken(until_s)));
-        }
-        read.args(logs);
+        read.args(stop.map(|stop| format!("--stop-position={stop}"))).args(logs);
         let mut apply = tool::CLIENT.command()?;
         self.reach(&mut apply);
-        apply.arg("--binary-mode");
+        apply.args(["--binary-mode", tool::ANY_ROW]);
         tool::pipe(read, apply, "replaying the binary logs").await
     }
 

@@ -58,7 +58,9 @@ impl Schedule {
         let fulls = folder.fulls().unwrap_or_default();
         let line = archive::line(scene).ok();
         let rested = self.rests_until.is_none_or(|until| boot_time() >= until);
-        if rested && self.archive_fault.is_none() && self.is_due(declared, fulls.last(), line.as_deref(), now_s()) {
+        // One whose trial failed is none.
+        let last = fulls.iter().rfind(|full| full.about.tested.is_some());
+        if rested && self.archive_fault.is_none() && self.is_due(declared, last, line.as_deref(), now_s()) {
             self.begin(scene, declared, folder);
         }
         scene.reporter.annex(self.annex(fulls.last()));
@@ -85,9 +87,9 @@ impl Schedule {
     fn begin(&mut self, scene: &std::sync::Arc<Scene>, declared: &Backup, folder: Folder) {
         let keep = declared.keep;
         let work = move |scene: std::sync::Arc<Scene>| async move {
-            let told = backup(&scene, &folder, true).await?;
+            let told = backup(&scene, &folder, true).await;
             folder.prune(keep)?;
-            Ok(told)
+            told
         };
         // Somebody else's job is under way otherwise; it is asked again in a second.
         if scene.jobs.begin("backup", scene.clone(), work).is_ok() {

@@ -30,9 +30,12 @@ pub const SERVER: Tool = Tool("mariadbd", "mariadb-server-core");
 
 /// What one program may take: a day reads or writes some terabytes, and then the next backup is due. What hangs must not keep
 /// the only place for jobs for ever.
-const LONGEST: Duration = Duration::from_secs(24 * 3_600);
-/// Lines that make a cause.
+pub const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// Lines that make a cause, and characters of each: a client repeats the statement that failed, with the visitors' data in it.
 const LAST_WORDS: usize = 3;
+const LINE_CHARS: usize = 300;
+/// For servers and clients: a row as long as MariaDB takes any.
+pub const ANY_ROW: &str = "--max-allowed-packet=1G";
 
 impl Tool {
     /// A call of it, in UTC: it reads and writes times as its own zone has them.
@@ -114,5 +117,6 @@ pub async fn give(folder: &Path, user: u32) -> Result<(), Error> {
 fn last_words(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(LAST_WORDS)..].join(" | ")
+    let last = lines[lines.len().saturating_sub(LAST_WORDS)..].iter();
+    last.map(|line| line.chars().take(LINE_CHARS).collect()).collect::<Vec<String>>().join(" | ")
 }

@@ -31,9 +31,10 @@ pub async fn run(scene: &Scene, folder: &Folder, full: &Full) -> Result<String, 
 
 async fn attempt(scene: &Scene, folder: &Folder, full: &Full, private: &Private) -> Result<usize, Error> {
     scene.jobs.note("replaying the binary logs on the copy");
-    private.replay(folder, full, None).await?;
+    let (first, position) = &full.about.log;
+    private.replay(&archive::from(folder, &full.about.line, first)?, *position, None).await?;
     scene.jobs.note("checking its tables");
-    let mut session = private.session().await?;
+    let mut session = private.session().await?.patient();
     let tables = tables(&mut session).await?;
     for (schema, table) in &tables {
         let check = format!("CHECK TABLE {}.{}", quoted(schema), quoted(table));

@@ -27,7 +27,7 @@ type Snapshots = (String, Vec<Session>);
 /// This is not the primary, there is no replica, a server does not answer, or the data differ.
 pub async fn run(scene: &Scene) -> Result<Vec<(String, String)>, Error> {
     let name = scene.launch.server.as_str();
-    let mut own = Session::own(name, &scene.places.socket, scene.password()).await?;
+    let mut own = Session::own(name, &scene.places.socket, scene.password()).await?.patient();
     if own.first::<u8>("SELECT @@global.read_only").await? != Some(0) {
         return Err(Error::Impossible(format!("{name} is not the primary: ask that one")));
     }
@@ -73,7 +73,7 @@ async fn connect(scene: &Scene, schema: &str, replicas: &[(String, SocketAddr)])
     let own = (scene.launch.server.to_string(), scene.config.address);
     let mut sessions = Vec::new();
     for (name, address) in [&own].into_iter().chain(replicas) {
-        sessions.push(Session::application(name, *address, schema, password).await?);
+        sessions.push(Session::application(name, *address, schema, password).await?.patient());
     }
     Ok(sessions)
 }
