@@ -380,20 +380,33 @@ impl Stream {
         each!(self, stream => stream.attempt(side, call))
     }
 
-    fn when_writable<T>(
+    /// What `attempt` comes to once it does not block, for which it has until `deadline`. The kernel tells of room only when a third of
+    /// a buffer of up to some megabytes is free, and whoever reads slowly takes longer for that: so it is tried in between.
+    async fn when_writable<T>(
         &self,
         deadline: Duration,
         mut attempt: impl FnMut() -> io::Result<T> + Unpin,
-    ) -> impl Future<Output = io::Result<T>> + Unpin {
-        let attempted = poll_fn(move |_| {
-            loop {
-                match attempt() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable()),
-                    done => return Poll::Ready(done),
+    ) -> io::Result<T> {
+        let mut looked = false;
+        loop {
+            let attempted = poll_fn(|_| {
+                loop {
+                    match attempt() {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable()),
+                        done => return Poll::Ready(done),
+                    }
                 }
+            });
+            match within(deadline / 2, attempted).await {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && !looked => {
+                    looked = true;
+                    if let Stream::Tcp(stream) | Stream::Unix(stream) = self {
+                        stream.look_again();
+                    }
+                }
+                done => return done,
             }
-        });
-        within(deadline, attempted)
+        }
     }
 
     /// Says that nothing more will be written. A connection that is gone already needs no telling.

@@ -47,6 +47,11 @@ impl Budget {
         Budget { config, at: now, requests: 0, balance }
     }
 
+    /// The same, where there had been so many requests before.
+    pub fn after(self, requests: u64) -> Budget {
+        Budget { requests, ..self }
+    }
+
     /// May a request be tried again? `requests` is how many there have been in all, retries not counted.
     pub fn withdraw(&mut self, now: Time, requests: u64) -> bool {
         self.earn(now, requests);

@@ -222,12 +222,14 @@ fn algorithm(declared: Algorithm) -> balance::Algorithm {
 }
 
 /// The bounds of a tier. One behind another takes heads that are a little larger, since each tier says in them where a
-/// request came from: what the front door lets in gets through.
+/// request came from: what the front door lets in gets through. And it is patient for longer, so that who waits in vain is cut off at the
+/// door, which knows why, and no tier behind it is taken for one that broke off.
 pub(crate) fn limits(front: bool) -> Limits {
     let mut limits = Limits::default();
     if !front {
         limits.head.size_bytes_max += 2 * 1024;
         limits.head.headers_max += 16;
+        limits.progress_within += Duration::from_secs(10);
     }
     limits
 }

@@ -103,7 +103,7 @@ impl Forwarding<'_> {
         match line.kind {
             Kind::ForwardedFor | Kind::Forwarded | Kind::Via | Kind::TraceParent => false,
             Kind::TraceState => self.tracestate,
-            Kind::ForwardedProto | Kind::ForwardedHost | Kind::RequestId => !self.front,
+            Kind::ForwardedProto | Kind::ForwardedHost | Kind::ForwardedElse | Kind::RequestId => !self.front,
             _ => true,
         }
     }

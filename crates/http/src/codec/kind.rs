@@ -25,6 +25,8 @@ pub enum Kind {
     ForwardedProto,
     /// `X-Forwarded-Host`.
     ForwardedHost,
+    /// Others that say where a request came from: `X-Real-IP`, `X-Forwarded-Port`, `-Prefix`, `-Scheme`, `-Server` and `-Ssl`.
+    ForwardedElse,
     /// `Forwarded` (RFC 7239).
     Forwarded,
     /// `X-Request-Id`.
@@ -84,6 +86,7 @@ impl Kind {
             (7, b'r') if is(name, b"referer") => Kind::Referer,
             (8, b'i') if is(name, b"if-range") => Kind::IfRange,
             (8, b'i') if is(name, b"if-match") => Kind::IfMatch,
+            (9, b'x') if is(name, b"x-real-ip") => Kind::ForwardedElse,
             (9, b'f') if is(name, b"forwarded") => Kind::Forwarded,
             (10, b'c') if is(name, b"connection") => Kind::Connection,
             (10, b'k') if is(name, b"keep-alive") => Kind::Hop,
@@ -98,11 +101,20 @@ impl Kind {
             (14, b'x') if is(name, b"x-mainstay-via") => Kind::Via,
             (15, b'a') if is(name, b"accept-encoding") => Kind::AcceptEncoding,
             (15, b'x') if is(name, b"x-forwarded-for") => Kind::ForwardedFor,
+            (15, b'x') if is(name, b"x-forwarded-ssl") => Kind::ForwardedElse,
+            (16, b'x') if is(name, b"x-forwarded-port") => Kind::ForwardedElse,
             (16, b'p') if is(name, b"proxy-connection") => Kind::Hop,
             (16, b'x') if is(name, b"x-forwarded-host") => Kind::ForwardedHost,
             (17, b'i') if is(name, b"if-modified-since") => Kind::IfModifiedSince,
             (17, b't') if is(name, b"transfer-encoding") => Kind::Encoding,
             (17, b'x') if is(name, b"x-forwarded-proto") => Kind::ForwardedProto,
+            (18, b'x')
+                if is(name, b"x-forwarded-prefix")
+                    || is(name, b"x-forwarded-scheme")
+                    || is(name, b"x-forwarded-server") =>
+            {
+                Kind::ForwardedElse
+            }
             (18, b'p') if is(name, b"proxy-authenticate") => Kind::Hop,
             (19, b'i') if is(name, b"if-unmodified-since") => Kind::IfUnmodifiedSince,
             (19, b'p') if is(name, b"proxy-authorization") => Kind::Hop,
@@ -195,6 +207,12 @@ mod tests {
             "X-Request-ID",
             "content-length",
             "x-mainstay-via",
+            "X-Real-IP",
+            "x-forwarded-ssl",
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x-forwarded-scheme",
+            "x-forwarded-server",
             "x-forwarded-for",
             "proxy-connection",
             "x-forwarded-host",

@@ -196,6 +196,11 @@ impl Descriptor {
         poll_fn(|_| self.poll(side)).await;
     }
 
+    /// Has the next call that writes be made, whatever epoll has told.
+    pub(crate) fn look_again(&self) {
+        self.watch.source.writing.ready.set(true);
+    }
+
     /// What was there to read has been read.
     pub(crate) fn drained(&self) {
         self.watch.source.reading.ready.set(false);

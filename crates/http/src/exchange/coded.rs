@@ -70,6 +70,7 @@ impl Trip<'_> {
         self.secured(out);
         coding.tell(out);
         let (head, mut bytes) = (out.len(), 0);
+        progress.told.set(Some(status));
         self.worker.buffers.used(pending, begun);
         let mut body = Body::new(response.framing);
         let ended = match coding {
@@ -91,7 +92,7 @@ impl Trip<'_> {
         match ended {
             Ok(()) => Download::Complete { status, bytes, persists },
             Err(Cut::Refused) => Download::ClientGone,
-            Err(_) => Download::Truncated { status, bytes },
+            Err(cut) => Download::Truncated { status, bytes, late: matches!(cut, Cut::Late) },
         }
     }
 

@@ -121,8 +121,12 @@ impl Trip<'_> {
             if whole {
                 return Download::Complete { status, bytes, persists: persists && fits };
             }
-            if answer.state == State::Over || answer.more(backend, &self.worker.scratch, within).await.is_err() {
-                return Download::Truncated { status, bytes };
+            let more = match answer.state {
+                State::Over => Err(Cut::Closed),
+                _ => answer.more(backend, &self.worker.scratch, within).await,
+            };
+            if let Err(cut) = more {
+                return Download::Truncated { status, bytes, late: matches!(cut, Cut::Late) };
             }
         }
     }

@@ -92,6 +92,11 @@ impl Trip<'_> {
             self.worker.idle.keep(lease, back.stream);
         }
         self.worker.buffers.give(back.pending);
+        if let (Err(Upload::ClientWrong(refusal)), Some(status)) = (&ended, progress.told.get()) {
+            // Of an answer that has begun nothing else can be said than that it ends here (RFC 9112 § 8).
+            self.worker.counters.refused(*refusal);
+            return Attempt::Answered { status, bytes: 0, persists: false };
+        }
         self.settled(ended, lease, !progress.body_begun.get())
     }
 
@@ -240,6 +245,8 @@ impl Trip<'_> {
                     Err(ended) => return ended,
                 };
                 if let Some(ended) = self.heard(response) {
+                    // Of a 304 nothing is left: the connection goes on.
+                    self.worker.buffers.used(pending, head);
                     return ended;
                 }
                 self.begins();
@@ -376,6 +383,7 @@ impl Trip<'_> {
         }
         let (status, mut body) = (response.status, Body::new(response.framing));
         let (head, within) = (out.len(), progress.silence.progress);
+        progress.told.set(Some(status));
         // What came together with the head goes out together with it, and is not copied if it is large.
         let apart = chunks == Chunks::AsTheyAre && pending.len() - begun > JOINED_BYTES_MAX && pipe.is_none();
         let Ok(passed) = self.pass(&mut body, &pending[begun..], chunks, (!apart).then_some(&mut *out)) else {
@@ -399,7 +407,7 @@ impl Trip<'_> {
         match self.rest((backend, pending), client, (body, chunks, pipe), (out, &mut bytes), progress).await {
             Ok(()) => Download::Complete { status, bytes, persists },
             Err(Cut::Refused) => Download::ClientGone,
-            Err(_) => Download::Truncated { status, bytes },
+            Err(cut) => Download::Truncated { status, bytes, late: matches!(cut, Cut::Late) },
         }
     }
 
@@ -468,8 +476,10 @@ impl Trip<'_> {
                     progress.silence.heard();
                     return Ok(true);
                 }
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && progress.silence.is_excused() => {}
-                Ok(0) | Err(_) => return Err(Cut::Short),
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(Cut::Short),
+                Err(_) if progress.silence.is_excused() => {}
+                Err(_) => return Err(Cut::Late),
+                Ok(0) => return Err(Cut::Short),
             }
         }
     }

@@ -122,10 +122,11 @@ enum Download {
         bytes: u64,
         persists: bool,
     },
-    /// Cut off after it had begun.
+    /// Cut off after it had begun; `late`: by us, since nothing came for too long.
     Truncated {
         status: u16,
         bytes: u64,
+        late: bool,
     },
     ClientGone,
     /// The client was told that the connection is another protocol's now.
@@ -157,8 +158,18 @@ impl Trip<'_> {
 
     fn progress<'l>(&self, lease: &'l Lease) -> Progress<'l> {
         let silence = Silence::of(self.request, self.limits());
-        let (uploaded, body_begun, body_refused, persists, is_long) = Default::default();
-        Progress { lease, uploaded, body_begun, body_refused, persists, is_long, head_bytes: LARGE_BYTES, silence }
+        let (uploaded, body_begun, body_refused, persists, told, is_long) = Default::default();
+        Progress {
+            lease,
+            uploaded,
+            body_begun,
+            body_refused,
+            persists,
+            told,
+            is_long,
+            head_bytes: LARGE_BYTES,
+            silence,
+        }
     }
 
     /// Has the backends of `route` answer.
@@ -301,11 +312,22 @@ impl Trip<'_> {
         let again = if self.request.method.is_idempotent() && resendable { Again::Resent } else { Again::No };
         match ended {
             Ok(Download::Complete { status, bytes, persists }) => answered(status, bytes, persists),
-            Ok(Download::Truncated { status, bytes }) => {
-                lease.failed(Failure::BrokeOff);
+            Ok(Download::Truncated { status, bytes, late }) => {
                 count(&self.worker.counters.truncated);
                 let (backend, path) = (lease.name(), self.request.path());
-                tracing::warn!(backend, id = self.id, path, bytes, "it broke off in the middle of its answer");
+                if late {
+                    // No fault of its own: it had answered, and a stream in which little happens is silent as well.
+                    tracing::warn!(
+                        backend,
+                        id = self.id,
+                        path,
+                        bytes,
+                        "its answer was cut off: nothing came for too long"
+                    );
+                } else {
+                    lease.failed(Failure::BrokeOff);
+                    tracing::warn!(backend, id = self.id, path, bytes, "it broke off in the middle of its answer");
+                }
                 Attempt::Answered { status, bytes, persists: false }
             }
             Ok(Download::Switched { status }) => answered(status, 0, false),
@@ -399,6 +421,8 @@ struct Progress<'l> {
     body_refused: Cell<bool>,
     /// The backend takes another request on the connection.
     persists: Cell<bool>,
+    /// The status that the client was told, or is just told.
+    told: Cell<Option<u16>>,
     /// The answer takes long enough that the client may go away meanwhile.
     is_long: Cell<bool>,
     /// Read of the answer at once until its head is there.

@@ -167,6 +167,11 @@ pub enum Refused {
     Moved,
 }
 
+/// Requests that they were given in all.
+fn given(figures: &[Arc<Figures>]) -> u64 {
+    figures.iter().map(|figures| figures.requests.load(Ordering::Relaxed)).sum()
+}
+
 impl Pool {
     /// A pool of the declared backends.
     pub fn new(settings: Settings, declared: Vec<Declared>) -> Arc<Pool> {
@@ -180,6 +185,8 @@ impl Pool {
 
     fn begun(settings: Settings, names: Vec<String>, figures: Vec<Arc<Figures>>, state: State, start: Start) -> Pool {
         let Start { origin, now, total } = start;
+        // Backends that are known already have had requests.
+        let budget = Budget::new(budget::Config::default(), now).after(given(&figures));
         Pool {
             view: ArcSwap::from_pointee(state.view(settings.algorithm, now)),
             cookies: settings.sticky.as_ref().map(|sticky| Cookies::new(sticky, &names)),
@@ -187,7 +194,7 @@ impl Pool {
             settings,
             names,
             state: Mutex::new(state),
-            budget: Mutex::new(Budget::new(budget::Config::default(), now)),
+            budget: Mutex::new(budget),
             retried: AtomicU64::new(0),
             origin,
             turn: AtomicU64::new(0),
@@ -340,8 +347,7 @@ impl Pool {
 
     /// Whether a request that was sent to a backend in vain may be sent again, by the retry budget; it is charged if so.
     pub fn may_resend(&self) -> bool {
-        let given: u64 = self.figures.iter().map(|figures| figures.requests.load(Ordering::Relaxed)).sum();
-        let first = given.saturating_sub(self.retried.load(Ordering::Relaxed));
+        let first = given(&self.figures).saturating_sub(self.retried.load(Ordering::Relaxed));
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).withdraw(self.now(), first)
     }
 

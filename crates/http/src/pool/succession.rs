@@ -112,6 +112,21 @@ mod tests {
         });
     }
 
+    /// What was asked before the change earns no retries behind it, where they would be many at the worst time.
+    #[test]
+    fn a_change_gives_no_further_retries() {
+        paused(async {
+            let pool = Pool::new(settings(), vec![declared("a", "/a", 1)]);
+            pool.mark(0, true);
+            for _ in 0..10_000 {
+                pool.lease(&wanted(&[])).await.unwrap().answered(200);
+            }
+            let next = pool.following(settings(), vec![declared("a", "/a", 2)]);
+            let granted = (0..10_000).take_while(|_| next.may_resend()).count();
+            assert_eq!(granted, 100, "as after a long time without a request");
+        });
+    }
+
     #[test]
     fn whoever_waits_is_sent_on() {
         paused(async {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use mainstay_http::{Address, Cache, CacheSettings, Config, Route};
 
-use crate::engine::{Answer, Client, Engine, PATIENCE, backend, limits, pool, request, value};
+use crate::engine::{Answer, Client, Engine, PATIENCE, backend, counted, limits, pool, request, value};
 
 /// An origin that remembers what it was asked.
 struct Origin {
@@ -423,4 +423,21 @@ fn bodies_of_every_framing_and_no_larger_than_allowed() {
         assert_eq!((answer.body[0], answer.status), (number, 200), "more than an eighth of the store");
     }
     assert!(bench.total("cache_bytes") < 4096);
+}
+
+/// The cache hears a 304 alone, and nothing of it is left on the connection.
+#[test]
+fn asking_whether_it_is_still_good_takes_no_connection_of_its_own() {
+    let (address, opened) = counted(|mut client| {
+        while let Some(head) = request(&mut client) {
+            let known = value(&head, "if-none-match").is_some();
+            let lines = "ETag: \"a\"\r\nCache-Control: no-cache\r\n";
+            client.send(answer(if known { 304 } else { 200 }, lines, if known { "" } else { "page" }).as_bytes());
+        }
+    });
+    let bench = Bench::new(&Origin { address, asked: Arc::default() });
+    for _ in 0..5 {
+        assert_eq!(body(&bench.get("")), "page");
+    }
+    assert_eq!((bench.total("cache_revalidated_total"), opened.load(Ordering::SeqCst)), (4, 1));
 }

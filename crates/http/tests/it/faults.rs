@@ -3,11 +3,13 @@
 use std::io::{Read, Write as _};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use mainstay_http::{Address, Limits, Speaks};
 
-use crate::engine::{Engine, PATIENCE, backend, echo, filled, limits, pool, request, until};
+use crate::engine::{Engine, PATIENCE, backend, echo, filled, limits, pass, pool, request, until};
 
 /// A backend that dies after a part of an answer that is said to have so many bytes.
 fn dying(length: usize) -> SocketAddr {
@@ -25,6 +27,68 @@ fn a_backend_that_dies_within_its_answer_is_no_silent_success() {
     assert_eq!(engine.total("truncated_total"), 1);
     let engine = Engine::new(&[dying(100)]);
     assert!(engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 502 "));
+}
+
+/// Behind what was sent of it, a page of ours would be taken for its rest.
+#[test]
+fn of_an_answer_that_has_begun_nothing_is_said_but_its_end() {
+    for framing in ["Content-Length: 4000", "Transfer-Encoding: chunked"] {
+        let engine = Engine::new(&[backend(move |mut client| {
+            request(&mut client);
+            client.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n").as_bytes());
+            // As a length, or as a chunk that is not whole.
+            client.send(b"fff\r\nonly this");
+            let _ = client.reader().read(&mut [0; 9]);
+            let _ = client.reader().read_to_end(&mut Vec::new());
+        })]);
+        let mut client = engine.connect();
+        client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200"));
+        client.send(b"no chunk\r\n");
+        assert_eq!(client.rest(), "fff\r\nonly this", "{framing}");
+        let failures = engine.pool.backends().map(|(_, figures)| figures.failures.load(Ordering::SeqCst)).sum::<u64>();
+        assert_eq!(failures, 0, "that is not the backend's fault");
+    }
+}
+
+/// A stream in which nothing happens for long is cut off, and who sends it is well all the same.
+#[test]
+fn who_says_nothing_in_the_middle_of_an_answer_has_not_failed() {
+    let engine = Engine::new(&[backend(|mut client| {
+        request(&mut client);
+        client.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+        let _ = client.reader().read(&mut [0]);
+    })]);
+    let answer = engine.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(answer.ends_with("data: 1\n\n\r\n"), "{answer}");
+    assert_eq!(engine.total("truncated_total"), 1);
+    let failures = engine.pool.backends().map(|(_, figures)| figures.failures.load(Ordering::SeqCst)).sum::<u64>();
+    assert_eq!(failures, 0);
+}
+
+/// The kernel tells of room when a third of a large buffer is free, for which this client takes longer than anybody may be silent.
+#[test]
+fn who_reads_slowly_is_not_taken_for_one_who_has_stopped() {
+    const BYTES: usize = 16 << 20;
+    let engine = Engine::new(&[backend(|mut client| {
+        request(&mut client);
+        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n").as_bytes());
+        let _ = client.reader().get_mut().write_all(&vec![b'x'; BYTES]);
+    })]);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    socket.connect(&engine.address.into()).unwrap();
+    let mut client = std::net::TcpStream::from(socket);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let (mut read, mut piece) = (0, vec![0; 16 << 10]);
+    for _ in 0..60 {
+        pass(Duration::from_millis(50));
+        read += client.read(&mut piece).unwrap();
+    }
+    assert!(read < 2 << 20, "it is slow: {read}");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(read + rest.len() > BYTES, "{} of {BYTES}", read + rest.len());
 }
 
 #[test]

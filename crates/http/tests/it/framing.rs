@@ -23,6 +23,18 @@ fn a_connection_carries_many_requests() {
     assert!(String::from_utf8(client.answer().body).unwrap().contains("GET /b"));
 }
 
+/// At the front door only what we see ourselves is believed.
+#[test]
+fn what_a_visitor_says_of_where_he_came_from_ends_here() {
+    let engine = Engine::new(&[echo("one")]);
+    let mut client = engine.connect();
+    let claims = "X-Real-IP: claimed\r\nX-Forwarded-Port: claimed\r\nX-Forwarded-Prefix: /claimed\r\nX-Forwarded-Ssl: claimed\r\n\
+                  X_Forwarded_Port: claimed\r\nX-Forwarded-Scheme: claimed\r\nX-Forwarded-Server: claimed\r\nX-Forwarded-Proto: claimed\r\n";
+    client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{claims}\r\n").as_bytes());
+    let seen = String::from_utf8(client.answer().body).unwrap();
+    assert!(seen.contains("X-Forwarded-Proto: http\r\n") && !seen.contains("claimed"), "{seen}");
+}
+
 #[test]
 fn chunks_pass_both_ways() {
     let back = backend(|mut client| {
