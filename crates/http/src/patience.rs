@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use rustix::time::{
@@ -72,6 +72,37 @@ pub(crate) fn idly<T>(
     wait: impl Future<Output = io::Result<T>> + Unpin,
 ) -> impl Future<Output = io::Result<T>> + Unpin {
     wait_for(Place { at: None, idle: true }, deadline, wait)
+}
+
+/// What `attempt`, which writes to `descriptor`, comes to once it does not block, for which it has until `deadline`. The kernel tells of
+/// room only when a third of a buffer of up to some megabytes is free, and whoever reads slowly takes longer for that: so it is tried
+/// in between.
+///
+/// # Errors
+/// What `attempt` says, or `TimedOut`.
+pub(crate) async fn when_writable<T>(
+    descriptor: &Descriptor,
+    deadline: Duration,
+    mut attempt: impl FnMut() -> io::Result<T> + Unpin,
+) -> io::Result<T> {
+    let mut looked = false;
+    loop {
+        let attempted = poll_fn(|_| {
+            loop {
+                match attempt() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(descriptor.poll(Side::Writing)),
+                    done => return Poll::Ready(done),
+                }
+            }
+        });
+        match within(deadline / 2, attempted).await {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !looked => {
+                looked = true;
+                descriptor.look_again();
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Waits at least so long, in which there is nothing to do.

@@ -1,6 +1,5 @@
 //! Connections: TCP or Unix, read and written without giving buffers away.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use crate::event_loop::{self, Descriptor, Side, sleep, timeout};
 use crate::http2::{Asked, Served};
-use crate::patience::within;
+use crate::patience::when_writable;
 use crate::spares::JOINED_BYTES_MAX;
 use crate::tls::{Encrypted, Session};
 use crate::wire::Ends;
@@ -380,33 +379,12 @@ impl Stream {
         each!(self, stream => stream.attempt(side, call))
     }
 
-    /// What `attempt` comes to once it does not block, for which it has until `deadline`. The kernel tells of room only when a third of
-    /// a buffer of up to some megabytes is free, and whoever reads slowly takes longer for that: so it is tried in between.
     async fn when_writable<T>(
         &self,
         deadline: Duration,
-        mut attempt: impl FnMut() -> io::Result<T> + Unpin,
+        attempt: impl FnMut() -> io::Result<T> + Unpin,
     ) -> io::Result<T> {
-        let mut looked = false;
-        loop {
-            let attempted = poll_fn(|_| {
-                loop {
-                    match attempt() {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.poll_writable()),
-                        done => return Poll::Ready(done),
-                    }
-                }
-            });
-            match within(deadline / 2, attempted).await {
-                Err(error) if error.kind() == io::ErrorKind::TimedOut && !looked => {
-                    looked = true;
-                    if let Stream::Tcp(stream) | Stream::Unix(stream) = self {
-                        stream.look_again();
-                    }
-                }
-                done => return done,
-            }
-        }
+        each!(self, stream => when_writable(stream, deadline, attempt).await)
     }
 
     /// Says that nothing more will be written. A connection that is gone already needs no telling.

@@ -10,7 +10,7 @@ use rustls::{ClientConnection, Connection, HandshakeKind, ServerConnection};
 
 use super::{Encrypted, H2, ServerTls};
 use crate::event_loop::{Descriptor, Side};
-use crate::patience::within;
+use crate::patience::{when_writable, within};
 
 /// What may wait in clear to be encrypted and sent: a few records, so that a slow reader costs no more memory than over
 /// TCP.
@@ -152,50 +152,38 @@ impl Session {
         let taken = session.writer().write(bytes)?;
         match self.send(&mut session) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => Ok(taken),
-            Err(error) => Err(error),
-            Ok(()) => Ok(taken),
+            sent => sent.map(|_| taken),
         }
     }
 
-    /// Sends what waits.
-    fn send(&self, session: &mut Connection) -> io::Result<()> {
+    /// Sends what waits; whether that was all. It blocks only where nothing could be sent.
+    fn send(&self, session: &mut Connection) -> io::Result<bool> {
+        let mut some = false;
         while session.wants_write() {
-            session.write_tls(&mut Socket(&self.tcp, &self.drained))?;
+            match session.write_tls(&mut Socket(&self.tcp, &self.drained)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && some => return Ok(false),
+                sent => some = sent? > 0,
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn push(&self) -> io::Result<()> {
+    fn push(&self) -> io::Result<bool> {
         self.send(&mut self.session.borrow_mut())
     }
 
     /// Sends all that waits; each wait for room at most `deadline`.
     async fn flush(&self, deadline: Duration) -> io::Result<()> {
-        loop {
-            match self.push() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-            self.room(deadline).await?;
-        }
-    }
-
-    /// Waits until something can be sent.
-    fn room(&self, deadline: Duration) -> impl Future<Output = io::Result<()>> + Unpin {
-        within(deadline, poll_fn(|_| self.tcp.poll(Side::Writing).map(Ok)))
+        while !when_writable(&self.tcp, deadline, || self.push()).await? {}
+        Ok(())
     }
 
     pub(crate) async fn write(&self, mut bytes: &[u8], deadline: Duration) -> io::Result<()> {
-        loop {
-            match self.try_write(bytes) {
-                Ok(taken) => bytes = &bytes[taken..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room(deadline).await?,
-                Err(error) => return Err(error),
-            }
-            if bytes.is_empty() {
-                return self.flush(deadline).await;
-            }
+        while !bytes.is_empty() {
+            let taken = when_writable(&self.tcp, deadline, || self.try_write(bytes)).await?;
+            bytes = &bytes[taken..];
         }
+        self.flush(deadline).await
     }
 
     /// Writes both as if they were one: a small answer is one record and one packet.
@@ -231,10 +219,10 @@ impl Session {
     pub(crate) fn poll_flush(&self) -> Poll<io::Result<()>> {
         loop {
             match self.push() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                Ok(true) => return Poll::Ready(Ok(())),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                _ => ready!(self.tcp.poll(Side::Writing)),
             }
-            ready!(self.tcp.poll(Side::Writing));
         }
     }
 }

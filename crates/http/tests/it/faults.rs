@@ -1,15 +1,18 @@
 //! What breaks, and what the other side sees of it.
 
-use std::io::{Read, Write as _};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use mainstay_http::{Address, Limits, Speaks};
+use mainstay_http::{Address, Limits, Speaks, tls};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::engine::{Engine, PATIENCE, backend, echo, filled, limits, pass, pool, request, until};
+use crate::tls::Authority;
 
 /// A backend that dies after a part of an answer that is said to have so many bytes.
 fn dying(length: usize) -> SocketAddr {
@@ -66,19 +69,27 @@ fn who_says_nothing_in_the_middle_of_an_answer_has_not_failed() {
     assert_eq!(failures, 0);
 }
 
-/// The kernel tells of room when a third of a large buffer is free, for which this client takes longer than anybody may be silent.
-#[test]
-fn who_reads_slowly_is_not_taken_for_one_who_has_stopped() {
-    const BYTES: usize = 16 << 20;
-    let engine = Engine::new(&[backend(|mut client| {
+const LARGE_BYTES: usize = 16 << 20;
+
+/// A backend whose answer fills every buffer.
+fn large() -> SocketAddr {
+    backend(|mut client| {
         request(&mut client);
-        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n").as_bytes());
-        let _ = client.reader().get_mut().write_all(&vec![b'x'; BYTES]);
-    })]);
+        client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE_BYTES}\r\n\r\n").as_bytes());
+        let _ = client.reader().get_mut().write_all(&vec![b'x'; LARGE_BYTES]);
+    })
+}
+
+/// A connection whose other end soon has to wait.
+fn narrow(address: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(32 << 10).unwrap();
-    socket.connect(&engine.address.into()).unwrap();
-    let mut client = std::net::TcpStream::from(socket);
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
+/// The kernel tells of room when a third of a large buffer is free, for which this client takes longer than anybody may be silent.
+fn reads_slowly(mut client: impl Read + Write) {
     client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
     let (mut read, mut piece) = (0, vec![0; 16 << 10]);
     for _ in 0..60 {
@@ -88,7 +99,23 @@ fn who_reads_slowly_is_not_taken_for_one_who_has_stopped() {
     assert!(read < 2 << 20, "it is slow: {read}");
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
-    assert!(read + rest.len() > BYTES, "{} of {BYTES}", read + rest.len());
+    assert!(read + rest.len() > LARGE_BYTES, "{} of {LARGE_BYTES}", read + rest.len());
+}
+
+#[test]
+fn who_reads_slowly_is_not_taken_for_one_who_has_stopped() {
+    reads_slowly(narrow(Engine::new(&[large()]).address));
+}
+
+#[test]
+fn nor_is_who_reads_slowly_over_tls() {
+    let authority = Authority::new();
+    let engine = Engine::encrypted(&[large()], tls::server(vec![authority.identity(&["a.test"])], None).unwrap());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.path("ca.pem")).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let session = rustls::ClientConnection::new(config.into(), "a.test".try_into().unwrap()).unwrap();
+    reads_slowly(rustls::StreamOwned::new(session, narrow(engine.secure)));
 }
 
 #[test]
