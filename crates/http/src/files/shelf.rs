@@ -92,7 +92,7 @@ impl Item {
 /// What is kept of one path.
 struct Kept {
     plain: Rc<Item>,
-    /// By [`Encoding`]; looked for beside the file when it was opened.
+    /// By [`Encoding`]; looked for beside the file each time that it is looked after itself.
     encoded: [RefCell<Option<Rc<Item>>>; 3],
     compressing: Cell<Compressing>,
     looked_at: Cell<Instant>,
@@ -170,6 +170,7 @@ impl Shelf {
             }
         };
         if let Some(known) = known.filter(|known| known.plain.found.is(&found)) {
+            known.look_beside(folder);
             known.looked_at.set(now);
             return Ok(known);
         }
@@ -198,12 +199,30 @@ impl Shelf {
 
 impl Kept {
     fn new(folder: &Folder, found: Found, now: Instant) -> Kept {
-        let encoded = Encoding::ALL.map(|encoding| {
-            let beside = found.varies().then(|| folder.encoded(&found, encoding)).flatten();
-            RefCell::new(beside.map(|found| Rc::new(Item::new(found))))
-        });
         let plain = Rc::new(Item::new(found));
-        Kept { plain, encoded, compressing: Cell::new(Compressing::NotYet), looked_at: Cell::new(now) }
+        let compressing = Cell::new(Compressing::NotYet);
+        let kept = Kept { plain, encoded: Default::default(), compressing, looked_at: Cell::new(now) };
+        kept.look_beside(folder);
+        kept
+    }
+
+    /// Takes what lies beside the file in other codings as it is now; where nothing does, what was compressed here stays.
+    fn look_beside(&self, folder: &Folder) {
+        let plain = &self.plain.found;
+        if !plain.varies() {
+            return;
+        }
+        for encoding in Encoding::ALL {
+            let (mut kept, beside) = (self.encoded[encoding as usize].borrow_mut(), folder.encoded(plain, encoding));
+            let same = match (&*kept, &beside) {
+                (Some(kept), Some(beside)) => kept.found.is(beside),
+                (Some(kept), None) => kept.found.file().is_none(),
+                (None, beside) => beside.is_none(),
+            };
+            if !same {
+                *kept = beside.map(|found| Rc::new(Item::new(found)));
+            }
+        }
     }
 
     /// The first coding that is there and taken.
@@ -224,6 +243,36 @@ mod tests {
 
     use super::*;
     use crate::event_loop::run;
+
+    /// A site's files are written one after the other, or compressed once they are served already.
+    #[test]
+    fn what_lies_beside_a_file_may_come_change_and_go() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(root.path().join(name), content).unwrap();
+        let (folder, shelf, accepted) =
+            (Folder::open(root.path()).unwrap(), Shelf::new(), Accepted::read(Some(b"gzip")));
+        let began = Instant::now();
+        let served = |seconds: u64| {
+            let now = began + Duration::from_secs(seconds);
+            let item = run(shelf.find(&folder, "a.css", accepted, now)).unwrap().unwrap();
+            (item.found.encoding, item.found.length)
+        };
+        write("a.css", "a { }");
+        assert_eq!(served(0), (None, 5));
+        write("a.css.gz", "compressed");
+        assert_eq!(served(2), (Some(Encoding::Gzip), 10));
+        write("a.css.gz", "compressed again");
+        assert_eq!(served(4), (Some(Encoding::Gzip), 16));
+        std::fs::remove_file(root.path().join("a.css.gz")).unwrap();
+        assert_eq!(served(6), (None, 5));
+        // What is compressed here stays until there is something.
+        write("a.css", &"a { } ".repeat(1000));
+        let (encoding, length) = served(8);
+        assert!(encoding == Some(Encoding::Gzip) && length < 100, "{length}");
+        assert_eq!(served(10), (encoding, length));
+        write("a.css.gz", "compressed");
+        assert_eq!(served(12), (encoding, 10));
+    }
 
     /// tmpfs cannot tell what is in memory (preadv2(2), `EOPNOTSUPP`).
     #[test]
