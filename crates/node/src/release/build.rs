@@ -1,6 +1,5 @@
 //! Makes a release out of a codebase.
 
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use mainstay_site::model::{App, AppKind};
 use super::error::{At, Error};
 use super::identify::name;
 use super::kept::{keep, keep_environments};
-use super::tree::{copy, entries, remove, world_folder};
+use super::tree::{copy, entries, finish, remove, world_folder};
 use super::{Release, python};
 
 /// Where environments lie, below the builds.
@@ -68,7 +67,7 @@ fn fill(
         symlink(venv, unfinished.join("venv")).at("link", unfinished)?;
     }
     remove(&release.folder)?;
-    fs::rename(unfinished, &release.folder).at("create", &release.folder)
+    finish(unfinished, &release.folder)
 }
 
 fn add_environment(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{At, Error};
 use super::kept::keep;
-use super::tree::{Kind, entries, place, remove, world_folder};
+use super::tree::{Kind, entries, finish, place, remove, world_folder};
 use super::{Release, tree};
 
 /// The user that the application's workers run as; `None` where everything runs as one user (without root).
@@ -31,7 +31,7 @@ pub fn install(release: &Release, state: &Path, shared: &[String], owner: Shared
         remove(&unfinished)?;
         link_code(&release.code(), &unfinished.join("code"))?;
         link_venv(release, &unfinished)?;
-        fs::rename(&unfinished, &folder).at("create", &folder)?;
+        finish(&unfinished, &folder)?;
     }
     for path in shared {
         share(release, &state, &folder, Path::new(path), owner)?;
@@ -81,8 +81,11 @@ fn link_venv(release: &Release, folder: &Path) -> Result<(), Error> {
 fn share(release: &Release, state: &Path, folder: &Path, path: &Path, owner: SharedOwner) -> Result<(), Error> {
     let kept = state.join("shared").join(release.app.as_str()).join(path);
     if !kept.exists() {
-        seed(&release.code().join(path), &kept)?;
-        own(&kept, owner)?;
+        let unfinished = kept.with_added_extension("unfinished");
+        remove(&unfinished)?;
+        seed(&release.code().join(path), &unfinished)?;
+        own(&unfinished, owner)?;
+        finish(&unfinished, &kept)?;
     }
     let link = folder.join("code").join(path);
     if link.is_symlink() {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::command::{self, Ended};
 use super::error::{At, Error};
-use super::tree::{remove, world_folder};
+use super::tree::{remove, settle, world_folder};
 
 /// The server that runs WSGI and ASGI workers. Pinned, since `app/worker.py` is written against its insides.
 pub const GRANIAN: &str = "granian==2.8.7";
@@ -47,6 +47,7 @@ pub(super) fn environment(
         let pip = make(&python, &venv, progress)?;
         install(app, code, &venv, pip.as_deref(), progress)?;
         compile(&venv.join("bin/python"), &venv.join("lib"), progress)?;
+        settle(&venv)?;
         fs::write(venv.join(COMPLETE), GRANIAN).at("write", &venv)?;
     }
     Ok(venv)

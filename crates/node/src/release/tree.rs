@@ -1,8 +1,10 @@
 //! The files of a codebase: which count, in which order, and how they are copied.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::syncfs;
 
 use super::error::{At, Error};
 
@@ -158,6 +160,19 @@ pub(super) fn world_folder(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755))).at("create", path),
     }
+}
+
+/// Gives a folder that is whole the name by which it is known to be.
+pub(super) fn finish(unfinished: &Path, folder: &Path) -> Result<(), Error> {
+    settle(unfinished)?;
+    fs::rename(unfinished, folder).at("create", folder)
+}
+
+/// Has everything below `folder` on its disk, before something says that it is whole: after a power cut there would be files without
+/// contents (syncfs(2); one call, however many they are).
+pub(super) fn settle(folder: &Path) -> Result<(), Error> {
+    let opened = File::open(folder).at("open", folder)?;
+    syncfs(&opened).at("write", folder)
 }
 
 /// Removes a folder and everything in it; well if it is not there.
