@@ -102,19 +102,20 @@ impl SiteFolder {
     }
 
     /// Writes `.site/NAME`.
-    pub fn write(&self, name: &str, value: &impl Serialize, mode: u32) -> anyhow::Result<()> {
-        write(&self.common().join(name), value, mode)
+    pub fn write(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        write(&self.common().join(name), value)
     }
 }
 
-/// Writes JSON so that a reader, or a machine that lost its power, sees the old or the new text.
-pub fn write(path: &Path, value: &impl Serialize, mode: u32) -> anyhow::Result<()> {
+/// Writes JSON so that a reader, or a machine that lost its power, sees the old or the new text. For this user alone: plans and
+/// declarations hold the applications' settings, which may be secrets.
+pub fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let next = path.with_added_extension("new");
     let text = serde_json::to_vec_pretty(value)?;
     let written = || {
         // A leftover of a crash may have another mode.
         let _ = fs::remove_file(&next);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&next, path)

@@ -39,7 +39,16 @@ pub fn prepare(fleet: &Fleet, now: &Now, change: &Change<'_>, plans: &[Plan]) ->
         first.retain(|known| known.server != plan.server);
         first.push(plan.clone());
     }
-    folder.write("plans.json", &first, 0o644)
+    folder.write("plans.json", &first)
+}
+
+/// What servers run is not among the releases that go when another one comes, however many have failed since.
+fn note_use(folder: &SiteFolder, now: &Now) -> anyhow::Result<()> {
+    let servers = now.site.servers.iter().map(|server| folder.server(&server.name).join("releases"));
+    for releases in servers.chain([folder.common().join("builds")]) {
+        now.followed.iter().try_for_each(|it| release::note_use(&releases, &it.app, &it.release))?;
+    }
+    Ok(())
 }
 
 /// Releases that were built before.
@@ -87,5 +96,5 @@ async fn missing(fleet: &Fleet, name: &ServerName) -> anyhow::Result<Option<Stri
 
 /// The site as `up`, `status` and the other verbs know it from now on.
 pub fn note(folder: &SiteFolder, site: &Site) -> anyhow::Result<()> {
-    folder.write("site.json", site, 0o644).context("the site cannot be noted down")
+    folder.write("site.json", site).context("the site cannot be noted down")
 }

@@ -37,7 +37,7 @@ pub struct Leaving {
 impl Leaving {
     /// Has the living `up` see to it.
     pub fn note(&self, folder: &SiteFolder) -> anyhow::Result<()> {
-        folder.write(LEAVING, self, 0o644)
+        folder.write(LEAVING, self)
     }
 }
 
@@ -195,7 +195,7 @@ impl<'u> Growth<'u> {
         }
         let mut site = Site::clone(&self.site);
         site.servers.retain(|server| stays(&server.name));
-        self.up.folder.write("site.json", &site, 0o600)?;
+        self.up.folder.write("site.json", &site)?;
         std::fs::remove_file(self.up.folder.common().join(LEAVING)).context("leaving.json cannot be removed")?;
         self.noted = self.stamp();
         self.become_site(site, lab, observer)

@@ -36,9 +36,8 @@ pub fn prepare_all(declaration: &Declaration, site: &Site, folder: &SiteFolder) 
     install_releases(site, &releases, folder)?;
     make_secrets(site, &declaration.folder, folder)?;
     note_first(&plans, folder)?;
-    // They hold the applications' settings, which may be secrets.
-    folder.write("site.json", site, 0o600)?;
-    folder.write("plans.json", &plans, 0o600)?;
+    folder.write("site.json", site)?;
+    folder.write("plans.json", &plans)?;
     Ok(Prepared { plans, codebases })
 }
 
@@ -75,7 +74,7 @@ pub fn make_secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> any
     for server in &site.servers {
         let state = folder.server(&server.name);
         std::fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
-        write(&state.join("secrets.json"), &secrets.of(&server.name), 0o600)?;
+        write(&state.join("secrets.json"), &secrets.of(&server.name))?;
     }
     Ok(())
 }
@@ -135,6 +134,6 @@ fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Resu
     secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
     secrets.store = authority::store_access(site, declared_in)?;
     authority::complete(site, &mut secrets)?;
-    folder.write("secrets.json", &secrets, 0o600)?;
+    folder.write("secrets.json", &secrets)?;
     Ok(secrets)
 }
