@@ -5,14 +5,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use mainstay_site::names::{AppName, ReleaseId};
 use rustix::fs::{FlockOperation, flock};
 
 use super::Release;
 use super::error::{At, Error};
 use super::tree::remove;
 
-/// The one that runs, the one before it to go back to, and one more for a start that was interrupted between the two.
-pub const RELEASES_KEPT: usize = 3;
+/// As Capistrano and Kamal do: those that run, those before them to go back to, and some that did not work.
+pub const RELEASES_KEPT: usize = 5;
 
 /// Notes that `release` was asked for now and removes those of its application in `folder` that were asked for longest
 /// ago, beyond [`RELEASES_KEPT`].
@@ -24,6 +25,15 @@ pub(super) fn keep(folder: &Path, release: &Release) -> Result<(), Error> {
     }
     found.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
     found.iter().skip(RELEASES_KEPT).try_for_each(|(_, path)| remove(path))
+}
+
+/// Notes that a release in `folder` is in use, so that others go before it; nothing, if it is not there.
+///
+/// # Errors
+/// If the folder cannot be touched.
+pub fn note_use(folder: &Path, app: &AppName, id: &ReleaseId) -> Result<(), Error> {
+    let release = folder.join(Release::folder_name(app, id));
+    if release.is_dir() { touch(&release) } else { Ok(()) }
 }
 
 /// Removes the environments in `builds` that none of its releases uses. One that is just being made is locked and stays.

@@ -26,7 +26,7 @@ pub use build::build;
 pub use error::Error;
 pub use identify::identify;
 pub use install::{SharedOwner, install};
-pub use kept::RELEASES_KEPT;
+pub use kept::{RELEASES_KEPT, note_use};
 pub use python::GRANIAN;
 pub use tree::IGNORED;
 

@@ -102,22 +102,30 @@ fn shared_folders_are_seeded_once_and_survive_releases() {
 }
 
 #[test]
-fn the_last_three_releases_are_kept_and_other_applications_left_alone() {
+fn the_last_releases_are_kept_and_those_in_use_and_other_applications_left_alone() {
     let scene = Scene::new();
     let other = scene.install(&scene.build("site-api").unwrap());
     let mut installed = Vec::new();
-    for number in 0..5 {
+    let mut runs = None;
+    for number in 0..8 {
         fs::write(scene.at("source/index.php"), format!("<?php echo {number};")).unwrap();
-        installed.push(scene.install(&scene.build("site").unwrap()));
+        let release = scene.build("site").unwrap();
+        installed.push(scene.install(&release));
+        // What came behind it did not work.
+        let runs = runs.get_or_insert(release);
+        for folder in ["builds", "state/releases"] {
+            note_use(&scene.at(folder), &runs.app, &runs.id).unwrap();
+        }
     }
     let there: Vec<bool> = installed.iter().map(|folder| folder.exists()).collect();
-    assert_eq!(there, [false, false, true, true, true]);
+    assert_eq!(there, [true, false, false, false, true, true, true, true]);
+    assert!(runs.unwrap().code().is_dir());
     assert!(other.exists());
     let built = |app: &str| {
         let folders = fs::read_dir(scene.at("builds")).unwrap().flatten();
         folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(app)).count()
     };
-    assert_eq!((built("site-api-"), built("site-")), (1, 4), "three of `site`, one of `site-api`");
+    assert_eq!((built("site-api-"), built("site-")), (1, RELEASES_KEPT + 1), "those of `site`, one of `site-api`");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::sockets::Sockets;
 use super::{addresses, fence};
 use crate::platform::folder;
 use crate::platform::notify::Notify;
+use crate::release;
 
 /// Why a service cannot be started. Every one names the culprit and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,16 @@ impl House {
                 .map_err(|source| Obstacle::Folder { path: base.join(path).display().to_string(), source })?;
         }
         Ok(())
+    }
+
+    /// The release that a process runs is not among those that go when others come, though its plan may be another one by now.
+    pub(super) fn note_use(&self, service: &Service) {
+        let Config::App(app) = &service.config else { return };
+        for folder in ["builds", "releases"] {
+            if let Err(error) = release::note_use(&self.state.join(folder), &app.app, &app.release) {
+                tracing::warn!("{error}");
+            }
+        }
     }
 
     /// Takes a database role's orders about the clients' port, where it shares the database with others.

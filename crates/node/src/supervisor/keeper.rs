@@ -162,6 +162,7 @@ impl Keeper {
         self.adopted_since = Some(run.record.since_ms);
         self.backoff.started(self.house.now());
         Phase::Running(Box::new(run))
+        self.house.note_use(&run.record.service);
     }
 
     /// Ends a process of this service that an earlier supervisor left behind without anyone keeping hold of it: it

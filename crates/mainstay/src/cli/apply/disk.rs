@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use mainstay_node::release::Release;
+use mainstay_node::release::{self, Release};
 use mainstay_site::model::{Codebase, Site};
 use mainstay_site::names::{Role, ServerName};
 use mainstay_site::plan::Plan;
@@ -22,6 +22,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Lays everything out.
 pub fn prepare(fleet: &Fleet, now: &Now, change: &Change<'_>, plans: &[Plan]) -> anyhow::Result<()> {
     let folder = &fleet.running.folder;
+    note_use(folder, now)?;
     let built = match change.source {
         Some(declaration) => releases(declaration, &change.site, &folder.common().join("builds"))?,
         None => kept(folder, &change.codebases)?,
@@ -61,7 +62,7 @@ fn kept(folder: &SiteFolder, codebases: &[Codebase]) -> anyhow::Result<Vec<Relea
             "release {} of {} is not kept any more (the last {} are); apply a declaration with its code",
             codebase.release,
             codebase.app,
-            mainstay_node::release::RELEASES_KEPT
+            release::RELEASES_KEPT
         );
         Ok(Release { app: codebase.app.clone(), id: codebase.release.clone(), folder: path })
     };

@@ -33,6 +33,8 @@ pub struct Now {
     pub target: Option<Generation>,
     pub site: Site,
     pub codebases: Vec<Codebase>,
+    /// Every release that some server runs.
+    pub followed: Vec<Codebase>,
     /// How far its servers are.
     pub outcome: Option<Outcome>,
 }
@@ -108,7 +110,14 @@ impl Fleet {
         let outcome = view.outcome;
         if let Some(target) = view.target {
             let Record { site, codebases, .. } = self.record(target).await?;
-            return Ok(Now { last, target: Some(target), site, codebases, outcome });
+            let mut followed = codebases.clone();
+            let at: BTreeSet<Generation> =
+                view.servers.iter().flat_map(|standing| [standing.at, standing.turn]).collect();
+            for generation in at.into_iter().filter(|at| *at != target) {
+                // One that is not kept is older than what is.
+                followed.extend(self.record(generation).await.into_iter().flat_map(|record| record.codebases));
+            }
+            return Ok(Now { last, target: Some(target), site, codebases, followed, outcome });
         }
         // It was brought up by an older program, or its `up` was killed before it could say so.
         let plans: Vec<Plan> = self.running.folder.read("plans.json")?.unwrap_or_default();
@@ -118,8 +127,9 @@ impl Fleet {
         });
         let by_name: BTreeMap<_, _> = codebases.map(|codebase| (codebase.app.clone(), codebase)).collect();
         let in_order = self.running.site.apps.iter().filter_map(|app| by_name.get(&app.name).cloned());
-        let codebases = in_order.collect();
-        Ok(Now { last, target: None, site: self.running.site.clone(), codebases, outcome })
+        let codebases: Vec<Codebase> = in_order.collect();
+        let followed = codebases.clone();
+        Ok(Now { last, target: None, site: self.running.site.clone(), codebases, followed, outcome })
     }
 
     /// A generation, as the first says it that knows it.
