@@ -142,7 +142,12 @@ async fn end(fleet: &Fleet, generation: Generation, patience: Duration) -> anyho
     match outcome.state {
         Progress::Converged => Ok(ExitCode::SUCCESS),
         Progress::Stopped => {
-            if let Some(back) = fleet.retreat(generation, &outcome.because).await? {
+            let back = match fleet.retreat(generation, &outcome.because).await? {
+                Some(back) => Some(back),
+                // The servers have gone back by themselves, or somebody else has applied something.
+                None => fleet.view().await?.target.filter(|target| *target > generation),
+            };
+            if let Some(back) = back {
                 let ended = fleet.follow(back, patience).await?;
                 say(&format!("{}; {}", fleet.record(back).await?.what, ended.because));
                 return Ok(ExitCode::from(FAILED));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use mainstay_site::model::FORMAT;
@@ -16,6 +16,8 @@ use crate::render;
 
 /// Between two looks at a job, which takes seconds to hours.
 const LOOK: Duration = Duration::from_millis(300);
+/// For how long nobody may say how far it is: a supervisor is replaced, a machine is busy. The job goes on meanwhile.
+const SILENT: Duration = Duration::from_secs(60);
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -28,14 +30,18 @@ struct Report<'a> {
 /// Begins a job on a server, shows what it is at, and prints what came of it.
 pub async fn follow(databases: &Databases, server: &ServerName, begin: &Ask, json: bool) -> anyhow::Result<ExitCode> {
     let mut job = taken(databases.ask(server, begin).await?)?;
-    let mut shown = String::new();
+    let (mut shown, mut heard) = (String::new(), Instant::now());
     while job.outcome.is_none() {
         if job.now != shown {
             shown.clone_from(&job.now);
             writeln!(io::stderr(), "{server}: {shown}")?;
         }
         tokio::time::sleep(LOOK).await;
-        job = taken(databases.ask(server, &Ask::Job).await?)?;
+        match databases.ask(server, &Ask::Job).await {
+            Ok(told) => (job, heard) = (taken(told)?, Instant::now()),
+            Err(_) if heard.elapsed() < SILENT => {}
+            Err(error) => return Err(error.context("whether the job goes on is not known; its server's log will say")),
+        }
     }
     match job.outcome {
         Some(Outcome::Done(told)) if json => {

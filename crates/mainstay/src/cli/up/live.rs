@@ -164,7 +164,7 @@ async fn stay(
     signals: &mut Signals,
     growth: &mut Growth<'_>,
 ) {
-    let mut clock = interval(Duration::from_secs(1));
+    let (mut clock, mut told) = (interval(Duration::from_secs(1)), String::new());
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -178,9 +178,13 @@ async fn stay(
             let (server, from, to) = (&is.server, was.state.as_str(), is.state.as_str());
             say(&format!("{time} {} {server}: {from} → {to}: {}", progress::sign(is.state), is.because));
         }
-        if let Err(error) = growth.look(lab, observer, &seen).await {
-            say(&format!("the site cannot be changed as it was asked for: {error:#}"));
+        // Tried again each second, and said once.
+        let because =
+            growth.look(lab, observer, &seen).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        if !because.is_empty() && because != told {
+            say(&format!("the site cannot be changed as it was asked for: {because}"));
         }
+        told = because;
         latest.store(Arc::new(seen));
     }
 }
