@@ -131,6 +131,17 @@ pub struct Report {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// The name of the fact that says what a service is at before it can serve, where that may take long and has a deadline of its own:
+/// nobody else gives up on it meanwhile.
+pub const PREPARING: &str = "preparing";
+
+impl Report {
+    /// See [`PREPARING`].
+    pub fn preparing(&self) -> Option<&str> {
+        self.facts.iter().find(|(name, _)| name == PREPARING).map(|(_, what)| what.as_str())
+    }
+}
+
 /// A part of a service: a worker, a backend, `mariadbd`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {

@@ -34,7 +34,7 @@ pub struct Member {
     pub changes: bool,
     /// How it is.
     pub standing: Standing,
-    /// For how long it has been on its way, as far as whoever leads has seen.
+    /// For how long it has been on its way, as far as whoever leads has seen, and was not at what has a longer deadline of its own.
     pub waited: Duration,
 }
 

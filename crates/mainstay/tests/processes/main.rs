@@ -3,4 +3,5 @@
 
 mod init;
 mod scene;
+mod successor;
 mod supervisor;

@@ -82,20 +82,21 @@ enum Undone {
 
 impl Migration {
     /// Returns `true` once the release is migrated, `false` if `stop` became `true` before. Until then it tries again
-    /// after a pause and tells `say` how it stands.
-    pub async fn until_done(&self, stop: &watch::Receiver<bool>, say: &dyn Fn(State, String)) -> bool {
+    /// after a pause and tells `say` how it stands, and whether it has failed before.
+    pub async fn until_done(&self, stop: &watch::Receiver<bool>, say: &dyn Fn(State, String, bool)) -> bool {
         let began = Instant::now();
         let now = || Time::ZERO + began.elapsed();
-        let mut backoff = Backoff::new(Policy::PROCESS);
+        let (mut backoff, mut failed) = (Backoff::new(Policy::PROCESS), false);
         loop {
-            say(State::Starting, format!("migrating: `{}`", self.command));
+            say(State::Starting, format!("migrating: `{}`", self.command), failed);
             let mut asked = stop.clone();
             let Err(undone) = self.attempt(stop).await else { return true };
             if *asked.borrow() {
                 return false;
             }
-            let again = backoff.ended(now());
-            say(severity(&undone, began.elapsed()), told(&undone));
+            let (again, state) = (backoff.ended(now()), severity(&undone, began.elapsed()));
+            failed |= state == State::Failed;
+            say(state, told(&undone), failed);
             tokio::select! {
                 () = sleep(again.since(now())) => {}
                 _ = asked.wait_for(|stop| *stop) => return false,

@@ -34,7 +34,7 @@ use mainstay_http::{Counters, Listeners, Server};
 use mainstay_site::model::AppKind;
 use mainstay_site::plan;
 use mainstay_site::wire::hold::SOCKET;
-use mainstay_site::wire::{Part, Report, State};
+use mainstay_site::wire::{PREPARING, Part, Report, State};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -230,9 +230,12 @@ async fn migrated(
         database: config.database.clone().map(|database| (database, password)),
         data: folders.data.clone(),
     };
-    let say = |state: State, because: String| {
+    let say = |state: State, because: String, failed: bool| {
         tracing::info!(state = state.as_str(), because, "migration");
-        context.reporter.publish(report(state, because, config));
+        let mut report = report(state, because.clone(), config);
+        // What has failed once is tried again, but nobody has to wait for it.
+        report.facts.extend((!failed).then(|| (PREPARING.to_owned(), because)));
+        context.reporter.publish(report);
     };
     migration.until_done(stop, &say).await
 }

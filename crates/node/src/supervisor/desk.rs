@@ -286,6 +286,7 @@ impl Desk {
             journal: Arc::clone(&journal),
             runs: ArcSwapOption::empty(),
             declined: ArcSwapOption::empty(),
+            preparing: ArcSwapOption::empty(),
         });
         // An adopted process runs what it was started with; if that is not what is wanted, the keeper sees to it.
         let runs = run.as_ref().map_or(service, |run| &run.record.service).clone();

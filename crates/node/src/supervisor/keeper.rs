@@ -8,6 +8,7 @@
 //! ```
 
 mod change;
+mod wait;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -161,8 +162,8 @@ impl Keeper {
         self.other_build = run.is_other_build();
         self.adopted_since = Some(run.record.since_ms);
         self.backoff.started(self.house.now());
-        Phase::Running(Box::new(run))
         self.house.note_use(&run.record.service);
+        Phase::Running(Box::new(run))
     }
 
     /// Ends a process of this service that an earlier supervisor left behind without anyone keeping hold of it: it

@@ -28,6 +28,8 @@ pub(super) struct Post {
     pub(super) runs: ArcSwapOption<Service>,
     /// What it was to be and cannot become.
     pub(super) declined: ArcSwapOption<Service>,
+    /// What its successor is at, which may take long (`wire::PREPARING`).
+    pub(super) preparing: ArcSwapOption<String>,
 }
 
 /// What changes with the plan.

@@ -98,6 +98,9 @@ pub struct Standing {
     pub because: String,
     /// Whether the target has other services for it than it runs; `None` until it has looked.
     pub changes: Option<(Generation, bool)>,
+    /// A service of it is [preparing](super::PREPARING).
+    #[serde(default)]
+    pub preparing: bool,
 }
 
 /// How a server is with the generation that it follows.

@@ -8,7 +8,7 @@ use mainstay_node::control::Client;
 use mainstay_site::model::{Codebase, Site};
 use mainstay_site::names::{Generation, ServerName};
 use mainstay_site::plan::{Config, Plan};
-use mainstay_site::rollout::{self as site, Decision, Known, members, next};
+use mainstay_site::rollout::{self as site, Decision, Time, Waits, members, next};
 use mainstay_site::wire::rollout::{Following, Outcome, Progress, Proposal, Record, View};
 
 use crate::cli::running::Running;
@@ -177,7 +177,7 @@ impl Fleet {
     /// Waits until the servers follow `generation`, or cannot; gives the turns where nobody else does.
     pub async fn follow(&self, generation: Generation, patience: Duration) -> anyhow::Result<Outcome> {
         let (begun, mut told) = (Instant::now(), String::new());
-        let mut changing = BTreeMap::new();
+        let mut waits = Waits::default();
         loop {
             // While a store moves or elects, nobody knows.
             if let Ok(view) = self.view_of(Some(generation)).await {
@@ -187,7 +187,7 @@ impl Fleet {
                     return Ok(Outcome { generation, state: Progress::Stopped, because });
                 }
                 let outcome = if self.leads(&view, generation).await? {
-                    Some(self.lead(&view, generation, &mut changing).await?)
+                    Some(self.lead(&view, generation, &mut waits, Time::ZERO + begun.elapsed()).await?)
                 } else {
                     view.outcome.filter(|outcome| outcome.generation == generation)
                 };
@@ -239,20 +239,10 @@ impl Fleet {
         Ok(Some(generation))
     }
 
-    async fn lead(
-        &self,
-        view: &View,
-        generation: Generation,
-        changing: &mut BTreeMap<String, Instant>,
-    ) -> anyhow::Result<Outcome> {
+    async fn lead(&self, view: &View, generation: Generation, waits: &mut Waits, now: Time) -> anyhow::Result<Outcome> {
         let record = self.record(generation).await?;
         let mut members = members(&record.site, generation, &view.servers, &|it| it.state != Following::Away);
-        for member in &mut members {
-            let well = member.standing == Known::Well;
-            if member.turn >= generation.0 && (member.at < generation.0 || !well) {
-                member.waited = changing.entry(member.name.clone()).or_insert_with(Instant::now).elapsed();
-            }
-        }
+        waits.note(now, generation, &mut members, &view.servers);
         let outcome = |state, because| Outcome { generation, state, because };
         Ok(match next(generation.0, &members) {
             Decision::Turn(names) => {

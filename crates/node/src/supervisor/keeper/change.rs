@@ -12,22 +12,19 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use mainstay_site::plan::{Config, Service};
-use mainstay_site::wire::{Refusal, State};
+use mainstay_site::wire::Refusal;
 use rustix::net::sockopt::socket_peercred;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::super::health::Health;
+use super::super::health::{Health, Verdict};
 use super::super::run::{self, PIDFD_KEPT_AS, Run};
+use super::wait::{self, Wait};
 use super::{Exit, Keeper, Phase, end};
 use crate::service::Launch;
 use crate::unix_http;
 
 /// How long a service may take to follow: it opens folders and certificates, in milliseconds.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(5);
-
-/// How long a successor may take until it serves; a backend's first check has a second, and may have to be repeated. Then it
-/// takes over as it is: that nobody behind it is well is no fault of its own.
-const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Between two looks at a successor.
 const LOOK: Duration = Duration::from_millis(20);
@@ -41,13 +38,6 @@ pub(super) enum Way {
     /// It is to end first.
     Anew,
 }
-
-/// How long an application's successor may take until a worker of it answers: they start in seconds, and a migration of its
-/// database may come before. One that does not get there was no better than the one before.
-const WORKS_WITHIN: Duration = Duration::from_secs(60);
-
-/// For how long all of its workers may have failed: each was started again some times.
-const FAILS_FOR: Duration = Duration::from_secs(4);
 
 /// Whether the service may be able to follow another launch, and shares its sockets with a successor in peace: it has
 /// nothing that only one process may have.
@@ -67,6 +57,10 @@ enum Ready {
     /// It runs and does not serve.
     No(String),
     Ended(Exit),
+    /// The one before has ended meanwhile.
+    Alone(Exit),
+    /// Something else is wanted meanwhile.
+    Unwanted,
 }
 
 /// What a service said to its new launch.
@@ -153,75 +147,104 @@ impl Keeper {
         let wanted = self.wanted.borrow_and_update().clone();
         // Meanwhile it may be wanted no more.
         let Some(service) = wanted.service else { return self.stop(&before).await };
-        (self.restarts_asked, self.generation) = (wanted.restarts, wanted.generation);
+        (self.restarts_asked, self.generation, self.declined) = (wanted.restarts, wanted.generation, None);
         let aside = Aside::put(&self.house.report_socket(&self.service), &before);
         self.secrets = self.house.secrets_stamp();
         let next = Run::start_beside(&self.house, &service, wanted.generation, &self.post.journal, self.restarts);
         self.service = service;
         let because = match next {
-            Err(obstacle) => obstacle.to_string(),
-            Ok(next) => match self.until_ready(&next).await {
-                Ready::Yes => {
-                    tracing::info!(pid = next.process.pid(), "{} is a new process", self.service.name);
-                    self.let_go(*before);
-                    (self.adopted_since, self.declined, self.other_build) = (None, None, false);
-                    self.backoff.forgive();
-                    self.backoff.started(self.house.now());
-                    return Phase::Running(Box::new(next));
+            Err(obstacle) => Some(obstacle.to_string()),
+            Ok(next) => {
+                let ready = self.until_ready(&next, &before, &aside).await;
+                self.post.preparing.store(None);
+                match ready {
+                    Ready::Yes => {
+                        tracing::info!(pid = next.process.pid(), "{} is a new process", self.service.name);
+                        self.let_go(*before);
+                        return self.succeeded(next);
+                    }
+                    Ready::Alone(exit) => {
+                        tracing::error!("{} {exit}, and its successor goes on alone", self.service.name);
+                        return self.succeeded(next);
+                    }
+                    Ready::Ended(exit) => {
+                        self.post.journal.pump();
+                        let words = self.post.journal.last_words(next.log_mark).unwrap_or_default();
+                        Some(format!("its successor {exit}: {words}"))
+                    }
+                    Ready::No(because) => {
+                        self.end(&next.process).await;
+                        Some(format!("its successor does not serve: {because}"))
+                    }
+                    Ready::Unwanted => {
+                        self.end(&next.process).await;
+                        None
+                    }
                 }
-                Ready::Ended(exit) => {
-                    self.post.journal.pump();
-                    let words = self.post.journal.last_words(next.log_mark).unwrap_or_default();
-                    format!("its successor {exit}: {words}")
-                }
-                Ready::No(because) => {
-                    self.end(&next.process).await;
-                    format!("its successor does not serve: {because}")
-                }
-            },
+            }
         };
         before.keep(&self.house.notify);
         aside.put_back();
-        self.decline(because);
+        if let Some(because) = because {
+            self.decline(because);
+        }
         Phase::Running(before)
     }
 
-    /// Waits until a successor serves, or was given time enough.
-    async fn until_ready(&self, next: &Run) -> Ready {
+    fn succeeded(&mut self, next: Run) -> Phase {
+        (self.adopted_since, self.other_build) = (None, false);
+        self.backoff.forgive();
+        self.backoff.started(self.house.now());
+        Phase::Running(Box::new(next))
+    }
+
+    /// Waits until a successor serves, or was given time enough. Meanwhile the one before is looked at.
+    async fn until_ready(&self, next: &Run, before: &Run, aside: &Aside) -> Ready {
         let socket = self.house.report_socket(&self.service);
         let health = Health::new(socket.clone(), self.house.now());
+        let app = matches!(self.service.config, Config::App(_));
         tokio::select! {
             biased;
             exit = next.process.ended() => Ready::Ended(exit),
+            exit = before.process.ended() => Ready::Alone(exit),
+            // Others are there within seconds, and cost more to begin again.
+            () = self.until_due(), if app => Ready::Unwanted,
             ready = self.asked(next, &socket, health) => ready,
+            () = self.look_at(before, &aside.aside) => Ready::Unwanted,
+        }
+    }
+
+    /// Publishes how the one before is, for ever.
+    async fn look_at(&self, before: &Run, socket: &Path) {
+        let mut health = Health::new(socket.to_owned(), self.house.now());
+        loop {
+            let answer = health.ask().await;
+            let Verdict { state, because, report } = health.judge(self.house.now(), answer);
+            let because = match self.post.preparing.load().as_deref() {
+                Some(what) => format!("{because}; its successor: {what}"),
+                None => because,
+            };
+            self.publish(state, &because, Some(before), report);
+            sleep(super::LOOK).await;
         }
     }
 
     /// Asks a successor until it serves. An application's must have a worker; that nobody behind a proxy is well is no fault
     /// of its own.
     async fn asked(&self, next: &Run, socket: &Path, health: Health) -> Ready {
-        let app = matches!(self.service.config, Config::App(_));
-        let deadline = Instant::now() + if app { WORKS_WITHIN } else { READY_WITHIN };
-        let (mut because, mut failed) = ("it says nothing".to_owned(), None);
-        while Instant::now() < deadline {
+        let works = matches!(self.service.config, Config::App(_));
+        let mut wait = Wait::new(works, self.house.now());
+        loop {
             // The one before answers on the same path until the successor does.
-            if answers(socket, next.process.pid())
-                && let Ok(report) = health.ask().await
-            {
-                match report.state {
-                    State::Serving | State::Degraded => return Ready::Yes,
-                    State::Starting => failed = None,
-                    _ if !app => return Ready::Yes,
-                    _ => failed = failed.or(Some(Instant::now())),
-                }
-                because = report.because;
+            let said = if answers(socket, next.process.pid()) { health.ask().await.ok() } else { None };
+            let preparing = said.as_ref().and_then(|report| report.preparing());
+            self.post.preparing.store(preparing.map(|what| Arc::new(what.to_owned())));
+            match wait.heard(self.house.now(), said.as_ref()) {
+                wait::Verdict::Yes => return Ready::Yes,
+                wait::Verdict::No(because) => return Ready::No(because),
+                wait::Verdict::NotYet => sleep(LOOK).await,
             }
-            if failed.is_some_and(|since| since.elapsed() > FAILS_FOR) {
-                return Ready::No(because);
-            }
-            sleep(LOOK).await;
         }
-        if app { Ready::No(because) } else { Ready::Yes }
     }
 
     /// Asks the process that was replaced to end, and sees to it.

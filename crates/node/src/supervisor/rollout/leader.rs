@@ -1,11 +1,11 @@
 //! Whoever leads: gives the turns, and says how far it is.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use mainstay_machines::Time;
 use mainstay_machines::rollout::{Decision, Member, next};
 use mainstay_site::names::{Generation, ServerName};
-use mainstay_site::rollout::{members, retreat};
+use mainstay_site::rollout::{Waits, members, retreat};
 use mainstay_site::wire::rollout::{LEADER, OUTCOME, Outcome, Progress, Record, SERVERS, TURNS, record_key};
 use tokio::time::Instant;
 
@@ -26,8 +26,7 @@ pub(super) struct Leader {
     record: Option<Record>,
     /// Since when the target is known.
     since: Option<(Generation, Instant)>,
-    /// Since when servers are on their way.
-    changing: HashMap<String, Instant>,
+    waits: Waits,
 }
 
 impl Leader {
@@ -93,7 +92,7 @@ impl Leader {
     async fn record(&mut self, store: &Store, target: Generation) -> Result<Option<Record>, Error> {
         if self.record.as_ref().is_none_or(|record| record.generation != target) {
             self.record = read_record(store, target).await?;
-            self.changing.clear();
+            self.waits = Waits::default();
         }
         if self.since.is_none_or(|(of, _)| of != target) {
             self.since = Some((target, Instant::now()));
@@ -117,12 +116,9 @@ impl Leader {
         for member in &mut members {
             // What it says of its turn may be older than the turn.
             member.turn = scene.turn(&ServerName::from(member.name.as_str())).0;
-            if member.turn >= target.0 && (member.at < target.0 || !is_well(member)) {
-                member.waited = self.changing.entry(member.name.clone()).or_insert_with(Instant::now).elapsed();
-            } else {
-                self.changing.remove(&member.name);
-            }
         }
+        let known = self.since.map(|(_, since)| since.elapsed()).unwrap_or_default();
+        self.waits.note(Time::ZERO + known, target, &mut members, &scene.standings);
         Some(members)
     }
 
@@ -154,10 +150,6 @@ async fn is_alone(store: &Store, record: &Record) -> Result<bool, Error> {
         None => None,
     };
     Ok(before.as_ref().unwrap_or(record).site.servers.len() == 1)
-}
-
-fn is_well(member: &Member) -> bool {
-    member.standing == mainstay_machines::rollout::Standing::Well
 }
 
 pub(super) async fn read_record(store: &Store, generation: Generation) -> Result<Option<Record>, Error> {

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::house::House;
-use super::post::{Handle, Refused};
+use super::post::{Handle, Post, Refused};
 use crate::store::{Error, Lease, Store, Write};
 pub(super) use books::Books;
 use leader::Leader;
@@ -226,8 +226,8 @@ impl Follower {
             (_, Some((generation, _))) => (Following::Unwell, format!("changes to generation {generation}")),
             _ => self.handle.following(&self.ill_before),
         };
-        let server = self.house.server.clone();
-        Ok(Standing { server, at: plan.generation, turn, state, because, changes: self.changes })
+        let (server, preparing) = (self.house.server.clone(), self.handle.is_preparing());
+        Ok(Standing { server, at: plan.generation, turn, state, because, changes: self.changes, preparing })
     }
 }
 
@@ -237,6 +237,15 @@ impl Handle {
         let in_force = self.in_force();
         let ill = in_force.posts.iter().filter(|post| !serves(post.status.load().state));
         ill.map(|post| post.name.clone()).collect()
+    }
+
+    /// Whether a service is at something that may take long.
+    fn is_preparing(&self) -> bool {
+        let prepares = |post: &Arc<Post>| {
+            let report_says = || post.status.load().report.as_ref().is_some_and(|it| it.preparing().is_some());
+            post.preparing.load().is_some() || report_says()
+        };
+        self.in_force().posts.iter().any(prepares)
     }
 
     /// How the services are with the plan in force.
@@ -259,7 +268,9 @@ impl Handle {
             if ill {
                 unwell = unwell.or(Some(format!("{name} is {}: {}", status.state.as_str(), status.because)));
             } else if runs.as_deref() != Some(service) && !ill_before.contains(name) {
-                unwell = unwell.or(Some(format!("{name} is changing")));
+                let preparing = post.preparing.load();
+                let at = preparing.as_ref().map(|what| format!(": {what}")).unwrap_or_default();
+                unwell = unwell.or(Some(format!("{name} is changing{at}")));
             }
         }
         unwell.map_or((Following::Well, "does what its plan says".to_owned()), |why| (Following::Unwell, why))
