@@ -67,12 +67,13 @@ impl Waits {
     }
 }
 
-/// The generation that goes back from `failed` to what was before it.
+/// The generation that goes back from `failed` to what was before it. From there a rollback leads to what was before that, and not to
+/// what has failed.
 pub fn retreat(failed: &Record, before: Record, because: &str, at_ms: u64) -> Proposal {
     let generation = Generation(failed.generation.0 + 1);
     let what = format!("back to generation {}, since {} failed: {because}", before.generation, failed.generation);
     let plans = derive(&before.site, &before.codebases, generation);
-    let record = Record { generation, at_ms, what, before: Some(failed.generation), retreats: false, ..before };
+    let record = Record { generation, at_ms, what, retreats: false, ..before };
     Proposal { record, plans }
 }
 

@@ -155,7 +155,15 @@ fn a_release_rolls_over_the_applications_and_a_broken_one_rolls_back() {
     assert_eq!(service(&lab, "web1", "web"), web, "the web server was not restarted for it");
 
     std::fs::write(folder.join("main.py"), "raise SystemExit('broken')\n").unwrap();
+    let begun = std::time::SystemTime::now();
+    let generations = history(&lab)["generations"].clone();
+    let [runs, first] = [0, 1].map(|at: usize| generations[at]["codebases"][0]["release"].as_str().unwrap().to_owned());
     let broken = apply(&lab, &["--yes", "--wait"]);
+    for server in ["web1", "app1", "app2"] {
+        // The releases that were used longest ago go first; this is the one that serves.
+        let used = lab.state(server).join(format!("releases/site-{runs}")).metadata().unwrap().modified().unwrap();
+        assert!(used >= begun, "{server} would forget what runs before what failed");
+    }
     assert_eq!(broken.status.code(), Some(1), "{}", said(&broken));
     assert!(said(&broken).contains("back to generation 2"), "{}", said(&broken));
     eventually("everybody is back", SOON, || {
@@ -163,6 +171,8 @@ fn a_release_rolls_over_the_applications_and_a_broken_one_rolls_back() {
         let generation = |it: &serde_json::Value| it["status"]["generation"] == 4;
         (all["state"] == "serving" && all["servers"].as_array().unwrap().iter().all(generation)).then_some(())
     });
+    let back = said(&lab.mainstay(&["rollback", "--site", lab.domain(), "--dry-run"]));
+    assert!(back.contains(&format!("{runs} → {first}")), "not to what failed: {back}");
     lost_nothing(load);
 }
 

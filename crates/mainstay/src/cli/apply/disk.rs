@@ -47,7 +47,11 @@ pub fn prepare(fleet: &Fleet, now: &Now, change: &Change<'_>, plans: &[Plan]) ->
 fn note_use(folder: &SiteFolder, now: &Now) -> anyhow::Result<()> {
     let servers = now.site.servers.iter().map(|server| folder.server(&server.name).join("releases"));
     for releases in servers.chain([folder.common().join("builds")]) {
-        now.followed.iter().try_for_each(|it| release::note_use(&releases, &it.app, &it.release))?;
+        for codebase in &now.followed {
+            // Of the one before it files are served still.
+            let mut all = codebase.before.iter().chain([&codebase.release]);
+            all.try_for_each(|release| release::note_use(&releases, &codebase.app, release))?;
+        }
     }
     Ok(())
 }
