@@ -16,6 +16,17 @@ pub const UNWELL: u8 = 5;
 #[error("{0}")]
 pub struct Invalid(pub String);
 
+/// Why, from the outermost on, without what was said before: many errors have their cause in their own words.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let new = |cause: String| {
+        let is_new = !said.contains(&cause);
+        said = cause;
+        is_new.then(|| said.clone())
+    };
+    error.chain().skip(1).map(ToString::to_string).filter_map(new).collect()
+}
+
 /// Says what went wrong, each cause on a line of its own, and gives the code.
 #[expect(clippy::print_stderr, reason = "this is where errors are said")]
 pub fn code(result: anyhow::Result<ExitCode>) -> ExitCode {
@@ -28,11 +39,23 @@ pub fn code(result: anyhow::Result<ExitCode>) -> ExitCode {
             }
             None => {
                 eprintln!("error: {error}");
-                for cause in error.chain().skip(1) {
-                    eprintln!("  because: {cause}");
-                }
+                causes(&error).iter().for_each(|cause| eprintln!("  because: {cause}"));
                 ExitCode::from(FAILED)
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::causes;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("no such file").context("k.pem: no such file").context("the site cannot be put together");
+        assert_eq!(causes(&error), ["k.pem: no such file"]);
+        assert!(causes(&anyhow!("alone")).is_empty());
     }
 }

@@ -65,6 +65,7 @@ Examples:
   mainstay apply --dry-run site.toml
 Servers follow one after the other, each once the one before is well; at one that is not they stop.
 A release alone that does not work is gone back from by itself.
+Files that it names are read each time: a renewed certificate is shown once its declaration is applied again.
 Killed, this command leaves what was before, or servers that go on by themselves.
 Exit code 1 with --wait: not every server could follow";
 

@@ -1,9 +1,10 @@
-//! HTTPS with a certificate that was made at the first start.
+//! HTTPS with a certificate that was made at the first start, and with the owner's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::lab::{Lab, design, said};
+use crate::lab::{Lab, design, eventually, said};
 
 /// curl over HTTPS, trusting whoever is there; the status, the protocol's version and what came back.
 fn curl(lab: &Lab, path: &str, more: &[&str]) -> Output {
@@ -38,6 +39,54 @@ fn certificate(lab: &Lab) -> String {
     let ask = "openssl s_client -connect $0 </dev/null 2>/dev/null | openssl x509 -noout -text -dates";
     let output = Command::new("sh").args(["-c", ask, &lab.https().to_string()]).output().unwrap();
     said(&output)
+}
+
+/// The owner's, renewed where it is: the same declaration is applied again.
+#[test]
+fn a_renewed_certificate_is_shown_once_its_declaration_is_applied_again() {
+    let declaration = "format = 1\n[site]\ndomain = \"foobar.com\"\n[app]\npath = \"code\"\nkind = \"http\"\n\
+        command = \"exec /usr/bin/python3 -m http.server $PORT\"\n\
+        [tls]\ncertificate = { certificate = \"cert.pem\", key = \"key.pem\" }\n\
+        [servers.server1]\naddress = \"10.80.0.11\"\nroles = [\"web\", \"app\"]\n";
+    let lab = Lab::prepare(declaration, "d-renewed.test");
+    std::fs::create_dir_all(lab.folder().join("code")).unwrap();
+    let make = |name: &str, key: &str| {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"])
+            .args([
+                "-addext",
+                &format!("subjectAltName=DNS:{name}"),
+                "-subj",
+                "/CN=own",
+                "-keyout",
+                key,
+                "-out",
+                "cert.pem",
+            ])
+            .current_dir(lab.folder())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", said(&made));
+    };
+    make("first.test", "key.pem");
+    let up = lab.up();
+    assert!(up.status.success() && certificate(&lab).contains("DNS:first.test"), "{}", said(&up));
+    let file = lab.folder().join("site.toml").display().to_string();
+    let apply = || lab.mainstay(&["apply", "--yes", &file]);
+
+    make("second.test", "key.pem");
+    let told = said(&apply());
+    assert!(told.contains("nothing changes") && told.contains("the certificate is another one"), "{told}");
+    eventually("visitors are shown it", Duration::from_secs(30), || {
+        certificate(&lab).contains("DNS:second.test").then_some(())
+    });
+    let told = said(&apply());
+    assert!(!told.contains("certificate"), "{told}");
+
+    make("third.test", "other.pem");
+    let refused = apply();
+    assert!(!refused.status.success() && said(&refused).contains("cert.pem and"), "{}", said(&refused));
+    assert!(certificate(&lab).contains("DNS:second.test"), "what does not fit its key is not shown");
 }
 
 /// Whichever balancer a visitor meets, before a take-over or after it: one certificate, and a session that goes on.

@@ -18,7 +18,7 @@ use super::{difference, disk, ready, refuse};
 use crate::cli::db::ask::confirm;
 use crate::cli::declaration::Declaration;
 use crate::cli::exit::FAILED;
-use crate::cli::up::{Leaving, say};
+use crate::cli::up::{Leaving, make_secrets, say};
 use crate::render::{self, Paint};
 
 /// How it is to be done.
@@ -52,11 +52,10 @@ pub struct Change<'d> {
 
 /// Shows, asks, writes and waits.
 pub async fn enact(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> anyhow::Result<ExitCode> {
-    let patience = Duration::from_secs(how.timeout);
     if (&now.site, &now.codebases) == (&change.site, &change.codebases)
         && let Some(target) = now.target
     {
-        return unchanged(fleet, now, target, how, patience).await;
+        return unchanged(fleet, now, target, change.source, how).await;
     }
     refuse(&now.site, &change.site)?;
     let first = bridge::generations(&now.site, &change.site);
@@ -121,20 +120,25 @@ async fn step(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> anyhow
     end(fleet, generation, Duration::from_secs(how.timeout)).await
 }
 
-/// Nothing is different; what is under way is waited for.
+/// Nothing is different, but perhaps the files that the declaration names; what is under way is waited for.
 async fn unchanged(
     fleet: &Fleet,
     now: &Now,
     target: Generation,
+    source: Option<&Declaration>,
     how: &How,
-    patience: Duration,
 ) -> anyhow::Result<ExitCode> {
     say(&format!("nothing changes: generation {target} is this declaration"));
+    if let Some(declaration) = source.filter(|_| !how.dry_run)
+        && make_secrets(&now.site, &declaration.folder, &fleet.running.folder)?
+    {
+        say("the certificate is another one: visitors are shown it within a second");
+    }
     let done = now.outcome.as_ref().is_some_and(|it| it.generation == target && it.state == Progress::Converged);
     if how.dry_run || done || (!how.wait && !fleet.must_be_led(&now.site).await?) {
         return Ok(ExitCode::SUCCESS);
     }
-    end(fleet, target, patience).await
+    end(fleet, target, Duration::from_secs(how.timeout)).await
 }
 
 async fn end(fleet: &Fleet, generation: Generation, patience: Duration) -> anyhow::Result<ExitCode> {

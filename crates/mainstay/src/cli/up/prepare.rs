@@ -68,15 +68,18 @@ pub fn install_releases(site: &Site, releases: &[Release], folder: &SiteFolder) 
     Ok(())
 }
 
-/// The site's secrets, completed, and in every server's state directory what it may know of them.
-pub fn make_secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Result<()> {
-    let secrets = secrets(site, declared_in, folder)?;
+/// The site's secrets, completed, with the certificate as it is now, and in every server's state directory what it may know of them.
+/// Whether the certificate is another one than it was.
+pub fn make_secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Result<bool> {
+    let known: Option<Secrets> = folder.read("secrets.json")?;
+    let before = known.as_ref().and_then(|known| known.certificate.clone());
+    let secrets = secrets(site, declared_in, folder, known)?;
     for server in &site.servers {
         let state = folder.server(&server.name);
         std::fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
         write(&state.join("secrets.json"), &secrets.of(&server.name))?;
     }
-    Ok(())
+    Ok(secrets.certificate != before)
 }
 
 /// Builds what is not there yet.
@@ -121,7 +124,7 @@ fn stored(folder: &SiteFolder, server: &ServerName) -> Option<Plan> {
     Embedded::open(&path).ok()?.plan().ok()?
 }
 
-fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Result<Secrets> {
+fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder, known: Option<Secrets>) -> anyhow::Result<Secrets> {
     let mut random = File::open("/dev/urandom").context("/dev/urandom cannot be opened")?;
     let mut failed = Ok(());
     let fill = |buffer: &mut [u8]| {
@@ -129,7 +132,7 @@ fn secrets(site: &Site, declared_in: &Path, folder: &SiteFolder) -> anyhow::Resu
             failed = Err(error);
         }
     };
-    let mut secrets = Secrets::complete(folder.read("secrets.json")?, site.apps.iter().map(|app| &app.name), fill);
+    let mut secrets = Secrets::complete(known, site.apps.iter().map(|app| &app.name), fill);
     failed.context("/dev/urandom cannot be read")?;
     secrets.certificate = certificate::of(site, declared_in, secrets.certificate.as_ref())?;
     secrets.store = authority::store_access(site, declared_in)?;
