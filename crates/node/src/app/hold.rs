@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mainstay_http::Pool;
+use mainstay_site::wire::hold::RETURN;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,8 +17,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 const HELD_MAX: Duration = Duration::from_secs(10);
 /// Between two looks whether the last request under way has ended.
 const LOOK: Duration = Duration::from_millis(2);
-/// Until the endpoints are connected to again.
-const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of a line: a word and a number.
 const LINE_BYTES_MAX: u64 = 64;
 
@@ -28,7 +27,7 @@ pub(super) async fn follow(socket: &Path, pool: &Arc<Pool>) {
             listen(stream, pool).await;
             pool.hold(false);
         }
-        sleep(RETRY).await;
+        sleep(RETURN).await;
     }
 }
 

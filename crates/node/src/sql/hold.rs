@@ -7,9 +7,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mainstay_site::names::ServerName;
-use mainstay_site::wire::hold::{HOLD, PREFIX, quiet_key};
+use mainstay_site::wire::hold::{HOLD, PREFIX, RETURN, quiet_key};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -22,6 +23,9 @@ use crate::store::{Entry, Event, Store, Write};
 const LINE_BYTES_MAX: u64 = 64;
 /// Applications of one server; each has one connection.
 const LISTENERS_MAX: usize = 256;
+
+/// Until every application beside us has found us.
+const GATHERS: Duration = RETURN.saturating_mul(4);
 
 /// The hold in force, and for which one each application that listens is quiet.
 struct Desk {
@@ -131,6 +135,8 @@ async fn tell(stream: UnixStream, number: u64, desk: Arc<Desk>) {
 
 /// Says in the store when everybody here is quiet.
 async fn report(store: Store, key: String, desk: Arc<Desk>) {
+    // Who listened to the endpoints before us is about to come.
+    sleep(GATHERS).await;
     loop {
         desk.changed.notified().await;
         let Some(revision) = *desk.hold.borrow() else { continue };
@@ -152,8 +158,6 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
@@ -163,6 +167,31 @@ mod tests {
         let mut line = String::new();
         timeout(Duration::from_secs(10), reader.read_line(&mut line)).await.unwrap().unwrap();
         line
+    }
+
+    /// The endpoints were replaced a moment before somebody has requests held.
+    #[tokio::test]
+    async fn nobody_is_quiet_before_the_applications_have_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(Arc::new(Embedded::open(&folder.path().join("store")).unwrap()));
+        let hold = Write::Put { key: HOLD.into(), value: Vec::new(), lease: None };
+        store.transact(&[], &[hold]).await.unwrap();
+        let revision = store.get(HOLD).await.unwrap().unwrap().created;
+        let socket = folder.path().join("hold.sock");
+        let mut watch = store.watch(&quiet_key(&"app1".into()), revision);
+        start(store.clone(), "app1".into(), &socket).unwrap();
+        assert!(timeout(RETURN, watch.next()).await.is_err(), "nobody was asked yet");
+        let mut application = UnixStream::connect(&socket).await.unwrap();
+        let mut said = line(&mut BufReader::new(&mut application)).await;
+        if said == "release\n" {
+            // It was there before the store had answered.
+            said = line(&mut BufReader::new(&mut application)).await;
+        }
+        assert_eq!(said, format!("hold {revision}\n"));
+        assert!(timeout(GATHERS, watch.next()).await.is_err(), "it works on something");
+        application.write_all(format!("quiet {revision}\n").as_bytes()).await.unwrap();
+        let event = timeout(Duration::from_secs(10), watch.next()).await.unwrap();
+        assert!(matches!(event, Event::Put { .. }), "{event:?}");
     }
 
     #[tokio::test]
