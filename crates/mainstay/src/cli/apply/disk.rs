@@ -13,10 +13,12 @@ use mainstay_site::wire::State;
 use super::enact::Change;
 use super::fleet::{Fleet, Now};
 use crate::cli::site_folder::SiteFolder;
-use crate::cli::up::{install_releases, make_secrets, releases, say};
+use crate::cli::up::{Leaving, install_releases, make_secrets, releases, say};
 
 /// For servers that are switched on: their first members of a store look around for some seconds.
 const ON_WITHIN: Duration = Duration::from_secs(60);
+/// For servers that leave and are wanted again: a database has a minute to end.
+const LEFT_WITHIN: Duration = Duration::from_secs(100);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Lays everything out.
@@ -71,6 +73,26 @@ fn kept(folder: &SiteFolder, codebases: &[Codebase]) -> anyhow::Result<Vec<Relea
         Ok(Release { app: codebase.app.clone(), id: codebase.release.clone(), folder: path })
     };
     codebases.iter().map(one).collect()
+}
+
+/// Waits until servers that leave have left, if they are wanted again.
+pub async fn left(fleet: &Fleet, site: &Site) -> anyhow::Result<()> {
+    let (begun, mut told) = (Instant::now(), false);
+    loop {
+        let leaving = Leaving::noted(&fleet.running.folder)?.servers;
+        let Some(name) = leaving.into_iter().find(|name| site.server(name).is_some()) else { return Ok(()) };
+        if !told {
+            say(&format!("  {name} is leaving: it comes back when it has left"));
+            told = true;
+        }
+        ensure!(
+            begun.elapsed() < LEFT_WITHIN,
+            "{name} has not left after {} s: the others do not follow without it, or it does not end; `mainstay history` and \
+             `mainstay status` say why",
+            LEFT_WITHIN.as_secs()
+        );
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Waits until servers that are new run: `up` sees them in `.site/site.json` and switches them on.

@@ -97,6 +97,7 @@ async fn by_way_of(fleet: &Fleet, first: Vec<Site>, change: Change<'_>, how: &Ho
 async fn step(fleet: &Fleet, now: &Now, change: Change<'_>, how: &How) -> anyhow::Result<ExitCode> {
     let generation = Generation(now.last.0 + 1);
     let plans = derive(&change.site, &change.codebases, generation);
+    disk::left(fleet, &change.site).await?;
     disk::prepare(fleet, now, &change, &plans)?;
     let both = both(&now.site, &change.site);
     disk::note(&fleet.running.folder, &both)?;

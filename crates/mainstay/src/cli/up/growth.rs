@@ -35,9 +35,23 @@ pub struct Leaving {
 }
 
 impl Leaving {
-    /// Has the living `up` see to it.
-    pub fn note(&self, folder: &SiteFolder) -> anyhow::Result<()> {
-        folder.write(LEAVING, self)
+    /// Those that are noted; nobody, if nobody leaves.
+    pub fn noted(folder: &SiteFolder) -> anyhow::Result<Leaving> {
+        let none = || Leaving { generation: Generation(0), servers: Vec::new() };
+        Ok(folder.read(LEAVING)?.unwrap_or_else(none))
+    }
+
+    /// Has the living `up` see to it, beside what was noted before.
+    pub fn note(mut self, folder: &SiteFolder) -> anyhow::Result<()> {
+        let before = Leaving::noted(folder)?.servers;
+        self.servers.extend(before);
+        self.servers.sort();
+        self.servers.dedup();
+        folder.write(LEAVING, &self)
+    }
+
+    fn has(&self, name: &ServerName) -> bool {
+        self.servers.contains(name)
     }
 }
 
@@ -173,8 +187,11 @@ impl<'u> Growth<'u> {
 
     /// Switches off who has left, once everybody else follows what comes without them.
     async fn let_go(&mut self, lab: &mut Lab, observer: &mut Observer, seen: &Overview) -> anyhow::Result<()> {
-        let Some(leaving) = self.up.folder.read::<Leaving>(LEAVING)? else { return Ok(()) };
-        let stays = |name: &ServerName| !leaving.servers.contains(name);
+        let leaving = Leaving::noted(&self.up.folder)?;
+        if leaving.servers.is_empty() {
+            return Ok(());
+        }
+        let stays = |name: &ServerName| !leaving.has(name);
         let follows = seen.servers.iter().filter(|sight| stays(&sight.server)).all(|sight| {
             let there = sight.status.as_ref().is_some_and(|status| status.generation >= leaving.generation);
             there && matches!(sight.state, State::Serving | State::Degraded)
@@ -193,7 +210,12 @@ impl<'u> Growth<'u> {
                 say(&format!("{name} has left the site and is switched off; its data stays"));
             }
         }
-        let mut site = Site::clone(&self.site);
+        if Leaving::noted(&self.up.folder)?.servers != leaving.servers {
+            // More have to go: the next look sees to it.
+            return Ok(());
+        }
+        // As it is now: `apply` may have written meanwhile.
+        let mut site: Site = self.up.folder.read("site.json")?.context("site.json is gone")?;
         site.servers.retain(|server| stays(&server.name));
         self.up.folder.write("site.json", &site)?;
         std::fs::remove_file(self.up.folder.common().join(LEAVING)).context("leaving.json cannot be removed")?;
@@ -204,8 +226,8 @@ impl<'u> Growth<'u> {
     /// Leads visitors to the servers that serve as the site is now, and not to who leaves: the others' filters cut it off before
     /// it is switched off.
     fn lead(&self, seen: &Overview) {
-        let leaving = self.up.folder.read::<Leaving>(LEAVING).ok().flatten();
-        let leaves = |name: &ServerName| leaving.as_ref().is_some_and(|leaving| leaving.servers.contains(name));
+        let leaving = Leaving::noted(&self.up.folder).ok();
+        let leaves = |name: &ServerName| leaving.as_ref().is_some_and(|leaving| leaving.has(name));
         // Addresses alone are read from these; no release changes them.
         let plans: Vec<Plan> =
             derive(&self.site, &[], Generation(0)).into_iter().filter(|plan| !leaves(&plan.server)).collect();
