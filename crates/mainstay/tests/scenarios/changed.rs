@@ -222,6 +222,13 @@ fn no_request_is_lost_while_the_program_is_replaced() {
     }
     lost_nothing(load);
 
+    // Who switches servers on was started by a program that is not there any more.
+    let file = lab.folder().join("site.toml");
+    let more = "[servers.server3]\naddress = \"10.80.0.13\"\nroles = [\"web\", \"app\"]\n";
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + more).unwrap();
+    let grown = lab.mainstay(&["apply", "--yes", "--wait", file.to_str().unwrap()]);
+    assert!(grown.status.success(), "{}", said(&grown));
+
     std::fs::remove_file(&program).unwrap();
     std::fs::write(&program, "no program").unwrap();
     let refused = lab.mainstay(&["upgrade", "upgrade.test"]);

@@ -113,9 +113,10 @@ impl Stage {
         let options = Options { mode: Mode::Namespaces, place, state: folder.0.clone(), published: Vec::new() };
         let databases = site.with_role(Role::Database).map(|server| (server.name.clone(), folder.server(&server.name)));
         let laid = Laid::under(ground, &databases.collect::<Vec<_>>())?;
+        let program = std::env::current_exe().context("this program's own file cannot be found")?;
         let mut lab = Lab::start(&site, options, held)?;
         for server in &site.servers {
-            lab.power_on(&server.name, boot(Mode::Namespaces, &folder, &server.name)?)?;
+            lab.power_on(&server.name, boot(&program, Mode::Namespaces, &folder, &server.name))?;
         }
         let databases = Databases::named(site.domain.as_str())?;
         let stage = Stage {

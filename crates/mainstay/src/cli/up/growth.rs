@@ -167,7 +167,7 @@ impl<'u> Growth<'u> {
         let known = |name: &ServerName| self.site.server(name).is_some();
         for server in site.servers.iter().map(|server| &server.name).filter(|name| !known(name)) {
             if !lab.is_on(server) {
-                lab.power_on(server, boot(self.up.mode, &self.up.folder, server)?)?;
+                lab.power_on(server, boot(&self.up.program, self.up.mode, &self.up.folder, server))?;
                 say(&format!("{server} is switched on"));
             }
         }

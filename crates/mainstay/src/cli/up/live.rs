@@ -1,11 +1,10 @@
 //! The site while it is up: switched on, watched, switched off.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use mainstay_lab::{Boot, Held, Lab, Mode, Options, Relays};
 use mainstay_node::page::{Observer, Overview, Page, Sight};
@@ -65,7 +64,7 @@ pub fn run(up: Up, held: Held, prepared: Prepared, ports: &Ports, what: String) 
         };
         let page = growth::Hosted::begin(shown, page)?;
         for server in &site.servers {
-            lab.power_on(&server.name, boot(up.mode, &up.folder, &server.name)?)?;
+            lab.power_on(&server.name, boot(&up.program, up.mode, &up.folder, &server.name))?;
         }
         let mut observer = Observer::new(Arc::clone(&site), up.folder.watched(&site));
         let outcome = come_up(&up, &mut lab, &mut observer, &latest, &mut signals).await?;
@@ -90,16 +89,15 @@ fn elsewhere(links: &[(String, String)]) -> Arc<[(String, String)]> {
 }
 
 /// What a server runs: the lab's init, and below it the supervisor.
-pub fn boot(mode: Mode, folder: &SiteFolder, server: &ServerName) -> anyhow::Result<Boot> {
-    let own = std::env::current_exe().context("this program's own file cannot be found")?;
-    let mut argv = vec![own.clone().into_os_string(), "init".into()];
+pub fn boot(program: &Path, mode: Mode, folder: &SiteFolder, server: &ServerName) -> Boot {
+    let mut argv = vec![program.into(), "init".into()];
     if mode == Mode::Namespaces {
         argv.push("--mount-proc".into());
     }
-    argv.extend(["--".into(), own.into(), "serve".into(), "--server".into(), server.as_str().into()]);
+    argv.extend(["--".into(), program.into(), "serve".into(), "--server".into(), server.as_str().into()]);
     argv.extend(["--state".into(), folder.server(server).into()]);
     argv.extend(["--plan".into(), folder.common().join("plans.json").into()]);
-    Ok(Boot { argv, console: console(folder, server) })
+    Boot { argv, console: console(folder, server) }
 }
 
 /// Where process 1 and the supervisor of a server say what they do.

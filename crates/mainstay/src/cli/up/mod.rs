@@ -69,6 +69,8 @@ pub struct Args {
 /// What is to be brought up.
 struct Up {
     site: Site,
+    /// Our own file, by its name when we were started: since then another program may have taken its place.
+    program: PathBuf,
     mode: Mode,
     place: Place,
     folder: SiteFolder,
@@ -119,7 +121,8 @@ impl Up {
             site.continues(&before);
         }
         let (patience, begun) = (Duration::from_secs(args.timeout), Instant::now());
-        Ok(Up { site, mode, place, folder, patience, background: args.background, begun })
+        let program = std::env::current_exe().context("this program's own file cannot be found")?;
+        Ok(Up { site, program, mode, place, folder, patience, background: args.background, begun })
     }
 }
 
